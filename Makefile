@@ -1,0 +1,52 @@
+# `make` alone lists the targets. Everything is installed into .venv from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+STUDY ?= quickstart
+BIN := .venv/bin
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test check smoke table figures bench base-model clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with the exact versions of requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=quickstart)
+	$(BIN)/python -m adapt experiment=$(STUDY)
+	$(BIN)/python -m analysis.tables $(STUDY) --root outputs || true
+	$(BIN)/python -m analysis.figures $(STUDY) --root outputs
+
+test: setup ## the test suite
+	$(BIN)/python -m pytest $(TESTS)
+
+check: setup ## lint and types
+	$(BIN)/ruff check adapt analysis tests benchmarks
+	$(BIN)/mypy
+
+smoke: setup ## one run of every kind of stage, in seconds
+	$(BIN)/python -m adapt experiment=smoke
+
+table: setup ## merge finished rows of a clean commit into experiments/$(STUDY)/results.csv
+	$(BIN)/python -m analysis.tables $(STUDY)
+
+figures: setup ## draw experiments/$(STUDY)/figures from results.csv
+	$(BIN)/python -m analysis.figures $(STUDY)
+
+bench: setup ## timings, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+base-model: setup ## train the embedded base model again (hours on two cores)
+	$(BIN)/python -m adapt.base_model
+
+clean: ## remove the environment and caches; outputs/ stays
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,25 @@
+"""FGM, the fast gradient method: one step to the edge of the ball, along the gradient of the clean loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def fgm(step: Step, *, weight: float) -> Iterator[Tensor]:
+    """l(e) + w * l(e + epsilon * unit(g)), with g the gradient of l at e (Miyato et al., 2017, equation 5).
+
+    weight: w. The backward pass of the clean loss gives g for free. With an linf ball this is FGSM. Costs 2F + 2Bp.
+    """
+    for view in step:
+        delta = view.zero().requires_grad_()
+        yield view.loss(delta)
+        assert delta.grad is not None
+        yield weight * view.loss(step.ball.radius * step.ball.unit(delta.grad))

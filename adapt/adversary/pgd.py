@@ -1,0 +1,43 @@
+"""PGD: several small steps up the loss, each projected back into the ball, and then the loss at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from adapt.adversary.attack import ascend, attack
+from adapt.config import ConfigError
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def pgd(step: Step, *, num_steps: int, step_size: float, clean_weight: float, random_starts: int) -> Iterator[Tensor]:
+    """c * l(e) + l(e + delta_K), delta <- Pi(delta + a * unit(g)) (Madry et al., 2018, equation 2.1).
+
+    num_steps: K; step_size: a, in units of epsilon; clean_weight: c.
+    random_starts: 0 starts at delta = 0, 1 at a random point of the ball; from more than one, each example takes the
+    delta of its highest loss on any of the paths.
+
+    Costs from zero (K+1)F + K Bi + Bp; with a clean term, whose backward pass gives the first gradient,
+    (K+1)F + (K-1)Bi + 2Bp. From R > 1 random starts (R(K+1)+1)F + RK Bi + Bp, and F + Bp more with a clean term.
+    """
+    if num_steps < 1:
+        raise ConfigError(f"adversary.method.num_steps is {num_steps}: must be 1 or more")
+    for view in step:
+        start, left = view.zero(), num_steps
+        if clean_weight > 0:
+            yield clean_weight * view.loss(start.requires_grad_())
+            if random_starts == 0:
+                assert start.grad is not None
+                start, left = step.ball.ascend(start, start.grad, step_size), num_steps - 1
+        starts = [view.uniform() for _ in range(random_starts)] or [start]
+        if len(starts) == 1:
+            delta = ascend(view.losses_at, starts[0], ball=step.ball, step_size=step_size, num_steps=left)
+        else:
+            delta = attack(view.losses_at, starts, ball=step.ball, step_size=step_size, num_steps=left)
+        yield view.loss(delta)

@@ -1,0 +1,19 @@
+"""No adversary: the baseline that every method is compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def plain(step: Step) -> Iterator[Tensor]:
+    """Ordinary training on l(e). Costs F + Bp."""
+    for view in step:
+        yield view.loss()

@@ -1,0 +1,23 @@
+"""The control for FGM: a step of the same norm in a random direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def random_direction(step: Step, *, weight: float) -> Iterator[Tensor]:
+    """l(e) + w * l(e + epsilon * u), with u uniform on the unit sphere.
+
+    weight: w. What is left of FGM's effect when its gradient is taken away. Costs 2F + 2Bp.
+    """
+    for view in step:
+        yield view.loss()
+        yield weight * view.loss(view.boundary())

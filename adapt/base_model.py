@@ -1,0 +1,112 @@
+"""Make the embedded base model: a small BERT, trained from random weights on out-of-domain docstrings.
+
+``make base-model`` runs this and writes adapt/assets/tiny. It takes hours on two cores; the result ships with the
+repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc.py: docstrings of openly
+licensed packages, without the domain packages and without any text of the tasks' dev and test objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from adapt.config import OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.data import corpora, pydoc
+from adapt.stages.pretrain import pretrain
+
+ASSET = Path(__file__).parent / "assets" / "tiny"
+VOCABULARY = 8192
+SHAPE = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
+MIN_WORDS = 8  # a shorter passage teaches little
+HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
+RECIPE = PretrainConfig(
+    name="base",
+    text="corpus",
+    seed=0,
+    mask_rate=0.15,
+    max_length=128,
+    batch_size=64,
+    micro_batch_size=64,
+    steps=0,
+    head_steps=0,
+    head_learning_rate=1e-3,
+    evaluations=20,
+    heldout_sequences=500,
+    patience=None,
+    dropout=0.0,
+    optimizer=OptimizerConfig(
+        learning_rate=2e-3,
+        betas=[0.9, 0.98],
+        eps=1e-6,
+        weight_decay=0.01,
+        schedule="linear",
+        warmup_fraction=0.02,
+        clip_norm=1.0,
+        precision="bf16",
+    ),
+)
+
+
+def base_text() -> corpora.Corpus:
+    """The general domain's passages; the held-out ones by the hash of their text."""
+    passages = [passage for passage in pydoc.corpus("general") if len(passage.split()) >= MIN_WORDS]
+    held_out = {text for text in passages if int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT == 0}
+    return corpora.Corpus([text for text in passages if text not in held_out], sorted(held_out), {})
+
+
+def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """Lower-case WordPiece (Devlin et al., 2019) of VOCABULARY pieces, learned from ``texts`` alone."""
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pieces.train_from_iterator(
+        texts, trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(special.values()), show_progress=False)
+    )
+    pieces.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", pieces.token_to_id("[CLS]")), ("[SEP]", pieces.token_to_id("[SEP]"))],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **special)
+
+
+def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(RECIPE.seed)
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, **SHAPE)
+    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--work", type=Path, default=Path("outputs/base_model"))
+    parser.add_argument("--threads", type=int, default=None)
+    args = parser.parse_args()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    start, text, out = args.work / "random", args.work / "text", args.work / "trained"
+    if not (text / "corpus.json").exists():
+        corpora.write_corpus(base_text(), text)
+        random_model(start, train_tokenizer(corpora.load_corpus(text).train))
+    out.mkdir(exist_ok=True)
+    RECIPE.steps = args.steps
+    runtime = RuntimeConfig(device="auto", checkpoint_seconds=120.0, progress=True, trackers=[])
+    pretrain(RECIPE, {"model": start, "text": text}, out, runtime)
+    ASSET.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training.json"):
+        shutil.copy(out / name, ASSET / name)
+    checksum = hashlib.sha256((ASSET / "model.safetensors").read_bytes()).hexdigest()
+    (ASSET / "checksum.json").write_text(json.dumps({"model.safetensors": checksum}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""A run's config as a DAG of stages: what each is made from, and by which function. Builds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapt import sources
+from adapt.config import Config, CorpusConfig, TaskConfig
+
+# The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
+_DATA = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.corpora", "adapt.data.files", "adapt.data.text")
+_PYDOC = ("adapt.data.pydoc", "adapt.data.docstrings", "adapt.data.sections")
+_MODEL = ("adapt.models", "adapt.data.batching")
+_LOOP = ("adapt.training", "adapt.objectives", "adapt.steps", "adapt.adversary.ball", "adapt.adversary.perturbation")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input that no stage made: a folder, known by the hash of its files."""
+
+    folder: Path
+    content: str
+
+
+@dataclass
+class Stage:
+    """One node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
+
+    kind: str
+    label: str  # for people, and in the split column of its rows
+    function: str  # module:name, imported only when the stage is built
+    modules: tuple[str, ...]
+    argument: Any
+    inputs: dict[str, Stage | Source]
+    config: dict[str, Any]
+    more: dict[str, Any] = field(default_factory=dict)
+    by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
+
+
+def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes) -> list[Stage]:
+    """The stages of a run that lead to model and score, in order; the last one is its evaluation.
+
+    named_task composes the config of another task by name, for ``corpus.exclude``.
+    """
+    task = task_stage(cfg.task, hashes)
+    if cfg.model.format == "tfidf":
+        return baseline_chain(cfg, task)
+    folder = sources.model_folder(cfg.model)
+    model: Stage | Source = Source(folder, hashes.of_model(folder))
+    stages = []
+    for name, settings in cfg.pretrain.items():
+        text = task_text_stage(task) if settings.text == "task" else corpus_stage(cfg, task, named_task, hashes)
+        model = Stage(
+            kind="pretrain",
+            label=name,
+            function="adapt.stages.pretrain:pretrain",
+            modules=("adapt.stages.pretrain", "adapt.data.masking", "adapt.adversary.plain", *_MODEL, *_LOOP),
+            argument=settings,
+            inputs={"model": model, "text": text},
+            config=without(asdict(settings), "name", "text"),
+        )
+        stages.append(model)
+    stages.append(finetune_stage(cfg, model, task))
+    stages.append(evaluate_stage(cfg, stages[-1], task))
+    return stages
+
+
+def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
+    from adapt.data import tasks
+
+    return Stage(
+        kind="task",
+        label=cfg.name,
+        function="adapt.stages.data:task",
+        modules=(*_DATA, *(_PYDOC if cfg.format == "pydoc" else ())),
+        argument=cfg,
+        inputs={},
+        config={**without(asdict(cfg), "name", "path"), "source": source_of(cfg.format, tasks.task_files(cfg), hashes)},
+        by_content=True,
+    )
+
+
+def corpus_stage(
+    cfg: Config, task: Stage, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes
+) -> Stage:
+    from adapt.data import corpora
+
+    corpus: CorpusConfig = cfg.corpus
+    others = {name: task if name == cfg.task.name else task_stage(named_task(name), hashes) for name in corpus.exclude}
+    files = corpora.corpus_files(corpus)
+    return Stage(
+        kind="corpus",
+        label=corpus.name,
+        function="adapt.stages.data:corpus",
+        modules=(*_DATA, *(_PYDOC if corpus.format == "pydoc" else ())),
+        argument=corpus,
+        inputs=dict(others),
+        config={**without(asdict(corpus), "name", "path", "exclude"), "source": source_of(corpus.format, files, hashes)},
+        by_content=True,
+    )
+
+
+def task_text_stage(task: Stage) -> Stage:
+    return Stage(
+        kind="task_text",
+        label=f"{task.label} text",
+        function="adapt.stages.data:task_text",
+        modules=_DATA,
+        argument=None,
+        inputs={"task": task},
+        config={},
+        by_content=True,
+    )
+
+
+def finetune_stage(cfg: Config, model: Stage | Source, task: Stage) -> Stage:
+    if cfg.finetune.method == "linear_probe":
+        return Stage(
+            kind="finetune",
+            label="linear_probe",
+            function="adapt.stages.baseline:linear_probe",
+            modules=("adapt.stages.baseline", "adapt.prediction", *_MODEL),
+            argument=cfg.finetune,
+            inputs={"model": model, "task": task},
+            config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+        )
+    return Stage(
+        kind="finetune",
+        label="finetune",
+        function="adapt.stages.finetune:finetune",
+        modules=("adapt.stages.finetune", "adapt.prediction", target_module(cfg), *_MODEL, *_LOOP),
+        argument=cfg.finetune,
+        inputs={"model": model, "task": task},
+        config={
+            "finetune": without(asdict(cfg.finetune), "name"),
+            "adversary": without(asdict(cfg.adversary), "name", "exempt"),
+            "seed": cfg.seed,
+        },
+        more={"seed": cfg.seed, "adversary": cfg.adversary},
+    )
+
+
+def evaluate_stage(cfg: Config, model: Stage, task: Stage) -> Stage:
+    return Stage(
+        kind="evaluate",
+        label="evaluate",
+        function="adapt.stages.evaluate:evaluate",
+        modules=("adapt.stages.evaluate", "adapt.prediction", "adapt.adversary.attack", *_MODEL, *_LOOP[1:]),
+        argument=cfg.evaluate,
+        inputs={"model": model, "task": task},
+        config={**without(asdict(cfg.evaluate), "name"), "max_length": cfg.finetune.max_length},
+        more={"max_length": cfg.finetune.max_length},
+    )
+
+
+def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
+    """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
+    modules = ("adapt.stages.baseline", "adapt.prediction")
+    fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
+    measure = Stage(
+        "evaluate", "evaluate", "adapt.stages.baseline:evaluate_tfidf", modules, None, {"model": fit, "task": task}, {"model": "tfidf"}
+    )
+    return [fit, measure]
+
+
+def target_module(cfg: Config) -> str:
+    return str(cfg.adversary.method["_target_"]).rpartition(".")[0]
+
+
+def source_of(kind: str, files: list[Path], hashes: sources.FileHashes) -> str:
+    """What the text comes from: the installed packages' versions, or the files' bytes."""
+    if kind == "pydoc":
+        from adapt.data import pydoc
+
+        return pydoc.fingerprint()
+    return hashes.of_all(files)
+
+
+def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in names}

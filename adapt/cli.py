@@ -1,0 +1,131 @@
+"""What the command line does with one job, at the end of all jobs, and with an error."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from adapt.config import Config, ConfigError, TaskConfig
+from adapt.validate import check_parts, check_values
+
+log = logging.getLogger(__name__)
+_finished: list[tuple[Config, str]] = []  # the runs of this process, for the summary at its end
+_failed: list[str] = []
+
+
+def job(cfg: DictConfig) -> str | None:
+    """Validate, then run (or plan) one chain. Returns its run id. A failure leaves its traceback beside the rows."""
+    check_choices()
+    typed = check_values(cfg)
+    try:
+        check_parts(typed)
+        from adapt.pipeline import Pipeline
+
+        pipeline = Pipeline(typed, named_task)
+        if typed.runtime.dry_run:
+            from adapt.plan import describe
+
+            print(describe(pipeline))
+            return None
+        started = time.monotonic()
+        run_id = pipeline.run()
+    except Exception as error:
+        note_failure(typed, error)
+        raise
+    log.info("%s finished in %.1f s", run_id, time.monotonic() - started)
+    _finished.append((typed, run_id))
+    return run_id
+
+
+def named_task(name: str) -> TaskConfig:
+    """The config of another task than the run's own, composed from conf/task/<name>.yaml."""
+    composed = hydra.compose("config", overrides=[f"task={name}"])
+    return OmegaConf.to_object(composed.task)  # type: ignore[return-value]
+
+
+def check_choices() -> None:
+    """A pretraining stage given twice would silently run once."""
+    for override in HydraConfig.get().overrides.task:
+        group, _, value = override.partition("=")
+        if group == "pretrain":
+            names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ConfigError(f"pretrain={value}: {twice[0]} is there twice; a stage can be in a chain once")
+
+
+def note_failure(cfg: Config, error: Exception) -> None:
+    from adapt import results
+    from adapt.pipeline import science
+    from adapt.store import digest
+
+    _failed.append(f"{label(cfg)}: {type(error).__name__}: {error}")
+    config = science(cfg)
+    if Path(cfg.runtime.root).exists():
+        results.write_failure(Path(cfg.runtime.root), digest(config)[:32], cfg.experiment, config, traceback.format_exc())
+
+
+def label(cfg: Config) -> str:
+    chain = "+".join(cfg.pretrain) or "none"
+    return f"model={cfg.model.name} task={cfg.task.name} pretrain={chain} adversary={cfg.adversary.name} seed={cfg.seed}"
+
+
+def finish() -> None:
+    """The summary of what this process ran."""
+    if not _finished:
+        return
+    from adapt import results
+    from analysis import tables
+
+    cfg = _finished[-1][0]
+    root = Path(cfg.runtime.root)
+    table = results.load(root, cfg.experiment)
+    mine = table[table["run_id"].isin([run_id for _, run_id in _finished])]
+    print()
+    print(tables.format_summary(tables.summary(mine)))
+    print(f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {root / 'runs'}; all of them as a table: adapt.results.load({str(root)!r})")
+    print(f"Freeze and draw them: make table figures STUDY={cfg.experiment}")
+
+
+def refusal(error: Exception) -> str:
+    """One message for the user: what was given, what is possible."""
+    others = _failed[:-1] if isinstance(error, ConfigError) else _failed
+    lines = [f"error: {readable(error)}", *(f"also failed: {line}" for line in others if str(error) not in line)]
+    return "\n".join([*lines, "(HYDRA_FULL_ERROR=1 shows the traceback)"])
+
+
+def readable(error: BaseException) -> str:
+    """Hydra's and OmegaConf's messages with what they leave out: the key, and the keys that are possible."""
+    cause = error.__cause__ if isinstance(error, HydraException) else error
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+        return f"{first_line(error)} {unknown_key(cause)}".strip()
+    if isinstance(cause, OmegaConfBaseException):
+        return f"{cause.full_key}: {first_line(cause)}"
+    if isinstance(error, (ConfigError, HydraException)):
+        return str(error).strip().partition("\nConfig search path")[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def unknown_key(error: OmegaConfBaseException) -> str:
+    """Which keys stand where the unknown one was looked for, the nearest first."""
+    parent: Any = error.parent_node
+    if parent is None or error.key is None or not OmegaConf.is_dict(parent):
+        return ""
+    possible = sorted(str(key) for key in parent)
+    near = difflib.get_close_matches(str(error.key), possible, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"({guess}possible: {', '.join(possible)})"

@@ -1,0 +1,143 @@
+"""Rows out of .jsonl, .csv, .parquet and .txt files, the text formats also as .gz, with errors that say where."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from adapt.config import ConfigError
+
+VERSION = 1
+
+Row = tuple[str, dict[str, Any]]  # where it stands ("file:line"), and its columns
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """The rows of a file by its ending; a .txt has one document a line, in the column ``text``.
+
+    Raises ConfigError with file and line for broken JSON, CSV rows of a wrong length and bytes that are not UTF-8, and
+    with the file for broken archives.
+    """
+    kind = format_of(file)
+    if kind is None:
+        raise ConfigError(f"{file}: unknown kind of file; possible: {', '.join(_READERS)}, the text formats also as .gz")
+    try:
+        yield from _READERS[kind](file)
+    except (pyarrow.ArrowInvalid, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ConfigError(f"{file}: broken or not {''.join(file.suffixes[-2:])} ({error})") from error
+
+
+def format_of(file: Path) -> str | None:
+    """jsonl, csv, parquet or txt; None for a file that is none of them."""
+    name = file.name.removesuffix(".gz")
+    kind = name.rpartition(".")[2]
+    return kind if kind in _READERS and not (kind == "parquet" and name != file.name) else None
+
+
+def find_files(key: str, path: str) -> list[Path]:
+    """The readable files under a file, folder or glob, sorted; ``key`` names the setting in the error."""
+    place = Path(path)
+    if place.is_file():
+        return [place]
+    found = place.rglob("*") if place.is_dir() else map(Path, glob.glob(path, recursive=True))
+    files = sorted(file for file in found if file.is_file() and format_of(file))
+    if not files:
+        what = "no readable file in this folder" if place.is_dir() else f"no such file or folder; {nearby(place)}"
+        raise ConfigError(f"{key}={path}: {what}; readable are {', '.join(_READERS)}, the text formats also as .gz")
+    return files
+
+
+def nearby(missing: Path) -> str:
+    """What is there instead of a missing file: the names in its folder, or the part of its path that does not exist."""
+    folder = missing.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    names = sorted(path.name for path in folder.iterdir())
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return f"{folder} holds {shown or 'nothing'}"
+
+
+def column(row: Row, name: str, key: str) -> Any:
+    """A row's value in a column. Raises ConfigError that names the row and ``key`` when there is no such column."""
+    where, columns = row
+    if name not in columns:
+        raise ConfigError(f"{where}: no column {name!r} ({key}={name}); it has {', '.join(map(repr, columns))}")
+    return columns[name]
+
+
+def text_column(row: Row, name: str, key: str) -> str:
+    """A row's text in a column. Raises ConfigError when it is not a string."""
+    value = column(row, name, key)
+    if not isinstance(value, str):
+        raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {value!r}; it must be a string")
+    return value
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Decoded lines, without a byte order mark."""
+    position = 0
+    with gzip.open(file, "rb") if file.suffix == ".gz" else open(file, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ConfigError(
+                    f"{file}:{number}: not UTF-8 at byte {position + error.start} of the file "
+                    f"(0x{line[error.start]:02x}); save the file as UTF-8"
+                ) from error
+            position += len(line)
+
+
+def _jsonl(file: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}:{number}"
+        try:
+            columns = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+        if not isinstance(columns, dict):
+            raise ConfigError(f'{where}: a JSON {type(columns).__name__}; each line must be an object, {{"text": "...", ...}}')
+        yield where, columns
+
+
+def _csv(file: Path) -> Iterator[Row]:
+    reader = csv.reader(_lines(file), strict=True)
+    try:
+        header = next(reader, [])
+        for values in reader:
+            where = f"{file}:{reader.line_num}"
+            if len(values) not in (0, len(header)):
+                raise ConfigError(f"{where}: {len(values)} values, but the header names {len(header)} columns")
+            if values:
+                yield where, dict(zip(header, values, strict=True))
+    except csv.Error as error:
+        raise ConfigError(f"{file}:{reader.line_num}: not CSV: {error}") from error
+
+
+def _parquet(file: Path) -> Iterator[Row]:
+    number = 0
+    with pyarrow.parquet.ParquetFile(file) as table:
+        for batch in table.iter_batches():
+            for columns in batch.to_pylist():
+                number += 1
+                yield f"{file}: row {number}", columns
+
+
+def _txt(file: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(file), start=1):
+        if line.strip():
+            yield f"{file}:{number}", {"text": line.strip()}
+
+
+_READERS: dict[str, Callable[[Path], Iterable[Row]]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "txt": _txt}

@@ -1,0 +1,139 @@
+"""Text that every installation has: the docstrings of the packages that the project itself installs.
+
+Every documented object of the scientific packages belongs to train, dev or test, by the hash of its name. Text of dev
+and test objects enters no corpus, not even where another object repeats it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from itertools import chain, filterfalse, groupby
+
+from adapt.config import ConfigError
+from adapt.data.docstrings import STANDARD_LIBRARY, Docstring, documented_objects, folder_of
+from adapt.data.leakage import BannedTexts
+from adapt.data.sections import Block, blocks
+from adapt.data.text import hash_share, normalise, sentences
+
+VERSION = 1
+
+DOMAINS = {
+    "scientific": ("numpy", "scipy", "sklearn", "pandas", "matplotlib"),
+    "general": (
+        STANDARD_LIBRARY, "torch", "transformers", "sympy", "networkx", "mpmath", "datasets", "accelerate", "peft",
+        "huggingface_hub", "hydra", "omegaconf", "fontTools", "pyarrow", "PIL", "pygments", "jinja2", "fsspec",
+        "joblib", "tqdm", "packaging", "pyparsing", "yaml", "filelock", "click", "typer", "rich", "anyio", "dill",
+        "psutil", "dateutil", "markdown_it", "narwhals", "regex",
+    ),
+}  # fmt: skip
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "PyYAML", "hydra": "hydra-core"} | {
+    "dateutil": "python-dateutil",
+    "markdown_it": "markdown-it-py",
+}  # where the package that installs it has another name
+SPLITS = {"train": 0.7, "dev": 0.1, "test": 0.2}  # shares of the scientific packages' objects
+PASSAGE_WORDS = (30, 120)  # a section's end closes a passage of at least so many words; the most words of one
+MIN_SHARED_WORDS = 6  # shorter sentences ("Default is None.") may stand in two splits
+
+
+def split_of(owner: str) -> str:
+    """The split of a documented object, by the hash of its qualified name."""
+    share = hash_share(owner)
+    for split, size in SPLITS.items():
+        if share < size:
+            return split
+        share -= size
+    return split
+
+
+def check(domain: str | None) -> None:
+    """Raise ConfigError for an unknown domain, or for a package of it that is not installed."""
+    if domain not in DOMAINS:
+        raise ConfigError(f"corpus.domain={domain}: no such domain; possible: {', '.join(DOMAINS)}")
+    for package in DOMAINS[domain]:
+        folder_of(package)
+
+
+def fingerprint() -> str:
+    """What all this text is made from: the versions of Python and of the packages."""
+    packages = [package for packages in DOMAINS.values() for package in packages if package != STANDARD_LIBRARY]
+    versions = (f"{package} {version(DISTRIBUTIONS.get(package, package))}" for package in packages)
+    return hashlib.sha256("\n".join([f"python {platform.python_version()}", *versions]).encode()).hexdigest()
+
+
+def corpus(domain: str | None) -> list[str]:
+    """Passages of the domain's docstrings, each block of text once, none from a dev or test object.
+
+    Domains: scientific, general. Raises ConfigError for another, or for a package that is not installed.
+    """
+    check(domain)
+    banned = text_of("dev", "test")
+    seen: set[str] = set()
+    passages: list[str] = []
+    for owner, documented in groupby(parsed(domain), key=lambda item: item[0].owner):
+        if domain == "general" or split_of(owner) == "train":
+            allowed = (without(block, banned) for _, parts in documented for block in parts)
+            passages += filterfalse(banned.found_in, _passages(_new(filter(None, allowed), seen)))
+    return passages
+
+
+def _new(parts: Iterable[Block], seen: set[str]) -> Iterator[Block]:
+    """The blocks that are not in ``seen``, which then holds them."""
+    for block in parts:
+        form = normalise(f"{block.header} {block.text}")
+        if form not in seen:
+            seen.add(form)
+            yield block
+
+
+@cache
+def parsed(domain: str | None) -> tuple[tuple[Docstring, tuple[Block, ...]], ...]:
+    """The domain's docstrings with their blocks of prose."""
+    return tuple((docstring, tuple(blocks(docstring.text))) for docstring in documented_objects(DOMAINS[domain]))
+
+
+@cache
+def text_of(*splits: str) -> BannedTexts:
+    """The blocks and sentences of the scientific objects of the splits, to keep them out of other places."""
+    held_out = (parts for docstring, parts in parsed("scientific") if split_of(docstring.owner) in splits)
+    return BannedTexts(chain.from_iterable(map(_pieces, chain.from_iterable(held_out))), MIN_SHARED_WORDS)
+
+
+def _pieces(block: Block) -> Iterator[str]:
+    """The parts of a block by which a copy of it is recognised."""
+    yield f"{block.header} {block.text}"
+    yield block.text
+    yield from (sentence for sentence in sentences(block.text) if len(sentence.split()) >= MIN_SHARED_WORDS)
+
+
+def without(block: Block, banned: BannedTexts) -> Block | None:
+    """The block without its sentences that hold banned text; None when nothing remains or the whole is banned."""
+    text = " ".join(sentence for sentence in sentences(block.text) if not banned.found_in(sentence))
+    lost_all = block.text and not text
+    return None if lost_all or banned.found_in(f"{block.header} {text}") else replace(block, text=text)
+
+
+def _passages(parts: Iterable[Block]) -> Iterator[str]:
+    """Neighbouring blocks of one object joined: at most 120 words, and a new one after a section's end from 30."""
+    shortest, longest = PASSAGE_WORDS
+    words: list[str] = []
+    section = ""
+    for block in parts:
+        heading = "" if block.section in (section, "summary", "description") else f"{block.section.capitalize()}:"
+        if block.section != section and len(words) >= shortest:
+            yield " ".join(words)
+            words = []
+        section = block.section
+        for sentence in sentences(" ".join(filter(None, (heading, block.header, block.text)))):
+            split = sentence.split()
+            for new in (split[start : start + longest] for start in range(0, len(split), longest)):
+                if len(words) + len(new) > longest:
+                    yield " ".join(words)
+                    words = []
+                words += new
+    if words:
+        yield " ".join(words)

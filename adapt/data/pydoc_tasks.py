@@ -1,0 +1,108 @@
+"""Two classification tasks over the docstrings of scientific packages, split by documented object.
+
+topic: which subpackage of scipy or scikit-learn a passage documents. section: which section of a numpydoc docstring it
+comes from. A passage that holds text of a split measured later (train < dev < test) is left out of the earlier one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from adapt.config import ConfigError
+from adapt.data import pydoc
+from adapt.data.docstrings import Docstring
+from adapt.data.sections import Block
+from adapt.data.text import distinct, in_hash_order, sentences
+
+VERSION = 1
+
+Labelled = tuple[str, str]  # text, label name
+
+TOPICS = (
+    "scipy.fft", "scipy.integrate", "scipy.interpolate", "scipy.io", "scipy.linalg", "scipy.ndimage", "scipy.optimize",
+    "scipy.signal", "scipy.sparse", "scipy.spatial", "scipy.special", "scipy.stats",
+    "sklearn.cluster", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics",
+)  # fmt: skip
+TOPIC_SECTIONS = ("summary", "description", "notes")  # the others say how an object is called, not what it is about
+TOPIC_WORDS = (10, 30)
+SECTIONS = ("summary", "description", "parameters", "returns", "attributes", "notes", "examples")
+SECTION_WORDS = (10, 40)
+MOST_OF_ONE_OBJECT = 8  # passages with the same label
+
+_PATH = re.compile(r"(?<![\w.])(?:numpy|np|scipy|sklearn|pandas|pd|matplotlib|plt)(?:\.\w+)+")
+
+
+def check(question: str | None) -> None:
+    """Raise ConfigError for an unknown question."""
+    if question not in QUESTIONS:
+        raise ConfigError(f"task.question={question}: no such question; possible: {', '.join(QUESTIONS)}")
+
+
+def task(question: str | None) -> dict[str, list[Labelled]]:
+    """train, dev and test of a question.
+
+    Order: one passage of each label in turn, each label's passages by hash, so that every beginning of the list is as
+    balanced as the labels allow. Raises ConfigError for an unknown question or a package that is not installed.
+    """
+    check(question)
+    passages_of = QUESTIONS[str(question)]
+    found: list[tuple[str, Labelled]] = []
+    for split in reversed(pydoc.SPLITS):
+        later = pydoc.text_of(*list(pydoc.SPLITS)[list(pydoc.SPLITS).index(split) + 1 :])
+        taken: Counter[tuple[str, str]] = Counter()
+        for docstring, parts in pydoc.parsed("scientific"):
+            if pydoc.split_of(docstring.owner) != split:
+                continue
+            for text, label in passages_of(docstring, parts):
+                if taken[docstring.owner, label] < MOST_OF_ONE_OBJECT and not later.found_in(text):
+                    taken[docstring.owner, label] += 1
+                    found.append((split, (text, label)))
+    different = list(distinct(found, lambda item: item[1][0]))
+    return {name: balanced(example for split, example in different if split == name) for name in pydoc.SPLITS}
+
+
+def balanced(examples: Iterable[Labelled]) -> list[Labelled]:
+    """The first of each label by hash, then the second of each, and so on."""
+    turn: Counter[str] = Counter()
+    ranked = []
+    for example in in_hash_order(examples, lambda example: example[0]):
+        ranked.append((turn[example[1]], example))
+        turn[example[1]] += 1
+    return [example for _, example in sorted(ranked, key=lambda item: item[0])]
+
+
+def _topic_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
+    library, *inside = docstring.name.split(".")
+    topic, own = ".".join([library, *inside[:1]]), inside[1:]
+    if topic not in TOPICS or not own:
+        return
+    names = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)")
+    for part in parts:
+        if part.section in TOPIC_SECTIONS:
+            yield from ((text, topic) for text in _cut(names.sub("", _PATH.sub("", part.text)), *TOPIC_WORDS))
+
+
+def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
+    for part in parts:
+        if part.section in SECTIONS:
+            yield from ((text, part.section) for text in _cut(part.text, *SECTION_WORDS))
+
+
+def _cut(text: str, shortest: int, longest: int) -> Iterator[str]:
+    """Runs of whole sentences of at most ``longest`` words; one longer sentence is cut there."""
+    words: list[str] = []
+    for sentence in [*sentences(text), ""]:
+        new = sentence.split()
+        if not new or len(words) + len(new) > longest:
+            if len(words) >= shortest:
+                yield " ".join(words[:longest])
+            words = []
+        words += new
+
+
+QUESTIONS: dict[str, Callable[[Docstring, Iterable[Block]], Iterator[Labelled]]] = {
+    "topic": _topic_passages,
+    "section": _section_passages,
+}

@@ -1,0 +1,186 @@
+"""Text classification tasks: read from files or packages, checked, and kept as a folder of three splits."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapt.config import ConfigError, TaskConfig
+from adapt.data import pydoc, pydoc_tasks
+from adapt.data.files import Row, column, format_of, nearby, read_rows, text_column
+from adapt.data.text import in_hash_order
+
+VERSION = 1
+
+SPLITS = ("train", "dev", "test")
+FILE_FORMATS = ("jsonl", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text (or a pair) and the index of its label. ``id`` is its place in its split."""
+
+    id: int
+    text: str
+    label: int
+    text_pair: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, and its pair where there is one."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
+
+@dataclass(frozen=True)
+class Task:
+    """``splits``: train, dev and test; ``labels``: the names of the label indices; ``metric``: the one to report."""
+
+    labels: list[str]
+    metric: str
+    splits: dict[str, list[Example]]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Examples of each label in each split."""
+        counted = {split: Counter(example.label for example in examples) for split, examples in self.splits.items()}
+        return {split: {name: count[i] for i, name in enumerate(self.labels)} for split, count in counted.items()}
+
+
+@dataclass(frozen=True)
+class _Named:
+    """An example whose label is still a name; ``where`` is its file and line."""
+
+    where: str
+    text: str
+    text_pair: str | None
+    label: str
+
+
+def read_task(cfg: TaskConfig) -> Task:
+    """Read, check and cut a task. Its bytes do not depend on the order of lines in the files.
+
+    Labels are the names that occur in the training split, in alphabetical order (in numerical order if all are
+    integers). ``max_examples`` takes the first examples by the hash of their text; those of pydoc tasks come class by
+    class in turn. Raises ConfigError for every fault of the data.
+    """
+    splits = _from_packages(cfg) if cfg.format == "pydoc" else _from_files(cfg)
+    labels = _labels(cfg, splits)
+    index = {name: number for number, name in enumerate(labels)}
+    task = Task(labels, cfg.metric, {})
+    for split, examples in splits.items():
+        kept = examples[: getattr(cfg.max_examples, split)]
+        task.splits[split] = [Example(i, e.text, index[e.label], e.text_pair) for i, e in enumerate(kept)]
+    if len({example.label for example in task.splits["train"]}) < 2:
+        raise ConfigError(f"task.max_examples.train={cfg.max_examples.train}: leaves fewer than two labels to train on")
+    return task
+
+
+def check_task(cfg: TaskConfig) -> None:
+    """The cheap checks: packages or files are there, and the first row of each file has the columns. Raises ConfigError."""
+    if cfg.format == "pydoc":
+        pydoc_tasks.check(cfg.question)
+        pydoc.check("scientific")
+        return
+    for file in task_files(cfg):
+        _named(cfg, _first(file))
+
+
+def task_files(cfg: TaskConfig) -> list[Path]:
+    """The files of train, dev and test; none for a pydoc task. Raises ConfigError for one that is not there."""
+    if cfg.format == "pydoc":
+        return []
+    if cfg.format not in FILE_FORMATS:
+        raise ConfigError(f"task.format={cfg.format}: possible are pydoc, {', '.join(FILE_FORMATS)}")
+    assert cfg.path is not None
+    return [_split_file(cfg.path, split, cfg.format) for split in SPLITS]
+
+
+def write_task(task: Task, folder: Path) -> None:
+    """Write train.jsonl, dev.jsonl, test.jsonl and task.json (labels, metric, counts) into an existing folder."""
+    for split, examples in task.splits.items():
+        with open(folder / f"{split}.jsonl", "w", encoding="utf-8") as stream:
+            for example in examples:
+                row: dict[str, Any] = {"id": example.id, "text": example.text, "label": example.label}
+                if example.text_pair is not None:
+                    row["text_pair"] = example.text_pair
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    description = {"labels": task.labels, "metric": task.metric, "counts": task.counts}
+    (folder / "task.json").write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_task(folder: Path) -> Task:
+    """Read back what write_task wrote."""
+    description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    splits = {split: [Example(**row) for _, row in read_rows(folder / f"{split}.jsonl")] for split in SPLITS}
+    return Task(description["labels"], description["metric"], splits)
+
+
+def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:
+    found = pydoc_tasks.task(cfg.question)
+    return {
+        split: [_Named("installed packages", text, None, label) for text, label in examples]
+        for split, examples in found.items()
+    }
+
+
+def _from_files(cfg: TaskConfig) -> dict[str, list[_Named]]:
+    splits = {}
+    for split, file in zip(SPLITS, task_files(cfg), strict=True):
+        examples = [_named(cfg, row) for row in read_rows(file)]
+        if not examples:
+            raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
+        splits[split] = in_hash_order(examples, lambda e: json.dumps([e.text, e.text_pair, e.label]))
+    return splits
+
+
+def _split_file(folder: str, split: str, kind: str) -> Path:
+    names = [f"{split}.{kind}"] if kind == "parquet" else [f"{split}.{kind}", f"{split}.{kind}.gz"]
+    for name in names:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise ConfigError(f"task.path={folder}: no {' or '.join(names)} in it; {nearby(Path(folder) / names[0])}")
+
+
+def _first(file: Path) -> Row:
+    assert format_of(file)
+    for row in read_rows(file):
+        return row
+    raise ConfigError(f"{file}: this split has no examples")
+
+
+def _named(cfg: TaskConfig, row: Row) -> _Named:
+    label = column(row, cfg.label_column, "task.label_column")
+    if not isinstance(label, (str, int)) or isinstance(label, bool):
+        raise ConfigError(
+            f"{row[0]}: label {label!r} (task.label_column={cfg.label_column}); it must be a string or an integer"
+        )
+    pair = cfg.text_pair_column and text_column(row, cfg.text_pair_column, "task.text_pair_column")
+    return _Named(row[0], text_column(row, cfg.text_column, "task.text_column"), pair, str(label))
+
+
+def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
+    """The training split's labels in order. Raises ConfigError for one class, a wrong count, or more in dev or test."""
+    labels = sorted_names(example.label for example in splits["train"])
+    listed = ", ".join(map(repr, labels))
+    if len(labels) < 2:
+        raise ConfigError(f"task={cfg.name}: the training split has one label only, {listed}; a task needs two or more")
+    if cfg.num_classes not in (None, len(labels)):
+        raise ConfigError(f"task.num_classes={cfg.num_classes}: the training split has {len(labels)} labels: {listed}")
+    for split in ("dev", "test"):
+        for example in splits[split]:
+            if example.label not in labels:
+                raise ConfigError(
+                    f"{example.where}: label {example.label!r} in {split} does not occur in train, which has {listed}"
+                )
+    return labels
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Distinct names in alphabetical order, or in numerical order if all are integers."""
+    found = set(names)
+    return sorted(found, key=int) if all(re.fullmatch(r"-?\d+", name) for name in found) else sorted(found)

@@ -1,0 +1,14 @@
+"""The shape of one measured number, as stages return it and rows keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def measurement(
+    split: str, metric: str, value: float, *, n: int | None = None, attack: str = "none", epsilon: float = 0.0,
+    steps: int = 0,
+) -> dict[str, Any]:
+    """One number. n: how many examples (or held-out tokens) it is a mean over; epsilon, steps: of the attack, if any."""
+    found = {"split": split, "attack": attack, "attack_epsilon": epsilon, "attack_steps": steps}
+    return {**found, "metric": metric, "value": float(value), "n": n}

@@ -1,0 +1,224 @@
+"""Encoder, head and tokenizer, from an option file's name or from a folder that a stage has saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from adapt.config import ConfigError
+
+VERSION = 1
+transformers_logging.disable_progress_bar()  # a bar for every file read or written would hide the training's own
+transformers_logging.set_verbosity_error()  # new weights are recorded in the stage's manifest, not warned about
+HEAD_FILE = "head.safetensors"  # beside the encoder's model.safetensors, so that AutoModel opens the folder
+HEAD_NOTE = "head.json"
+
+
+class MeanHead(nn.Module):
+    """Mean of the hidden states of real tokens, dropout, one linear layer."""
+
+    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, num_classes)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """hidden [B, L, H], attention_mask [B, L] -> logits [B, C]."""
+        return self.out(self.dropout(mean_pool(hidden, attention_mask)))
+
+
+def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Average [B, L, H] over the positions where attention_mask [B, L] is 1."""
+    weights = attention_mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+class Classifier(nn.Module):
+    """An encoder with a classification head.
+
+    ``pooling="cls"`` is the architecture's own head in transformers ([CLS], dense, tanh, linear for BERT and
+    RoBERTa), ``pooling="mean"`` is :class:`MeanHead`.
+    """
+
+    def __init__(self, model: PreTrainedModel, head: MeanHead | None) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """The transformers base model, whose embedding output is what an adversary perturbs."""
+        return self.model.base_model
+
+    @property
+    def pooling(self) -> str:
+        return "cls" if self.head is None else "mean"
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
+        """Logits [B, C] in float32."""
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
+        if self.head is None:
+            return output.logits.float()
+        return self.head(output.last_hidden_state, attention_mask).float()
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
+        """A plain transformers folder, plus the head's own file where transformers has no class for it."""
+        self.model.config.id2label = dict(enumerate(labels))
+        self.model.config.label2id = {label: index for index, label in enumerate(labels)}
+        self.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        note = {"pooling": self.pooling, "labels": labels}
+        (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
+        if self.head is not None:
+            save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD_FILE)
+        make_relocatable(folder)
+
+
+class MaskedLM(nn.Module):
+    """A masked-LM model that projects to the vocabulary at the predicted positions alone.
+
+    With 15% of the tokens predicted, the dense projection that transformers computes spends 85% of its work on
+    logits that no loss reads. A hook on the base model keeps the hidden states of the predicted tokens, so the
+    architecture's own head runs on those, whatever it consists of.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """The transformers base model, whose embedding output is what an adversary perturbs."""
+        return self.model.base_model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
+        """Logits [P, V] in float32 at ``positions`` [P], flat indices row * L + column."""
+
+        def keep_predicted(_module: nn.Module, _args: Any, output: Any) -> Any:
+            hidden = output[0]
+            output["last_hidden_state"] = hidden.reshape(-1, hidden.shape[-1])[positions].unsqueeze(0)
+            return output
+
+        handle = self.encoder.register_forward_hook(keep_predicted)
+        try:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, **more).logits[0].float()
+        finally:
+            handle.remove()
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters outside the encoder; an output matrix tied to the embeddings belongs to the encoder."""
+        inside = {id(parameter) for parameter in self.encoder.parameters()}
+        return [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        make_relocatable(folder)
+
+
+def make_relocatable(folder: Path) -> None:
+    """Drop the path that the weights once came from, so that equal weights give equal bytes anywhere."""
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / name
+        if file.exists():
+            content = json.loads(file.read_text())
+            content.pop("_name_or_path", None)
+            content.pop("name_or_path", None)
+            file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def load_masked_lm(folder: Path, *, dropout: float) -> tuple[MaskedLM, list[str]]:
+    """The masked-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
+    model, info = AutoModelForMaskedLM.from_pretrained(
+        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
+    )
+    return MaskedLM(model), sorted(info["missing_keys"])
+
+
+def load_encoder(folder: Path, *, dropout: float = 0.0) -> PreTrainedModel:
+    """The bare encoder of a folder, without BERT's pooler (masked-LM checkpoints have none)."""
+    config = config_with_dropout(folder, dropout)
+    return without_pooler(AutoModel.from_pretrained(folder, config=config, **safe_loading()))
+
+
+def new_classifier(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> Classifier:
+    """A classifier on the folder's encoder; its head is drawn from torch's current random state.
+
+    The dense layer under a [CLS] head (BERT's pooler) is new in every chain: a checkpoint fresh from masked-LM
+    training has none, and a chain with one would otherwise start ahead of a chain without.
+    """
+    if pooling == "mean":
+        encoder = load_encoder(folder, dropout=dropout)
+        return Classifier(encoder, MeanHead(encoder.config.hidden_size, len(labels), dropout))
+    config = config_with_dropout(folder, dropout)
+    config.num_labels = len(labels)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
+    inside = {id(module) for module in model.base_model.modules()}
+    fresh = [module for module in model.modules() if id(module) not in inside]
+    pooler = getattr(model.base_model, "pooler", None)
+    fresh += list(pooler.modules()) if pooler is not None else []
+    for module in fresh:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return Classifier(model, None)
+
+
+def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, list[str]]:
+    """A classifier that :meth:`Classifier.save` wrote, and the names of its labels."""
+    if not (folder / HEAD_NOTE).exists():
+        raise ConfigError(f"{folder}: no fine-tuned model ({HEAD_NOTE} is missing)")
+    note = json.loads((folder / HEAD_NOTE).read_text())
+    if note["pooling"] == "cls":
+        config = config_with_dropout(folder, dropout)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
+        return Classifier(model, None), note["labels"]
+    encoder = load_encoder(folder, dropout=dropout)
+    head = MeanHead(encoder.config.hidden_size, len(note["labels"]), dropout)
+    head.load_state_dict(load_file(folder / HEAD_FILE))
+    return Classifier(encoder, head), note["labels"]
+
+
+def safe_loading() -> dict[str, Any]:
+    """float32 whatever the checkpoint holds; safetensors alone; no code from the checkpoint."""
+    return {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+
+
+def config_with_dropout(folder: Path, dropout: float) -> Any:
+    """The folder's config with every dropout rate, by whatever name its architecture has for it, set to one value."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    for name, value in config.to_dict().items():
+        if "dropout" in name and (isinstance(value, float) or name == "classifier_dropout"):
+            setattr(config, name, dropout)
+    return config
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """Drop a pooler that nothing reads: it would train to nothing and count as trainable."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

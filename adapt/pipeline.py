@@ -1,0 +1,150 @@
+"""Run a chain of stages over the store: build what is missing, reuse what is there, write the run's rows."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from adapt import provenance, results
+from adapt.chain import Source, Stage, chain_of
+from adapt.config import Config, TaskConfig
+from adapt.sources import FileHashes
+from adapt.store import Entry, Store, key_of
+
+log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """The stages of one run over one store."""
+
+    def __init__(self, cfg: Config, named_task: Callable[[str], TaskConfig]) -> None:
+        self.cfg = cfg
+        root = Path(cfg.runtime.root) / "store"
+        self.store = Store(root)
+        self.stages = chain_of(cfg, named_task, FileHashes(root / "file_hashes.json"))
+        self._keys: dict[int, str] = {}  # by id(stage): a key never changes within a run
+
+    def key(self, stage: Stage) -> str:
+        """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
+        if id(stage) not in self._keys:
+            inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
+            versions = {module: provenance.source_version(module) for module in stage.modules}
+            self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
+        return self._keys[id(stage)]
+
+    def identity(self, given: Stage | Source) -> str:
+        if isinstance(given, Source):
+            return given.content
+        return self.build(given).content if given.by_content else self.key(given)
+
+    def build(self, stage: Stage) -> Entry:
+        """The stage's entry; where it is missing, it is built after its inputs."""
+        key = self.key(stage)
+        found = self.store.find(stage.kind, key)
+        if found is not None:
+            return found
+        inputs = {name: given.folder if isinstance(given, Source) else self.build(given).folder for name, given in stage.inputs.items()}
+
+        def make(folder: Path) -> dict[str, Any]:
+            log.info("%s: %s", stage.label, folder.name.strip(".").partition(".")[0][:8])
+            module, name = stage.function.split(":")
+            device, threads = prepare_process(self.cfg)
+            rows = getattr(importlib.import_module(module), name)(
+                stage.argument, inputs, folder, self.cfg.runtime, **stage.more
+            )
+            notes = {"rows": rows, "provenance": provenance.provenance(device, threads)}
+            return {**notes, "ancestors": self.ancestors(stage)} if stage.kind == "evaluate" else notes
+
+        identity = {"config": stage.config, "inputs": {name: self.identity(given) for name, given in stage.inputs.items()}}
+        return self.store.get_or_build(stage.kind, key, identity, make)
+
+    def ancestors(self, stage: Stage) -> list[dict[str, Any]]:
+        """What a run's rows need of the stages before its evaluation: their rows and whether their tree was dirty."""
+        found = []
+        for given in stage.inputs.values():
+            if isinstance(given, Stage):
+                entry = self.build(given)
+                found += self.ancestors(given)
+                found.append({"kind": given.kind, "label": given.label, "key": self.key(given), **picked(entry)})
+        return found
+
+    def run(self) -> str:
+        """Build the whole chain, write its rows, return the run id: the key of its evaluation."""
+        last = self.stages[-1]
+        entry = self.build(last)
+        run_id = entry.folder.name
+        made_from = entry.manifest["ancestors"]
+        rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
+        results.write(
+            Path(self.cfg.runtime.root),
+            run_id,
+            measurements=rows,
+            factors=self.factors(),
+            config=science(self.cfg),
+            provenance={
+                **entry.manifest["provenance"],
+                "dirty": entry.manifest["provenance"]["dirty"] or any(stage["dirty"] for stage in made_from),
+            },
+            experiment=self.cfg.experiment,
+        )
+        return run_id
+
+    def factors(self) -> dict[str, Any]:
+        """The short names that label a run in the table."""
+        cfg = self.cfg
+        pretrained = [stage for stage in self.stages if stage.kind == "pretrain"]
+        uses_corpus = any(settings.text == "corpus" for settings in cfg.pretrain.values())
+        return {
+            "model": f"hf:{Path(cfg.model.path or '').name}" if cfg.model.name == "hf" else cfg.model.name,
+            "corpus": cfg.corpus.name if uses_corpus else None,
+            "task": task_label(cfg.task),
+            "pretrain": "+".join(cfg.pretrain) or None,
+            "peft": None,
+            "adversary": cfg.adversary.name,
+            "budget": cfg.budget.name,
+            "seed": cfg.seed,
+            "adversary_epsilon": cfg.adversary.ball.epsilon if cfg.adversary.ball else None,
+            "adversary_steps": cfg.adversary.method.get("num_steps"),
+            "adaptation": self.key(pretrained[-1])[:32] if pretrained else None,
+            "adaptation_seed": "+".join(str(settings.seed) for settings in cfg.pretrain.values()) or None,
+        }
+
+
+def science(cfg: Config) -> dict[str, Any]:
+    """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
+    config = asdict(cfg)
+    unused = {"runtime", "experiment", "budget"}
+    if not any(settings.text == "corpus" for settings in cfg.pretrain.values()):
+        unused.add("corpus")
+    return {key: value for key, value in config.items() if key not in unused}
+
+
+def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
+    """A pretraining stage's rows under its own name: a run may have several."""
+    if stage["kind"] != "pretrain":
+        return stage["rows"]
+    return [{**row, "split": f"{stage['label']}/{row['split']}"} for row in stage["rows"]]
+
+
+def picked(entry: Entry) -> dict[str, Any]:
+    return {"rows": entry.manifest["rows"], "dirty": entry.manifest["provenance"]["dirty"]}
+
+
+def task_label(cfg: TaskConfig) -> str:
+    """A task's short name; one that is given by its folder is called after it."""
+    return f"{cfg.name}:{Path(cfg.path).name}" if cfg.path and cfg.name == cfg.format else cfg.name
+
+
+def prepare_process(cfg: Config) -> tuple[str, int]:
+    """Set the thread count of this process; returns the device's name and that count."""
+    import torch
+
+    threads = provenance.usable_threads(cfg.runtime.threads)
+    torch.set_num_threads(threads)
+    if cfg.runtime.device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name(), threads
+    return "cpu", threads

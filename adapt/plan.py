@@ -1,0 +1,101 @@
+"""The dry run: which stages a run has, which of them the store holds, and about what the others would cost."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import struct
+from pathlib import Path
+from typing import Any
+
+from adapt.chain import Source, Stage
+from adapt.pipeline import Pipeline
+from adapt.store import MANIFEST, Store
+
+FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
+PASSES = {"none": 1.0, "fgm": 2.0, "random": 2.0, "pgd": 3.0}  # about, in units of one forward and backward pass
+
+
+def describe(pipeline: Pipeline) -> str:
+    """A line a stage: state, key, estimated seconds. Builds nothing, so a key that needs unbuilt data is unknown."""
+    lines, total, seen = ["The chain, from its first stage to its last:"], 0.0, set()
+    for stage in ordered(pipeline.stages[-1]):
+        key = known_key(pipeline, stage)
+        if (stage.kind, key or stage.label) in seen:
+            continue
+        seen.add((stage.kind, key or stage.label))
+        ready = key is not None and pipeline.store.find(stage.kind, key) is not None
+        seconds = 0.0 if ready else estimate(pipeline, stage)
+        total += seconds
+        state = "in the store" if ready else f"to build, about {seconds:,.0f} s"
+        lines.append(f"  {stage.kind:<9} {stage.label:<16} {(key or 'key needs unbuilt data')[:12]:<24} {state}")
+    return "\n".join([*lines, f"Nothing was trained. The missing stages would take about {total / 60:.1f} minutes."])
+
+
+def ordered(last: Stage) -> list[Stage]:
+    """The stage after all that it is made from."""
+    before = [stage for given in last.inputs.values() if isinstance(given, Stage) for stage in ordered(given)]
+    return [*before, last]
+
+
+def known_key(pipeline: Pipeline, stage: Stage) -> str | None:
+    """The stage's key if everything it needs for it is built."""
+    for given in stage.inputs.values():
+        if isinstance(given, Stage):
+            key = known_key(pipeline, given)
+            if key is None or (given.by_content and pipeline.store.find(given.kind, key) is None):
+                return None
+    return pipeline.key(stage)
+
+
+def estimate(pipeline: Pipeline, stage: Stage) -> float:
+    """Seconds: the median of like stages in the store, scaled by steps; else arithmetic from parameters and tokens."""
+    if stage.kind not in ("pretrain", "finetune"):
+        return statistics.median(seconds_of(pipeline.store, stage.kind, {}) or [20.0])
+    like = {name: stage.config.get(name) for name in ("adversary",) if name in stage.config}
+    past = seconds_of(pipeline.store, stage.kind, {**like, **{k: v for k, v in stage.config.items() if k not in ("seed", "steps")}})
+    return statistics.median(past) if past else arithmetic(pipeline, stage)
+
+
+def seconds_of(store: Store, kind: str, config: dict[str, Any]) -> list[float]:
+    """How long the stages of this kind took whose config agrees with ``config``."""
+    found = []
+    for path in (store.root / kind).glob(f"*/{MANIFEST}"):
+        manifest = json.loads(path.read_text())
+        if all(manifest["config"].get(name) == value for name, value in config.items()):
+            found.append(manifest["seconds"])
+    return found
+
+
+def arithmetic(pipeline: Pipeline, stage: Stage) -> float:
+    """6 x parameters x tokens (Kaplan et al., 2020, section 2.1) over a guessed speed."""
+    cfg = pipeline.cfg
+    if stage.label in ("tfidf", "linear_probe"):
+        return 20.0
+    if stage.kind == "pretrain":
+        tokens = stage.argument.steps * stage.argument.batch_size * stage.argument.max_length / 2
+        return 6 * parameters(stage) * tokens / FLOPS_A_SECOND
+    examples = cfg.task.max_examples.train or 5000
+    tokens = cfg.finetune.epochs * examples * cfg.finetune.max_length / 2
+    return 6 * parameters(stage) * tokens * PASSES.get(cfg.adversary.name, 3.0) / FLOPS_A_SECOND
+
+
+def parameters(stage: Stage) -> int:
+    """How many weights the chain's base model has, from the headers of its files."""
+    given: Stage | Source = stage
+    while isinstance(given, Stage):
+        given = given.inputs["model"]
+    return sum(count(file) for file in given.folder.glob("*.safetensors"))
+
+
+def count(file: Path) -> int:
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+    sizes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    total = 0
+    for shape in sizes:
+        product = 1
+        for extent in shape:
+            product *= extent
+        total += product
+    return total

@@ -1,0 +1,106 @@
+"""Answers of a fine-tuned run: ``python -m adapt.predict <run_id or folder> texts.jsonl``; ``--export`` copies the model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from adapt import models, prediction
+from adapt.config import ConfigError
+from adapt.data import batching, files
+from adapt.sources import MODEL_FILES
+from adapt.store import MANIFEST
+
+BATCH_SIZE = 64
+MAX_LENGTH = 512
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m adapt.predict", description=(__doc__ or "").strip())
+    parser.add_argument("model", help="a run id (see the table), or a folder that a run exported")
+    parser.add_argument("texts", nargs="?", type=Path, help='a file of {"text": ...} lines (optionally "text_pair")')
+    parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    parser.add_argument("--export", type=Path, help="copy the model into this new folder")
+    args = parser.parse_args(arguments)
+    try:
+        folder = finetuned_folder(args.model, args.root)
+        if args.export is not None:
+            print(export(folder, args.export))
+        if args.texts is not None:
+            answer(folder, args.texts, sys.stdout)
+        if args.export is None and args.texts is None:
+            raise ConfigError("nothing to do: give a file of texts, or --export <folder>")
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+
+
+def finetuned_folder(model: str, root: Path) -> Path:
+    """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
+    if (Path(model) / models.HEAD_NOTE).exists():
+        return Path(model)
+    found = sorted((root / "store" / "evaluate").glob(f"{model}*/{MANIFEST}"))
+    if len(found) != 1:
+        known = sorted(path.stem for path in (root / "runs").glob("*.json"))
+        what = "no run" if not found else f"{len(found)} runs"
+        raise ConfigError(f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; runs: {', '.join(known[:5])} ...")
+    key = json.loads(found[0].read_text())["inputs"]["model"]
+    folder = root / "store" / "finetune" / key[:32]
+    if not (folder / models.HEAD_NOTE).exists():
+        raise ConfigError(f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)")
+    return folder
+
+
+def answer(folder: Path, texts: Path, out: TextIO) -> None:
+    """Write one line a text: label and the probability of each label."""
+    rows = read_texts(texts)
+    model, labels = models.load_classifier(folder)
+    tokenizer = models.load_tokenizer(folder)
+    longest = min(MAX_LENGTH, getattr(model.encoder.config, "max_position_embeddings", MAX_LENGTH))
+    pairs = [str(row.get("text_pair", "")) for row in rows] if any("text_pair" in row for row in rows) else None
+    data = batching.encode(tokenizer, [row["text"] for row in rows], longest, pairs)
+    model.eval()
+    logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, torch.device("cpu"))
+    for row, probabilities in zip(rows, logits.softmax(-1).tolist(), strict=True):
+        best = max(range(len(labels)), key=lambda index: probabilities[index])
+        given = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
+        out.write(json.dumps({**row, "predicted": labels[best], "probabilities": given}, ensure_ascii=False) + "\n")
+
+
+def read_texts(texts: Path) -> list[dict[str, Any]]:
+    """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text."""
+    if not texts.is_file():
+        raise ConfigError(f"{texts}: no such file; {files.nearby(texts)}")
+    rows = list(files.read_rows(texts))
+    for row in rows:
+        files.text_column(row, "text", "the column that predict reads")
+    if not rows:
+        raise ConfigError(f"{texts}: no texts")
+    return [columns for _, columns in rows]
+
+
+def export(folder: Path, target: Path) -> str:
+    """Copy weights, config and tokenizer to a plain transformers folder, and say what opens it."""
+    if target.exists() and any(target.iterdir()):
+        raise ConfigError(f"--export {target}: the folder is there and not empty")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.suffix in MODEL_FILES and path.name not in (MANIFEST, "training.json"):
+            shutil.copy(path, target / path.name)
+    pooling = json.loads((folder / models.HEAD_NOTE).read_text())["pooling"]
+    if pooling == "cls":
+        return f"{target}: open it with AutoModelForSequenceClassification.from_pretrained"
+    return (
+        f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the mean of its last "
+        "hidden states, for which transformers has no class (adapt.models.load_classifier opens both)"
+    )
+
+
+if __name__ == "__main__":
+    main()

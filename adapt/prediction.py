@@ -1,0 +1,46 @@
+"""A classifier's answers and their score: what fine-tuning selects by, evaluation measures and predict prints."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from adapt import models
+from adapt.data import batching, tasks
+
+VERSION = 1
+
+
+def score(metric: str, gold: list[int], predicted: list[int], num_classes: int) -> float:
+    """accuracy, or F1 averaged over the *training* labels: one that a split lacks counts, as 0 if it is predicted.
+
+    In [0, 1]. micro_f1 of a single-label task equals accuracy.
+    """
+    if metric == "accuracy":
+        return float(accuracy_score(gold, predicted))
+    average = {"macro_f1": "macro", "micro_f1": "micro"}[metric]
+    return float(f1_score(gold, predicted, labels=list(range(num_classes)), average=average, zero_division=0.0))
+
+
+def encode_examples(tokenizer: PreTrainedTokenizerBase, examples: list[tasks.Example], max_length: int) -> batching.Encoded:
+    pairs = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
+    return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)
+
+
+@torch.no_grad()
+def predict(
+    model: models.Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    data: batching.Encoded,
+    batch_size: int,
+    device: torch.device,
+) -> Tensor:
+    """Logits [N, C] in the order of ``data``, on the CPU; the model is in eval mode."""
+    logits: dict[int, Tensor] = {}
+    for indices in batching.sorted_batches(data.lengths, batch_size):
+        batch = batching.collate(tokenizer, data, indices)
+        more = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        logits.update(zip(indices, model(**more).cpu(), strict=True))
+    return torch.stack([logits[index] for index in range(len(data.ids))])

@@ -1,0 +1,74 @@
+"""Where a number comes from: commit, versions, device, threads; and where its sources' VERSION stands."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
+PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers"]
+
+
+def provenance(device: str, threads: int) -> dict[str, Any]:
+    """Commit, dirty flag, time (UTC), versions, device and thread count of what this process builds."""
+    commit, dirty = commit_and_dirty()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "device": device,
+        "threads": threads,
+    }
+
+
+@cache
+def commit_and_dirty() -> tuple[str, bool]:
+    """The commit of the source tree, and whether its sources differ from it; outside git: ("unknown", True)."""
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--", *SOURCES)
+    if not commit or changes is None:
+        return "unknown", True
+    return commit, bool(changes)
+
+
+def git(*args: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def versions() -> str:
+    """Python and the packages that decide the bytes of a result, as one short string."""
+    found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return "; ".join([f"python {platform.python_version()}", *found])
+
+
+@cache
+def source_version(module: str) -> int | str:
+    """The VERSION at the head of a module of adapt, read without importing it; another package's own version."""
+    package = module.partition(".")[0]
+    if package != "adapt":
+        return importlib.metadata.version(package)
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None, module
+    found = re.search(r"^VERSION = (\d+)$", Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None, f"{module} has no line VERSION = <int>"
+    return int(found[1])
+
+
+def usable_threads(asked: int | None) -> int:
+    """The thread count asked for, or one for each core that this process may use."""
+    return asked if asked is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

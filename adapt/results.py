@@ -1,0 +1,241 @@
+"""One row = one measured number: the one definition of the results table, and how runs write and read it.
+
+A run writes ``<root>/runs/<run_id>.json`` and, for each study it belongs to, ``<root>/studies/<study>/<run_id>.json``
+with the labels it has there. ``load`` joins them to a tidy table. Imports pandas, never torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+MEASUREMENT = ("split", "attack", "attack_epsilon", "attack_steps", "metric", "value", "n")
+FACTORS = (
+    *("source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget", "seed"),
+    *("adversary_epsilon", "adversary_steps", "adaptation", "adaptation_seed"),
+)
+PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads")
+COLUMNS = ("run_id", *MEASUREMENT, *FACTORS, "experiment", *PROVENANCE)
+IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of a measurement within its run
+
+# Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
+_TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
+_TYPES |= {"dirty": "boolean", "threads": "Int64"}
+_NUMBERS = frozenset(_TYPES)
+_KEPT = ("task.metric",)  # says which metric is the task's own: figures need it from the CSV alone
+_TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
+
+
+def write(
+    root: Path | str,
+    run_id: str,
+    *,
+    measurements: list[dict[str, Any]],
+    factors: dict[str, Any],
+    config: dict[str, Any],
+    provenance: dict[str, Any],
+    experiment: str | None,
+) -> Path:
+    """Write a run's rows (whole, then renamed), its entry in the study, and drop the note of its earlier failure.
+
+    measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 where attack is 'none'. A value
+    that is None or NaN is a missing number: its row is left out. factors: FACTORS (source is 'ours' unless given);
+    numbers other than the seed become labels. config: the nested science config. Returns the run's file.
+    Raises ValueError for an unknown or missing column, an infinite value, or a measurement that is there twice.
+    """
+    factors = {"source": "ours"} | factors
+    _check_keys("factors", factors, FACTORS)
+    _check_keys("provenance", provenance, PROVENANCE)
+    labels = {name: int(factors[name]) if name == "seed" else _label(factors[name]) for name in FACTORS}
+    record = {
+        "run_id": run_id,
+        "factors": labels,
+        "provenance": {name: provenance[name] for name in PROVENANCE},
+        "config": flatten(config),
+        "measurements": _checked(measurements),
+    }
+    path = Path(root, "runs", f"{run_id}.json")
+    _write_whole(path, record)
+    if experiment is not None:
+        _write_whole(Path(root, "studies", experiment, f"{run_id}.json"), {"run_id": run_id} | labels)
+    _failure_path(root, config).unlink(missing_ok=True)
+    return path
+
+
+def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
+    """Every row under root, or those of one study under that study's labels; a run stands in the table once.
+
+    Columns: COLUMNS, then the science config under dotted names (null and absent are both NaN; a list is JSON text).
+    Without ``experiment`` the column of that name lists the run's studies, joined by a comma, or is 'none'.
+    Raises ValueError for a file that is not a run's.
+    """
+    membership: dict[str, list[str]] = {}
+    for path in sorted(Path(root, "studies").rglob("*.json")):
+        membership.setdefault(path.stem, []).append(path.parent.relative_to(Path(root, "studies")).as_posix())
+    runs, measurements, lengths = [], [], []
+    for path in sorted(Path(root, "runs").glob("*.json")):
+        studies = membership.get(path.stem, ["none"])
+        if experiment is not None and experiment not in studies:
+            continue
+        try:
+            record = _read(path)
+            labels = _read(Path(root, "studies", experiment, path.name)) if experiment else record["factors"]
+            names = {"run_id": record["run_id"], "experiment": experiment or ",".join(studies)}
+            runs.append(record["config"] | names | labels | record["provenance"])
+            measurements += [[row[name] for name in MEASUREMENT] for row in record["measurements"]]
+            lengths.append(len(record["measurements"]))
+        except (KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not the file of a run ({error!r}): remove it and run again") from error
+    rows = pd.DataFrame(measurements, columns=list(MEASUREMENT))
+    joined = typed(pd.DataFrame(runs)).iloc[np.repeat(np.arange(len(runs)), lengths)].reset_index(drop=True)
+    return typed(pd.concat([joined.drop(columns=list(MEASUREMENT)), rows], axis=1))
+
+
+def typed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the schema's columns first, in order and in their types, then the config's columns by name.
+
+    A factor that is absent is 'none'; an absent number is missing.
+    """
+    more = sorted(set(table.columns) - set(COLUMNS))
+    table = table.reindex(columns=[*COLUMNS, *more])
+    text = {name: "str" for name in COLUMNS if name not in _NUMBERS}
+    return table.fillna({name: "none" for name in text}).astype(text | _TYPES)
+
+
+def save_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write rows so that a new run adds lines and changes none: rows sorted, floats in their shortest exact form.
+
+    Config columns with one value in the whole table go to a JSON file of the same stem beside it.
+    """
+    config = sorted(set(table.columns) - set(COLUMNS))
+    constant = {name: table[name].iloc[0] for name in config if table[name].nunique(dropna=False) == 1}
+    constant = {name: value for name, value in constant.items() if name not in _KEPT}
+    order = [name for name in FACTORS if name != "adaptation"]
+    table = table.sort_values([*order, "run_id", *IDENTITY], kind="stable").drop(columns=list(constant))
+    _replace(path, table.to_csv(index=False, lineterminator="\n"))
+    known = {name: _plain(value) for name, value in constant.items() if not pd.isna(value)}
+    _replace(path.with_suffix(".json"), json.dumps({"constant_config": known}, indent=1, sort_keys=True) + "\n")
+
+
+def load_csv(path: Path | str) -> pd.DataFrame:
+    """The rows of a CSV file in the results schema, with the constants of the JSON file beside it where there is one.
+
+    Raises ValueError for a file without the columns of a measurement.
+    """
+    text = {name: str for name in COLUMNS if name not in _NUMBERS}
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    missing = [name for name in MEASUREMENT if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)} of a results table")
+    beside = Path(path).with_suffix(".json")
+    constant = _read(beside)["constant_config"] if beside.exists() else {}
+    return typed(table.assign(**constant))
+
+
+def write_failure(root: Path | str, id: str, experiment: str | None, config: dict[str, Any], traceback: str) -> Path:
+    """Keep a failed run's traceback; a later ``write`` or failure with the same config replaces it."""
+    path = _failure_path(root, config)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"id": id, "experiment": experiment or "none", "created_at": now, "traceback": traceback}
+    _write_whole(path, record | {"config": flatten(config)})
+    return path
+
+
+def failed(root: Path | str) -> pd.DataFrame:
+    """The runs that failed and have not succeeded since: id, experiment, created_at, error (last line), traceback."""
+    records = [_read(path) | {"path": str(path)} for path in sorted(Path(root, "failed").glob("*.json"))]
+    table = pd.DataFrame(records, columns=["id", "experiment", "created_at", "traceback", "path"], dtype="str")
+    return table.assign(error=table["traceback"].str.strip().str.rsplit("\n", n=1).str[-1])
+
+
+def studies(root: Path | str) -> list[str]:
+    """Names of the studies that have a run under root."""
+    folder = Path(root, "studies")
+    return sorted({path.parent.relative_to(folder).as_posix() for path in folder.rglob("*.json")})
+
+
+def same_rows(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Equal in every column but created_at, and in every metric but time and memory, whatever the order of the rows."""
+    return _comparable(a).equals(_comparable(b))
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} -> {'a.b': 1}. Lists become JSON text, so that every value is a cell of a table."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(list(value)) if isinstance(value, (list, tuple)) else value
+    return flat
+
+
+def _checked(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows, seen = [], set()
+    for given in measurements:
+        _check_keys("a measurement", given, MEASUREMENT)
+        if given["value"] is None or math.isnan(given["value"]):
+            continue
+        row = {name: _plain(given[name]) for name in MEASUREMENT}
+        identity = tuple(row[name] for name in IDENTITY)
+        if math.isinf(row["value"]):
+            raise ValueError(f"the value of {identity} is infinite: a number that does not exist is a missing row")
+        if identity in seen:
+            raise ValueError(f"two measurements of one run are both {dict(zip(IDENTITY, identity, strict=True))}")
+        seen.add(identity)
+        rows.append(row)
+    return rows
+
+
+def _check_keys(what: str, given: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    if set(given) != set(wanted):
+        unknown, missing = sorted(set(given) - set(wanted)), sorted(set(wanted) - set(given))
+        raise ValueError(f"{what} must have exactly the keys {', '.join(wanted)}: {unknown=}, {missing=}")
+
+
+def _label(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _comparable(table: pd.DataFrame) -> pd.DataFrame:
+    table = table[~table["metric"].str.contains(_TIME_OR_MEMORY)].drop(columns="created_at")
+    table = table.dropna(axis="columns", how="all").sort_index(axis="columns")
+    return table.sort_values(["run_id", *IDENTITY], ignore_index=True)
+
+
+def _failure_path(root: Path | str, config: dict[str, Any]) -> Path:
+    # Named by its config: a run that fails early has no key of its evaluation yet.
+    text = json.dumps(flatten(config), sort_keys=True, default=str)
+    return Path(root, "failed", f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
+
+
+def _write_whole(path: Path, content: dict[str, Any]) -> None:
+    _replace(path, json.dumps(content, allow_nan=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

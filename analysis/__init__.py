@@ -1,0 +1,1 @@
+"""Table in, figures out: everything here reads rows of adapt.results and imports no training code."""

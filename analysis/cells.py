@@ -1,0 +1,158 @@
+"""A cell of a study: the runs that differ in nothing but their seeds. And the score by which cells are compared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from adapt.results import COLUMNS
+
+IDENTITY = ["model", "task", "pretrain", "adversary"]
+FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
+SEEDS = ["seed", "adaptation", "adaptation_seed"]
+METRICS = ["macro_f1", "micro_f1", "accuracy"]  # which is the task's, where the table does not say
+
+_NAMES = {"dapt": "DAPT", "tapt": "TAPT", "fgm": "FGM", "pgd": "PGD", "tfidf": "TF-IDF", "macro_f1": "macro-F1"}
+_NAMES |= {"micro_f1": "micro-F1", "lora": "LoRA", "freelb": "FreeLB"}
+_NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
+
+
+class NotInTable(ValueError):
+    """The table lacks the rows that were asked for: says which."""
+
+
+def cell_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that tell the cells apart: IDENTITY, and whichever others vary where those before them do not.
+
+    Every setting of the config counts but seeds, so that two settings are never averaged by mistake.
+    """
+    runs = table.drop_duplicates("run_id")
+    config = sorted(c for c in set(table.columns) - set(COLUMNS) - set(FURTHER) if not c.endswith("seed"))
+    columns = list(IDENTITY)
+    for candidate in [c for c in FURTHER + config if c in runs.columns and runs[c].nunique(dropna=False) > 1]:
+        if runs.groupby(columns, dropna=False)[candidate].nunique(dropna=False).max() > 1:
+            columns.append(candidate)
+    return columns
+
+
+def is_baseline_model(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of a reference that is no method of the study: TF-IDF, or a linear probe beside full training."""
+    reference = table["model"] == "tfidf"
+    if "finetune.method" in table.columns and table.loc[~reference, "finetune.method"].nunique() > 1:
+        reference |= table["finetune.method"] == "linear_probe"
+    return reference
+
+
+def reference_names(rows: pd.DataFrame) -> pd.Series:
+    """What to call each row of a baseline model: 'TF-IDF', 'linear probe', 'linear probe (DAPT)'."""
+    names = rows["model"].map(display).where(rows["model"] == "tfidf", "linear probe")
+    adapted = rows["pretrain"] != "none"
+    return names.mask(adapted, names + " (" + rows["pretrain"].map(display) + ")").rename("reference")
+
+
+def scores(table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None) -> pd.DataFrame:
+    """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
+
+    The metric is the task's own unless given; under attack accuracy serves where that was not measured. The rows are
+    ordered. Raises NotInTable.
+    """
+    kept = ["run_id", *cell_columns(table), *SEEDS, "metric", "value", "n"]
+    rows = table.assign(own_metric=metric or _task_metric(table))
+    rows = rows[rows["split"] == "test"]
+    rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
+    own = rows["metric"] == rows["own_metric"]
+    if epsilon is not None and not own.any():
+        own = rows["metric"] == "accuracy"
+    if not own.any():
+        what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
+        raise NotInTable(f"no {what} of split test with {metric or 'the metric of the task'}")
+    return ordered(rows.loc[own, kept], [*cell_columns(table), "seed", "adaptation"])
+
+
+def epsilons(table: pd.DataFrame) -> list[float]:
+    """The attack radii above 0 that the table holds for test, ascending."""
+    radii = table.loc[(table["attack"] != "none") & (table["split"] == "test"), "attack_epsilon"]
+    return sorted(radii[radii > 0].unique().tolist())
+
+
+def reference_epsilon(table: pd.DataFrame) -> float:
+    """The radius that stands for robustness where one number must: the (lower) middle of the grid. Raises NotInTable.
+
+    It depends on the grid alone, never on the scores.
+    """
+    grid = epsilons(table)
+    if not grid:
+        raise NotInTable("no rows under attack")
+    return grid[(len(grid) - 1) // 2]
+
+
+def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The rows in the order in which they are shown: 'none' first, one stage before two, then by name."""
+
+    def rank(values: pd.Series) -> pd.Series:
+        if pd.api.types.is_numeric_dtype(values):
+            return values
+        return values.map(lambda v: f"{v != 'none':d} {str(v).count('+')} {v}")
+
+    return rows.sort_values(columns, key=rank, kind="stable", ignore_index=True)
+
+
+def display(value: Any) -> str:
+    """A name as a reader writes it: 'dapt+tapt' -> 'DAPT+TAPT', 'macro_f1' -> 'macro-F1', 100.0 -> '100'."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return "+".join(_NAMES.get(part, part.replace("_", " ")) for part in str(value).split("+"))
+
+
+def cell_label(cell: pd.Series, columns: list[str]) -> str:
+    """A cell's label by the given columns: 'DAPT, FGM, steps 200'."""
+    return ", ".join(_said(column, cell[column]) for column in columns if not pd.isna(cell[column]))
+
+
+def keys(rows: pd.DataFrame) -> pd.Series:
+    """A text that is equal for rows of one cell; rows: as scores gives them."""
+    return rows[cell_columns(rows)].apply(lambda cell: "|".join(map(str, cell)), axis=1)
+
+
+def series(rows: pd.DataFrame) -> pd.Series:
+    """What a colour stands for where the adversary has a shape or a panel of its own: the rest of the cell, in words.
+
+    rows: as scores gives them. Where the chain alone varies it is the chain's short name.
+    """
+    varying = [c for c in cell_columns(rows) if c not in {"model", "task", "adversary"}]
+    varying = [c for c in varying if rows[c].nunique(dropna=False) > 1]
+    return rows["pretrain"] if varying in ([], ["pretrain"]) else rows.apply(cell_label, axis=1, columns=varying)
+
+
+def series_label(name: str) -> str:
+    """A series as a legend writes it."""
+    return _said("pretrain", name)
+
+
+def adversary_label(name: str) -> str:
+    """An adversary as a legend writes it."""
+    return _said("adversary", name)
+
+
+def _said(column: str, value: Any) -> str:
+    if value == "none" and column in _NONES:
+        return _NONES[column]
+    named = column in {*IDENTITY, "corpus", "peft", "finetune.method"}  # values that need no name of the column
+    return display(value) if named else f"{display(column.rsplit('.', 1)[-1])} {display(value)}"
+
+
+def _task_metric(table: pd.DataFrame) -> pd.Series:
+    """The metric of each row's task."""
+    clean = table[(table["attack"] == "none") & table["metric"].isin(METRICS)]
+    first = clean["metric"].map(METRICS.index).groupby(clean["task"]).min().map(dict(enumerate(METRICS)))
+    guessed = table["task"].map(first)
+    return table["task.metric"].fillna(guessed) if "task.metric" in table.columns else guessed
+
+
+def _attacked(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+    """Rows under the study's attack (PGD where there are several, with the most steps) of one radius."""
+    rows = rows[(rows["attack"] != "none") & (rows["attack_epsilon"] == epsilon)]
+    rows = rows[rows["attack"] == ("pgd" if (rows["attack"] == "pgd").any() else rows["attack"].min())]
+    return rows[rows["attack_steps"] == rows.groupby("run_id")["attack_steps"].transform("max")]

@@ -1,0 +1,65 @@
+"""Draw every figure of this folder for one study, as PNG and PDF, from its rows alone.
+
+From experiments/<study>/results.csv into experiments/<study>/figures/; or, with --root, from the runs under a root
+(the working tree may be dirty) into <root>/figures/<study>/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from adapt import results
+from analysis import style
+from analysis.cells import NotInTable
+from analysis.record import EXPERIMENTS
+from analysis.tables import caveats
+
+
+def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Write every figure that the table carries to folder. Returns the files, and for the others the reason."""
+    written: list[Path] = []
+    not_drawn: dict[str, str] = {}
+    for source in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        module = importlib.import_module(f"analysis.figures.{source.stem}")
+        try:
+            written += style.save(module.figure(table), folder / source.stem)
+        except NotInTable as reason:
+            not_drawn[source.stem] = str(reason)
+    return written, not_drawn
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``make figures``."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.figures", description=__doc__)
+    parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
+    parser.add_argument("--root", type=Path, help="draw the runs under this root instead of the rows of record")
+    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    given = parser.parse_args(arguments)
+    if given.root is not None:
+        known = results.studies(given.root)
+        if given.study not in known:
+            parser.error(f"no runs of study {given.study!r} under {given.root}; studies with runs: {known}")
+        table, folder = results.load(given.root, given.study), given.root / "figures" / given.study
+    else:
+        csv = given.experiments / given.study / "results.csv"
+        if not csv.exists():
+            known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
+            parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
+        table, folder = results.load_csv(csv), csv.parent / "figures"
+    written, not_drawn = draw_all(table, folder)
+    for path in written:
+        print(path)
+    for name, reason in not_drawn.items():
+        print(f"{name}: not drawn: {reason}")
+    for note in caveats(table):
+        print(note)
+    return 0 if written else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Clean against robust accuracy: what each method pays in the one for the other."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import cells, style
+from analysis.cells import NotInTable
+from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+
+PANEL = ["model", "task"]
+
+
+@style.styled
+def figure(table: pd.DataFrame) -> Figure:
+    """A plane for each model and task: seeds small, means large with paired intervals. Raises NotInTable."""
+    epsilon = cells.reference_epsilon(table)
+    methods = table[~cells.is_baseline_model(table)]
+    robust = cells.scores(methods, epsilon)
+    metric = robust["metric"].iloc[0]
+    clean = cells.scores(methods, metric=metric)
+    clean = clean.assign(series=cells.series(clean), key=cells.keys(clean))
+    points = clean.merge(robust[["run_id", "value", "n"]], on="run_id", suffixes=("", "_robust"))
+    compared = _compared(table, None, metric), _compared(table, epsilon, metric)
+    panels = list(points.groupby(PANEL, sort=False))
+    width = style.ONE_COLUMN if len(panels) == 1 else style.TWO_COLUMNS
+    rows = (len(panels) + 1) // 2
+    drawn = style.new_figure(width, 2.55 * rows + 0.95)
+    axes = drawn.subplots(rows, min(len(panels), 2), squeeze=False).flat
+    for panel, (context, marks) in zip(axes, panels, strict=False):
+        _panel(panel, marks, *compared)
+        probes = table[cells.is_baseline_model(table) & (table["task"] == context[1])]
+        style.reference_lines(panel, _references(probes, metric))
+        if len(panels) > 1:
+            panel.set_title(", ".join(map(cells.display, context)), pad=14)
+        name = cells.display(metric)
+        panel.set_xlabel(f"clean {name} ({style.span(marks['n'])} examples)")
+        panel.set_ylabel(f"robust {name}, $\\epsilon$ = {epsilon:g} ({style.span(marks['n_robust'])} examples)")
+    for panel in list(axes):
+        panel.set_visible(False)
+    _legend(drawn, points)
+    style.footnote(drawn, _how_to_read(points, *compared))
+    return drawn
+
+
+def _compared(table: pd.DataFrame, epsilon: float | None, metric: str) -> dict[str, Comparison]:
+    try:
+        return {c.key: c for c in compare(table, epsilon, metric)}
+    except NotInTable:
+        return {}
+
+
+def _panel(panel: Axes, marks: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison]) -> None:
+    colours, looks = style.colours(marks["series"]), style.adversary_looks(marks["adversary"])
+    style.light_grid(panel, "both")
+    panel.locator_params(nbins=6)
+    counts = marks.groupby("key")["seed"].nunique()
+    for key, cell in marks.groupby("key", sort=False):
+        colour, shape = colours[cell["series"].iloc[0]], looks[cell["adversary"].iloc[0]][1]
+        xs, ys = cell["value"], cell["value_robust"]
+        panel.plot(xs, ys, shape, color=colour, markersize=2.4, alpha=0.5, markeredgewidth=0)
+        x, y = xs.mean(), ys.mean()
+        across, up = (compared.get(str(key)) for compared in (clean, robust))
+        for comparison, line in ((across, panel.hlines), (up, panel.vlines)):
+            if comparison is not None and comparison.n > 1:
+                low, high = (comparison.baseline_mean + end for end in comparison.t_interval)
+                shown = colour if comparison.supported else style.GREY
+                line(y if comparison is across else x, low, high, color=shown, linewidth=0.9)
+        supported = [c.supported for c in (across, up) if c is not None]
+        face = colour if any(supported) or not supported else "white"
+        panel.plot(x, y, shape, color=colour, markerfacecolor=face, markersize=5, zorder=3)
+        if counts.nunique() > 1:
+            panel.annotate(f"{counts[key]}", (x, y), (3.5, 3.5), textcoords="offset points", fontsize=5.5)
+
+
+def _references(rows: pd.DataFrame, metric: str) -> dict[str, float]:
+    if rows.empty or not (rows["metric"] == metric).any():
+        return {}
+    scores = cells.scores(rows, metric=metric)
+    means = scores.groupby(cells.reference_names(scores))["value"].mean()
+    return {str(name): float(value) for name, value in means.items()}
+
+
+def _legend(drawn: Figure, points: pd.DataFrame) -> None:
+    chains = [
+        style.key(cells.series_label(name), color=colour, marker="o", markersize=5)
+        for name, colour in style.colours(points["series"]).items()
+    ]
+    shapes = [
+        style.key(cells.adversary_label(name), color="#606060", marker=shape)
+        for name, (_, shape) in style.adversary_looks(points["adversary"]).items()
+    ]
+    style.legend(drawn, [chains, shapes])
+
+
+def _how_to_read(points: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison]) -> str:
+    counts = points.groupby("key")["seed"].nunique()
+    numbered = ", the number at the mark" if counts.nunique() > 1 else ""
+    text = (
+        f"Large marks: means over {style.seeds_in_words(counts)}{numbered}; small marks: seeds. Bars: 95% t interval "
+        f"of the paired difference to the baseline (no bars), grey where the sign-flip test shows none (p > {LEVEL:g}, "
+        "taken alone); hollow: none on either axis."
+    )
+    return f"{text} {scopes_in_words([*clean.values(), *robust.values()])}"

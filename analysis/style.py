@@ -1,0 +1,150 @@
+"""One look for all figures: sizes of a two-column page, colours that survive colour-blindness and grey, fixed bytes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import offset_copy
+
+ONE_COLUMN = 3.03  # inches: the column and the text width of an ACL page
+TWO_COLUMNS = 6.30
+
+INK = "#000000"
+GREY = "#8c8c8c"  # what the test does not support
+RULE = "#d9d9d9"
+
+# Okabe and Ito (2008), of lightness L* 0, 70, 46, 58, 70, 61, 54; three more for those who compare more than seven.
+_PALETTE = ["#000000", "#E69F00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#D55E00"]
+_PALETTE += ["#5a3e85", "#7f4f24", "#a3a500"]
+_KNOWN = {"none": "#000000", "dapt": "#E69F00", "tapt": "#0072B2", "dapt+tapt": "#009E73"}
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+
+RC: Any = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.3,
+    "legend.columnspacing": 1.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.1,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # text stays text
+    "figure.constrained_layout.use": True,
+}
+
+
+def styled(function: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
+    """A decorator for a figure function: everything that it draws has this look, and no global state is changed."""
+    decorated: Callable[[pd.DataFrame], Figure] = rc_context(RC)(function)
+    return decorated
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of the given size in inches, bound to no window."""
+    return Figure(figsize=(width, height))
+
+
+def colours(chains: Iterable[str]) -> dict[str, str]:
+    """A colour for each pretraining chain: the usual chains have the same one in every figure."""
+    names = list(dict.fromkeys(chains))
+    free = iter([c for c in _PALETTE if c not in {_KNOWN.get(name) for name in names}] * len(names))
+    return {name: _KNOWN[name] if name in _KNOWN else next(free) for name in names}
+
+
+def adversary_looks(adversaries: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a shape for each adversary, in their order; the colours are not those of the usual chains."""
+    names = list(dict.fromkeys(adversaries))
+    colours = ["#000000", "#D55E00", "#56B4E9", "#CC79A7", *_PALETTE[7:]]
+    return {name: (colours[i % len(colours)], _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(names)}
+
+
+def key(label: str, **properties: Any) -> Line2D:
+    """An entry of a legend that stands for marks drawn one by one."""
+    look: dict[str, Any] = {"linestyle": "none", "markersize": 4.5} | properties
+    return Line2D([], [], label=label, **look)
+
+
+def legend(figure: Figure, blocks: list[list[Line2D]]) -> None:
+    """One legend above the plots, read row by row; each block of keys starts a new row; as wide as the figure lets."""
+    room = figure.get_figwidth() * 72 - 10
+    for columns in range(max(map(len, blocks)), 0, -1):
+        grid = [block[i : i + columns] for block in blocks for i in range(0, len(block), columns)]
+        by_column = [[row[i] if i < len(row) else key("") for row in grid] for i in range(columns)]
+        widest = [max(len(str(entry.get_label())) for entry in column) for column in by_column]
+        if sum(3.6 * letters + 26 for letters in widest) <= room:  # points: a letter; the mark and the gaps
+            break
+    handles = [entry for column in by_column for entry in column]  # the order in which matplotlib fills it
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+
+
+def seeds_in_words(counts: Iterable[int]) -> str:
+    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ."""
+    low, high = min(counts), max(counts)
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return f"{number} seed" if high == 1 else f"{number} seeds"
+
+
+def reference_lines(axes: Axes, values: dict[str, float]) -> None:
+    """Dotted vertical lines with their names above the axes, on two levels where they would collide."""
+    for x in values.values():
+        axes.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
+    left, right = axes.get_xlim()
+    level, last = 0, -float("inf")
+    for name, x in sorted(values.items(), key=lambda item: item[1]):
+        level = 1 - level if x - last < 0.25 * (right - left) else 0
+        last = x
+        above = offset_copy(axes.get_xaxis_transform(), axes.get_figure(root=True), 0, 1.5 + 6.5 * level, "points")
+        axes.text(x, 1.0, name, transform=above, ha="center", va="bottom", fontsize=5.8)
+
+
+def span(values: pd.Series) -> str:
+    """The numbers of examples behind some marks: '500', or '200 to 500' where they differ."""
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A line below the figure that says how to read it; wrapped to the figure's width."""
+    characters = int(figure.get_figwidth() * 72 / (5.8 * 0.53))  # a DejaVu letter is about .53 em wide
+    figure.supxlabel("\n".join(_wrapped(text, characters)), x=0.01, ha="left", fontsize=5.8, color="#404040")
+
+
+def light_grid(axes: Axes, axis: str) -> None:
+    """Thin lines behind the marks to read values by."""
+    axes.grid(axis=axis, color=RULE, linewidth=0.5)  # type: ignore[arg-type]
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write stem.png and stem.pdf without date or version inside: same table, same bytes."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    with rc_context(RC):
+        figure.savefig(paths[0], metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    return paths
+
+
+def _wrapped(text: str, characters: int) -> list[str]:
+    return [line for paragraph in text.split("\n") for line in textwrap.wrap(paragraph, characters)]

@@ -1,0 +1,200 @@
+"""Tables: what a study found, in plain text, and its frozen rows of record.
+
+``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from adapt import results
+from analysis import cells, comparisons
+from analysis.record import EXPERIMENTS, merge
+
+PUBLISHED = Path(__file__).parent / "published"
+COSTS = ["train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell: its columns, seeds, adaptations, metric, and mean and sd over seeds of each score; mean costs.
+
+    Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd. sd is NaN for one seed.
+    """
+    if table.empty:
+        raise cells.NotInTable("the table has no rows")
+    columns = cells.cell_columns(table)
+    clean = cells.scores(table)
+    adapted = clean["adaptation"].where(clean["adaptation"] != "none")
+    groups = clean.assign(adaptation=adapted).groupby(columns, sort=False, dropna=False)
+    parts = [groups["seed"].nunique().rename("seeds"), groups["adaptation"].nunique().rename("adaptations")]
+    parts += [groups["metric"].first(), *_moments(clean, columns, "clean")]
+    for epsilon in cells.epsilons(table):
+        parts += _moments(cells.scores(table, epsilon), columns, f"robust@{epsilon:g}")
+    costs = table[table["metric"].isin(COSTS)]
+    totals = costs.groupby([*columns, "run_id", "metric"], dropna=False)["value"].sum()
+    means = totals.groupby([*columns, "metric"], dropna=False).mean().unstack()
+    parts += [means[cost] for cost in COSTS if cost in means.columns]
+    return pd.concat(parts, axis=1).reindex(groups.size().index).reset_index()
+
+
+def format_summary(table: pd.DataFrame) -> str:
+    """What a run or a sweep prints at its end: scores by cell, paired differences to the baseline, and caveats."""
+    cell_table = summary(table)
+    columns = cells.cell_columns(table)
+    fixed = [c for c in columns if cell_table[c].nunique(dropna=False) == 1]
+    shown = cell_table[[c for c in columns if c not in fixed] or columns[2:4]].map(cells.display)
+    shown.columns = [c.rsplit(".", 1)[-1] for c in shown.columns]
+    shown["seeds"] = cell_table["seeds"]
+    for score in [c for c in cell_table.columns if f"{c}_sd" in cell_table.columns]:
+        moments = zip(cell_table[score], cell_table[f"{score}_sd"], strict=True)
+        shown[score] = [_mean_sd(mean, sd) for mean, sd in moments]
+    if "train_seconds" in cell_table.columns:
+        shown["train s"] = cell_table["train_seconds"].map("{:.1f}".format)
+    metric = " and ".join(cells.display(m) for m in cell_table["metric"].unique())
+    context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
+    heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"
+    parts = [heading, _aligned(shown), *_differences(table), "\n".join(caveats(table))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def caveats(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know: rows of a dirty tree, several commits, cells that lack seeds."""
+    notes = []
+    runs = table.drop_duplicates("run_id")
+    dirty = int((runs["dirty"].fillna(False)).sum())
+    if dirty:
+        notes.append(f"Note: {dirty} of {len(runs)} runs come from a dirty tree: no rows of record.")
+    commits = sorted(set(runs["commit"]) - {"none"})
+    if len(commits) > 1:
+        notes.append(f"Note: the runs come from {len(commits)} commits: {', '.join(c[:7] for c in commits)}.")
+    return notes + [f"Note: missing {gap}." for gap in missing(table)]
+
+
+def missing(table: pd.DataFrame) -> list[str]:
+    """Runs that the study seems to lack: for each cell the seeds that other cells of its model have."""
+    gaps = []
+    table = table[~cells.is_baseline_model(table)]
+    columns = cells.cell_columns(table)
+    runs = cells.ordered(table.drop_duplicates("run_id"), columns)
+    varying = [c for c in columns if runs[c].nunique(dropna=False) > 1]
+    for _, group in runs.groupby(["model", "task"], sort=False):
+        seeds = set(group["seed"].dropna())
+        for _, cell in group.groupby(columns, sort=False, dropna=False):
+            lacking = sorted(seeds - set(cell["seed"]))
+            if lacking:
+                gaps.append(f"{cells.cell_label(cell.iloc[0], varying)}: seed {', '.join(map(str, lacking))}")
+    return gaps
+
+
+def published() -> pd.DataFrame:
+    """Published results in the results schema, a citation key in ``source``; value is the mean over n_seeds seeds.
+
+    Further columns: sd, n_seeds, where (the table in the paper). See analysis/published/README.md.
+    """
+    tables = [results.load_csv(path) for path in sorted(PUBLISHED.glob("*.csv"))]
+    return results.typed(pd.concat(tables, ignore_index=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``make table``: merge, say what was merged, refused and missing, and print the study's summary."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
+    parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
+    parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs lie (default: outputs)")
+    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    parser.add_argument("--replace", action="store_true", help="replace recorded runs whose numbers are others now")
+    given = parser.parse_args(arguments)
+    study, root = given.study, given.root
+    csv = given.experiments / study / "results.csv"
+    if study not in results.studies(root) and not csv.exists():
+        known = sorted({*results.studies(root), *(p.parent.name for p in given.experiments.glob("*/results.csv"))})
+        parser.error(f"no runs of study {study!r} under {root} and no {csv}; studies with rows: {known}")
+    outcome = merge(study, root, given.experiments, given.replace)
+    failures = results.failed(root)
+    failures = failures[failures["experiment"] == study]
+    print(f"{csv}: {outcome.table['run_id'].nunique()} runs, {len(outcome.table)} rows")
+    print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
+    if outcome.differ:
+        done = "replaced" if given.replace else "the record is kept (--replace takes the new ones)"
+        print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")
+    if outcome.refused:
+        print(f"  refused: {len(outcome.refused)} runs from a dirty tree: commit, and run them again")
+    gaps = missing(outcome.table)
+    print(f"  missing: {'; '.join(gaps) or 'no seed of any cell'}")
+    for failure in failures.itertuples():
+        print(f"  failed: {failure.id}: {failure.error} ({failure.path})")
+    if outcome.table.empty:
+        return 1
+    print("\n" + format_summary(outcome.table))
+    return 0
+
+
+def _moments(scores: pd.DataFrame, columns: list[str], name: str) -> list[pd.Series]:
+    # A seed that was fine-tuned on several adaptations counts once, with its mean: as in the comparisons.
+    seeds = scores.groupby([*columns, "seed"], dropna=False)["value"].mean().groupby(columns, dropna=False)
+    return [seeds.mean().rename(name), seeds.std().rename(f"{name}_sd")]
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    """Columns two spaces apart: words flush left, numbers flush right."""
+    columns = []
+    for name in table.columns:
+        column = table[name].astype("str").tolist()
+        words = any(letter.isalpha() for cell in column for letter in cell)
+        width = max(map(len, [name, *column]))
+        columns.append([cell.ljust(width) if words else cell.rjust(width) for cell in [name, *column]])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def _mean_sd(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f} ({sd:.3f})"
+
+
+def _attack_in_words(table: pd.DataFrame) -> str:
+    if not (grid := cells.epsilons(table)):
+        return ""
+    rows = cells.scores(table, grid[0])
+    steps = sorted(table.loc[table["attack"] != "none", "attack_steps"].unique())
+    metric = " and ".join(cells.display(m) for m in rows["metric"].unique())
+    examples = " or ".join(str(n) for n in sorted(rows["n"].dropna().unique()))
+    return f"; robust@epsilon: {metric} under attack, {steps[-1]} steps, on {examples} examples"
+
+
+def _differences(table: pd.DataFrame) -> list[str]:
+    """The paired differences as text: clean, and under attack at the reference radius."""
+    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
+    blocks = []
+    for epsilon in radii:
+        try:
+            compared = comparisons.compare(table, epsilon)
+        except cells.NotInTable:
+            continue
+        rows = [
+            {
+                "method": c.label,
+                "difference": f"{c.mean:+.3f}",
+                "95% t interval": "" if c.n < 2 else "{:+.3f} to {:+.3f}".format(*c.t_interval),
+                "pairs": c.n,
+                "p": "" if c.n < 2 else f"{c.p:.2g}",
+                "Holm": "" if c.n < 2 else f"{c.p_holm:.2g}",
+                "reading": c.reading + (f", {c.scope}" if c.scope and c.n > 1 else ""),
+            }
+            for c in compared
+        ]
+        against = " / ".join(dict.fromkeys(c.baseline_label for c in compared))
+        what = "clean" if epsilon is None else f"under attack, epsilon {epsilon:g}"
+        blocks.append(
+            f"Difference to '{against}', {cells.display(compared[0].metric)}, {what}; p: exact sign-flip test over "
+            f"seeds\n{_aligned(pd.DataFrame(rows))}"
+        )
+    return blocks
+
+
+if __name__ == "__main__":
+    sys.exit(main())

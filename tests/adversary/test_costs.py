@@ -1,0 +1,50 @@
+"""Each method costs what its docstring says, in full passes over the step's batch, however the batch is cut."""
+
+import pytest
+import torch
+from adversaries import OBJECTIVES, OPTIONS, Toy, make_batch, pick, read, run
+
+K, R = 4, 3
+PGD = {"num_steps": K, "clean_weight": 0.0, "random_starts": 0}
+COSTS = {  # method, settings: forward passes, backward passes, backward passes to delta
+    ("none", ()): (1, 1, 0),
+    ("fgm", ()): (2, 2, 0),
+    ("random", ()): (2, 2, 0),
+    ("pgd", ()): (K + 1, 1, K),
+    ("pgd", (("clean_weight", 0.5),)): (K + 1, 2, K - 1),
+    ("pgd", (("random_starts", 1),)): (K + 1, 1, K),
+    ("pgd", (("clean_weight", 0.5), ("random_starts", 1))): (K + 2, 2, K),
+    ("pgd", (("random_starts", R),)): (R * (K + 1) + 1, 1, R * K),
+    ("pgd", (("clean_weight", 0.5), ("random_starts", R))): (R * (K + 1) + 2, 2, R * K),
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), COSTS)
+@pytest.mark.parametrize("cut", [(16,), (3, 13), (5, 5, 6)])
+def test_costs(name, settings, cut):
+    adversary = read(name, **(PGD | dict(settings) if name == "pgd" else {}))
+    model, batch = Toy(), make_batch()
+    starts = [sum(cut[:index]) for index in range(len(cut))]
+    pieces = [pick(batch, range(start, start + size)) for start, size in zip(starts, cut, strict=True)]
+    passes = []
+    model.upper.register_forward_hook(lambda _module, _args, output: passes.append(len(output)))
+    counts = run(adversary, model, OBJECTIVES["classification"], pieces).counts
+    assert (counts.forward_passes, counts.backward_passes, counts.delta_backward_passes) == COSTS[name, settings]
+    search = len(pieces[0]["labels"]) if adversary.ball else 0  # the one pass that finds the embedding
+    assert sum(passes) - search == 16 * counts.forward_passes
+
+
+def test_every_option_file_has_its_cost_stated_here():
+    assert {name for name, _ in COSTS} == {file.stem for file in OPTIONS}
+
+
+def test_inner_steps_compute_no_parameter_gradient():
+    """The backward pass to delta stops there: no weight's gradient is computed, let alone kept."""
+    model, computed = Toy(), []
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: computed.append(gradient))
+    adversary = read("pgd", **PGD)
+    found = run(adversary, model, OBJECTIVES["classification"], [make_batch()])
+    assert len(computed) == len(list(model.parameters()))  # once each, by the one yielded loss
+    assert found.counts.delta_backward_passes == K
+    assert torch.isfinite(found.losses[0])

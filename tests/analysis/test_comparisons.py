@@ -1,0 +1,176 @@
+"""Which cells there are, what each is compared with, and what the verdict may say. Numbers by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapt import results
+from analysis import cells, comparisons
+from analysis.cells import NotInTable
+
+
+def runs(*given):
+    """Rows with one clean macro-F1 each, from (pretrain, adversary, seed, value) and a dict of further columns."""
+    rows = []
+    for pretrain, adversary, seed, value, *more in given:
+        changes = more[0] if more else {}
+        adaptation = "none" if pretrain == "none" else f"{pretrain} of seed 0"
+        row = dict(model="tiny", task="t", pretrain=pretrain, adversary=adversary, seed=seed, adaptation=adaptation)
+        row |= dict(adaptation_seed="none" if pretrain == "none" else "0", split="test", attack="none")
+        row |= dict(attack_epsilon=0.0, attack_steps=0, metric="macro_f1", value=value, n=10) | changes
+        rows.append(row | {"run_id": "-".join(map(str, (pretrain, adversary, seed, sorted(changes.items()))))})
+    return results.typed(pd.DataFrame(rows))
+
+
+def paired(treated, baseline, pretrain="dapt", adversary="none", changes=lambda seed: {}):
+    """A baseline and one method with the given scores by seed."""
+    return runs(
+        *[("none", "none", seed, value) for seed, value in enumerate(baseline)],
+        *[(pretrain, adversary, seed, value, changes(seed)) for seed, value in enumerate(treated)],
+    )
+
+
+def test_differences_are_paired_by_seed_not_by_order():
+    table = paired([0.51, 0.62, 0.73, 0.84, 0.55, 0.66], [0.5, 0.6, 0.7, 0.8, 0.5, 0.6])
+    (found,) = comparisons.compare(table.sample(frac=1, random_state=1))
+    assert found.differences.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    assert (found.n, found.unpaired, found.p, found.p_holm, found.family) == (6, 0, 0.03125, 0.03125, 1)
+    assert found.mean == pytest.approx(0.035)
+    # sd .0187083, t_5(.975) = 2.570582: half-width .0187083 * 2.570582 / sqrt(6) = .0196334
+    assert found.t_interval == pytest.approx((0.0153666, 0.0546334), abs=1e-6)
+    assert found.sign_flip_interval == pytest.approx((0.01, 0.06))
+    assert found.verdict() == (
+        "DAPT against not adapted: +0.035 macro-F1 (95% t interval +0.015 to +0.055, 6 pairs): better, "
+        "given this adaptation (sign-flip p = 0.031)."
+    )
+
+
+def test_seeds_of_one_side_only_are_left_out_and_counted():
+    table = paired([0.6, 0.7, 0.8, 0.9], [0.5, 0.5])
+    (found,) = comparisons.compare(table)
+    assert found.differences.tolist() == pytest.approx([0.1, 0.2]) and found.unpaired == 2
+
+
+def test_three_pairs_cannot_show_a_difference_and_the_verdict_says_so():
+    (found,) = comparisons.compare(paired([0.9, 0.91, 0.92], [0.1, 0.1, 0.1]))
+    assert not found.supported and found.reading == "not shown"
+    assert "difference not shown, given this adaptation (" in found.verdict()
+    assert found.verdict().endswith("(sign-flip p = 0.25; 3 pairs cannot give less than 0.25).")
+
+
+def test_one_seed_carries_no_test():
+    (found,) = comparisons.compare(paired([0.9], [0.1]))
+    assert np.isnan(found.p) and found.reading == "no test" and not found.supported
+    assert found.verdict() == "DAPT against not adapted: +0.800 macro-F1 from one pair of seeds: no test."
+
+
+def test_the_family_is_corrected_by_holm():
+    scores = {("dapt", "none"): 0.1, ("tapt", "none"): 0.1, ("none", "fgm"): -0.1}
+    base = [0.5, 0.52, 0.54, 0.56, 0.58, 0.6]
+    table = runs(
+        *[("none", "none", s, b) for s, b in enumerate(base)],
+        *[(*m, s, b + gain * (s + 1)) for m, gain in scores.items() for s, b in enumerate(base)],
+    )
+    found = {c.label: c for c in comparisons.compare(table)}
+    assert list(found) == ["DAPT, plain", "TAPT, plain", "not adapted, FGM"]
+    assert all(c.p == 0.03125 and c.p_holm == pytest.approx(3 * 0.03125) and c.family == 3 for c in found.values())
+    assert found["not adapted, FGM"].reading == "worse (taken alone)"
+    ending = "worse (taken alone) (sign-flip p = 0.031; 0.094 by Holm over 3 comparisons, which 6 pairs cannot pass)."
+    assert found["not adapted, FGM"].verdict().endswith(ending)
+
+
+@pytest.mark.parametrize(
+    "adaptations, scope",
+    [
+        (["a"] * 6, "given this adaptation"),
+        (list("aabbcc"), "given these 3 adaptations"),
+        (list("abcdef"), ""),
+    ],
+)
+def test_the_verdict_is_given_the_adaptations_that_seeds_share(adaptations, scope):
+    def adaptation(seed):
+        return {"adaptation": adaptations[seed], "adaptation_seed": str(ord(adaptations[seed]))}
+
+    (found,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, changes=adaptation))
+    assert found.scope == scope and (scope in found.verdict())
+    assert ("given" in found.verdict()) == bool(scope)
+
+
+def test_one_shared_stage_of_a_chain_is_enough_to_be_conditional():
+    def adaptation(seed):
+        return {"adaptation": f"k{seed}", "adaptation_seed": f"0+{seed}"}  # one DAPT, a TAPT for each seed
+
+    (found,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, pretrain="dapt+tapt", changes=adaptation))
+    assert found.scope == "given this adaptation"
+
+
+def test_a_seed_on_several_adaptations_counts_once_with_its_mean():
+    table = pd.concat(
+        [
+            paired([0.6, 0.7], [0.5, 0.5]),
+            runs(*[("dapt", "none", s, 0.9, {"adaptation": "b", "adaptation_seed": "1"}) for s in (0, 1)]),
+        ]
+    )
+    (found,) = comparisons.compare(table)
+    assert found.differences.tolist() == pytest.approx([0.25, 0.3])
+    assert found.scope == "given these 2 adaptations"
+
+
+def test_any_setting_that_varies_makes_cells_and_seeds_do_not():
+    lrs = [("dapt", "none", s, 0.6, {"lr": lr, "pretrain.dapt.seed": s}) for s in range(2) for lr in (1e-4, 1e-3)]
+    table = runs(*[("none", "none", s, 0.5, {"lr": 1e-4}) for s in range(2)], *lrs)
+    assert cells.cell_columns(table) == ["model", "task", "pretrain", "adversary", "lr"]
+    found = comparisons.compare(table)
+    assert [c.label for c in found] == ["DAPT, lr 0.0001", "DAPT, lr 0.001"]
+    assert {c.baseline_label for c in found} == {"not adapted, lr 0.0001"}
+
+
+def test_a_setting_that_another_implies_makes_no_cells():
+    table = paired([0.6, 0.6], [0.5, 0.5], changes=lambda seed: {"pretrain.dapt.steps": 100})
+    assert cells.cell_columns(table) == cells.IDENTITY
+
+
+def test_the_baseline_shares_the_other_settings():
+    cell = [("none", "none", "a"), ("none", "none", "b"), ("none", "fgm", "a"), ("none", "fgm", "b")]
+    value = dict(zip(cell, (0.1, 0.2, 0.3, 0.5), strict=True))
+    table = runs(*[(p, a, s, value[p, a, x], {"corpus": x}) for p, a, x in cell for s in range(2)])
+    found = {c.label: (c.baseline_label, round(c.mean, 6)) for c in comparisons.compare(table)}
+    assert found == {"FGM, a": ("plain, a", 0.2), "FGM, b": ("plain, b", 0.3)}
+
+
+def test_models_are_never_compared_with_each_other():
+    table = pd.concat([paired([0.6], [0.5]), paired([0.9], [0.7]).assign(model="minilm", run_id=["m1", "m2"])])
+    assert [round(c.mean, 6) for c in comparisons.compare(table)] == [0.2, 0.1]  # minilm, tiny
+
+
+def test_reference_models_are_no_methods(table):
+    labels = [c.label for c in comparisons.compare(table)]
+    assert len(labels) == 4 * 3 - 1 and not any("probe" in label or "TF-IDF" in label for label in labels)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 1)])
+def test_nothing_to_compare_is_said(rows):
+    with pytest.raises(NotInTable):
+        comparisons.compare(paired([0.6], [0.5]).iloc[rows])
+
+
+def test_the_metric_is_the_tasks_own_and_accuracy_serves_under_attack(table):
+    assert set(cells.scores(table)["metric"]) == {"macro_f1"}
+    assert set(cells.scores(table, 0.1)["metric"]) == {"accuracy"}
+    assert set(cells.scores(table.assign(**{"task.metric": "accuracy"}))["metric"]) == {"accuracy"}
+    assert set(cells.scores(table.drop(columns="task.metric"))["metric"]) == {"macro_f1"}
+    assert cells.epsilons(table) == [0.05, 0.1, 0.2, 0.4] and cells.reference_epsilon(table) == 0.1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)), st.floats(-1, 1))
+def test_a_shift_of_both_sides_and_the_order_of_rows_change_nothing(order, shift):
+    table = paired([0.51, 0.62, 0.73, 0.84, 0.55, 0.56], [0.5, 0.6, 0.7, 0.8, 0.6, 0.5]).iloc[order]
+    (before,) = comparisons.compare(table)
+    (after,) = comparisons.compare(table.assign(value=table["value"] + shift))
+    assert after.differences.tolist() == pytest.approx(before.differences.tolist(), abs=1e-12)
+    assert after.p == before.p

@@ -1,0 +1,166 @@
+"""Every figure, from the synthetic study and from tables with gaps: right marks, same bytes, nothing cut off."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from adapt import results
+from analysis import cells, comparisons, style, tables
+
+REPOSITORY = Path(__file__).parents[2]
+FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
+main = importlib.import_module("analysis.figures.__main__")
+
+
+def drawn(name, table):
+    return importlib.import_module(f"analysis.figures.{name}").figure(table)
+
+
+def with_gaps(table):
+    few = (table["pretrain"] == "dapt") & (table["seed"] > 3)
+    return table[~few & ~((table["adversary"] == "pgd") & (table["seed"] == 0))]
+
+
+def with_two_models(table):
+    own = table[~cells.is_baseline_model(table)]
+    return pd.concat([own, own.assign(model="minilm", run_id="m" + own["run_id"], value=own["value"] * 1.02)])
+
+
+GAPS = {
+    "whole": lambda t: t,
+    "unequal seeds": with_gaps,
+    "one seed": lambda t: t[t["seed"] == 0],
+    "three seeds": lambda t: t[t["seed"] < 3],
+    "a cell is missing": lambda t: t[~((t["pretrain"] == "dapt") & (t["adversary"] == "fgm"))],
+    "one chain": lambda t: t[t["pretrain"] == "none"],
+    "one adversary": lambda t: t[t["adversary"] == "none"],
+    "two models": with_two_models,
+}
+
+
+def test_there_are_figures():
+    assert {"paired_differences", "clean_vs_robust", "accuracy_vs_epsilon"} <= set(FIGURES)
+
+
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off_or_overlaps(name, gap, table):
+    figure = drawn(name, GAPS[gap](table))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    texts = [t for t in texts if t.axes is None or t.axes.get_visible()]
+    boxes = {t: t.get_window_extent(renderer) for t in texts}
+    page = figure.bbox
+    inside = [b.x0 >= -1 and b.y0 >= -1 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes.values()]
+    ticks = {label for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
+    unseen = {t for t in ticks if t.axes is None or not _in_view(t)}
+    assert all(ok for t, ok in zip(boxes, inside, strict=True) if t not in unseen)
+    shown = [t for t in texts if t not in unseen and t not in _numbers_at_marks(texts)]
+    for i, a in enumerate(shown):
+        for b in shown[i + 1 :]:
+            assert not _overlap(boxes[a], boxes[b]), f"{a.get_text()!r} overlaps {b.get_text()!r}"
+
+
+def _in_view(tick: Text) -> bool:
+    """Matplotlib keeps labels of ticks beyond the limits, which it does not draw."""
+    (left, right), (bottom, top) = sorted(tick.axes.get_xlim()), sorted(tick.axes.get_ylim())
+    x, y = tick.get_position()
+    return left <= x <= right if tick in tick.axes.get_xticklabels() else bottom <= y <= top
+
+
+def _numbers_at_marks(texts: list[Text]) -> set[Text]:
+    return {t for t in texts if t.get_text().isdigit() and t.get_fontsize() == 5.5}
+
+
+def _overlap(a, b, slack: float = 1.0) -> bool:
+    return a.x0 + slack < b.x1 and b.x0 + slack < a.x1 and a.y0 + slack < b.y1 and b.y0 + slack < a.y1
+
+
+def test_every_seed_and_only_supported_differences_are_filled(table):
+    figure = drawn("paired_differences", table)
+    for panel, epsilon in zip(figure.axes, (None, 0.1), strict=True):
+        found = comparisons.compare(table, epsilon)
+        seeds = [line for line in panel.get_lines() if line.get_marker() == "|"]
+        assert sorted(x for line in seeds for x in line.get_xdata()) == pytest.approx(
+            sorted(x for c in found for x in c.differences)
+        )
+        marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
+        hollow = [line.get_markerfacecolor() == "white" for line in marks]
+        assert hollow == [not c.supported for c in found] and len(marks) == 11
+        ends = [line.get_xdata() for line in panel.get_lines() if line.get_solid_capstyle() == "butt"]
+        assert np.allclose(ends, [c.t_interval for c in found])
+        assert [t.get_text() for t in panel.texts].count("6") == 11  # n of every row
+
+
+def test_every_seed_is_a_mark_of_the_plane(table):
+    panel = drawn("clean_vs_robust", table).axes[0]
+    small = [line for line in panel.get_lines() if line.get_markersize() == 2.4]
+    assert sum(len(line.get_xdata()) for line in small) == 72
+    means = tables.summary(table).query("model == 'tiny' and `finetune.method` == 'full'")
+    large = [line for line in panel.get_lines() if line.get_markersize() == 5]
+    assert sorted(line.get_ydata()[0] for line in large) == pytest.approx(sorted(means["robust@0.1"]))
+
+
+def test_unequal_numbers_of_seeds_stand_at_the_marks(table):
+    texts = {t.get_text() for t in drawn("clean_vs_robust", with_gaps(table)).axes[0].texts}
+    assert {"3", "4", "5", "6"} <= texts
+
+
+def test_curves_start_at_the_attacks_own_zero_or_at_the_clean_score(table):
+    for rows, n in ((table, 200), (table[~((table["attack"] == "pgd") & (table["attack_epsilon"] == 0))], 500)):
+        figure = drawn("accuracy_vs_epsilon", rows)
+        assert list(figure.axes[0].get_lines()[0].get_xdata()) == [0, 0.05, 0.1, 0.2, 0.4]
+        note = figure.get_supxlabel().replace("\n", " ")
+        assert ("but 500 at" in note) == (n == 500) and "200 test examples" in note
+
+
+def test_no_global_style_is_changed(table):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn("paired_differences", table)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_colours_differ_within_a_figure_and_stay_between_figures():
+    chains = ["none", "knn_tapt_50", "dapt", "a", "b", "c", "d", "tapt", "dapt+tapt"]
+    assert len(set(style.colours(chains).values())) == len(chains)
+    assert style.colours(["tapt"])["tapt"] == style.colours(chains)["tapt"]
+
+
+def test_make_figures_draws_all_from_the_csv_alone_with_the_same_bytes(tmp_path, table):
+    results.save_csv(table, tmp_path / "synthetic" / "results.csv")
+    (tmp_path / "synthetic" / "results.json").unlink()
+    command = [sys.executable, "-m", "analysis.figures", "synthetic", "--experiments", str(tmp_path)]
+    subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "1"}, cwd=REPOSITORY, check=True)
+    main.draw_all(results.load_csv(tmp_path / "synthetic" / "results.csv"), tmp_path / "again")
+    folders = tmp_path / "synthetic" / "figures", tmp_path / "again"
+    first, again = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert set(first) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
+    assert first == again
+
+
+def test_fresh_runs_are_drawn_under_their_root(tmp_path, table, write_study, capsys):
+    write_study(tmp_path, table[(table["attack"] == "none")], dirty=True)
+    assert main.main(["synthetic", "--root", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert (tmp_path / "figures/synthetic/paired_differences.pdf").exists()
+    assert "clean_vs_robust: not drawn: no rows under attack" in text and "dirty tree" in text
+
+
+def test_an_unknown_study_is_an_error_that_says_what_makes_it(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main.main(["nothing", "--experiments", str(tmp_path)])
+    assert "`python -m analysis.tables nothing` makes it" in capsys.readouterr().err

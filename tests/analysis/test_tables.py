@@ -1,0 +1,170 @@
+"""The summary, the record of clean runs, and the published rows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapt import results
+from analysis import cells, record, tables
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small(table):
+    """Three seeds of two methods: six runs."""
+    table = table[~cells.is_baseline_model(table)]
+    return table[(table["seed"] < 3) & table["pretrain"].isin(["none", "dapt"]) & (table["adversary"] == "none")]
+
+
+def merged(root, experiments, **options):
+    return record.merge("synthetic", root, experiments, **options)
+
+
+def test_summary_by_hand(table):
+    cell = (table["pretrain"] == "dapt") & (table["adversary"] == "fgm")
+    clean = table[cell & (table["split"] == "test") & (table["metric"] == "macro_f1")]["value"]
+    robust = table[cell & (table["attack"] == "pgd") & (table["attack_epsilon"] == 0.2)]["value"]
+    seconds = table[cell & (table["metric"] == "train_seconds")]["value"]
+    found = tables.summary(table).set_index(["pretrain", "adversary"]).loc[("dapt", "fgm")]
+    assert len(tables.summary(table)) == 12 + 2
+    assert (found["seeds"], found["adaptations"], found["metric"], len(clean)) == (6, 1, "macro_f1", 6)
+    assert found["clean"] == pytest.approx(clean.sum() / 6)
+    assert found["clean_sd"] == pytest.approx((((clean - clean.sum() / 6) ** 2).sum() / 5) ** 0.5)
+    assert found["robust@0.2"] == pytest.approx(robust.mean())
+    assert found["train_seconds"] == pytest.approx(seconds.mean()) and found["forward_passes"] == 600
+
+
+def test_text_says_what_a_reader_needs(table):
+    text = tables.format_summary(table)
+    assert "DAPT+TAPT" in text and "linear probe" in text and "TF-IDF" in text
+    assert "Difference to 'not adapted, plain', macro-F1, clean" in text
+    assert "accuracy, under attack, epsilon 0.1" in text and "given this adaptation" in text
+    assert "nan" not in text and "Note" not in text
+
+
+def test_text_of_one_run_has_no_comparison(table):
+    text = tables.format_summary(table[table["run_id"] == "tiny-full-dapt-fgm-2"])
+    assert "0.677" in text and "Difference" not in text and "nan" not in text
+
+
+def test_text_names_the_gaps(table):
+    gap = table[~((table["pretrain"] == "dapt") & (table["seed"] == 4))]
+    gap = gap.assign(dirty=gap["seed"] == 0, commit=gap["seed"].map(lambda s: "abcdef0" if s else "1234567"))
+    notes = "\n".join(tables.caveats(gap))
+    assert "14 of 76 runs come from a dirty tree" in notes
+    assert "2 commits: 1234567, abcdef0" in notes
+    assert "missing DAPT, FGM: seed 4" in notes
+    assert notes in tables.format_summary(gap)
+
+
+def test_an_empty_table_is_refused(table):
+    with pytest.raises(cells.NotInTable, match="no rows"):
+        tables.summary(table.iloc[:0])
+
+
+def test_clean_runs_are_merged_and_dirty_ones_refused(tmp_path, small, write_study):
+    write_study(tmp_path, small[small["seed"] > 0])
+    write_study(tmp_path, small[small["seed"] == 0], dirty=True)
+    outcome = merged(tmp_path, tmp_path / "lab")
+    frozen = results.load_csv(tmp_path / "lab" / "synthetic" / "results.csv")
+    assert set(frozen["seed"]) == {1, 2} and not frozen["dirty"].any()
+    assert set(outcome.refused) == set(small.loc[small["seed"] == 0, "run_id"])
+    assert set(outcome.merged) == set(frozen["run_id"])
+    assert "finetune.epochs" not in (tmp_path / "lab/synthetic/results.csv").read_text().splitlines()[0]
+    assert set(frozen["finetune.epochs"]) == {3}
+
+
+def test_a_study_grows_over_days_and_machines(tmp_path, small, write_study):
+    for machine, seed in enumerate((2, 0, 1)):
+        write_study(tmp_path / str(machine), small[small["seed"] == seed])
+        merged(tmp_path / str(machine), tmp_path / "lab")
+    write_study(tmp_path / "all", small)
+    merged(tmp_path / "all", tmp_path / "other")
+    csv = Path("synthetic/results.csv")
+    assert (tmp_path / "lab" / csv).read_bytes() == (tmp_path / "other" / csv).read_bytes()
+
+
+def test_merging_again_changes_no_byte_whatever_the_time_it_took(tmp_path, small, write_study):
+    write_study(tmp_path, small)
+    merged(tmp_path, tmp_path)
+    before = (tmp_path / "synthetic/results.csv").read_bytes()
+    slower = small.assign(value=small["value"].where(small["metric"] != "train_seconds", 99.0))
+    write_study(tmp_path, slower, created_at="2031-01-01T00:00:00")
+    outcome = merged(tmp_path, tmp_path)
+    assert len(outcome.same) == small["run_id"].nunique() and not outcome.merged and not outcome.differ
+    assert (tmp_path / "synthetic/results.csv").read_bytes() == before
+
+
+def test_the_record_is_kept_unless_replaced(tmp_path, small, write_study):
+    write_study(tmp_path, small)
+    merged(tmp_path, tmp_path)
+    other = small.assign(value=small["value"].where(small["seed"] != 1, 0.25))
+    write_study(tmp_path, other)
+    outcome = merged(tmp_path, tmp_path)
+    assert set(outcome.differ) == set(small.loc[small["seed"] == 1, "run_id"])
+    assert 0.25 not in outcome.table["value"].tolist()
+    assert 0.25 in merged(tmp_path, tmp_path, replace=True).table["value"].tolist()
+    assert not merged(tmp_path, tmp_path).differ
+
+
+def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
+    write_study(tmp_path, small[~((small["seed"] == 1) & (small["pretrain"] == "dapt"))])
+    write_study(tmp_path, small[small["seed"] == 0], dirty=True)
+    results.write_failure(tmp_path, "dapt seed 1", "synthetic", {"seed": 1}, "Traceback\nValueError: loss is nan")
+    arguments = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
+    assert tables.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "merged: 3 new runs" in text and "refused: 2 runs from a dirty tree" in text
+    assert "DAPT: seed 1" in text and "failed: dapt seed 1: ValueError: loss is nan" in text
+    shutil.rmtree(tmp_path / "runs")
+    assert tables.main(arguments) == 0 and "merged: 0 new runs" in capsys.readouterr().out
+
+
+def test_a_study_of_dirty_runs_only_gives_no_record(tmp_path, small, write_study, capsys):
+    write_study(tmp_path, small, dirty=True)
+    assert tables.main(["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]) == 1
+    assert "refused: 6 runs" in capsys.readouterr().out
+    assert not (tmp_path / "synthetic").exists()
+
+
+def test_an_unknown_study_is_an_error_that_names_the_known(tmp_path, small, write_study, capsys):
+    write_study(tmp_path, small)
+    with pytest.raises(SystemExit) as stopped:
+        tables.main(["quickstrat", "--root", str(tmp_path), "--experiments", str(tmp_path)])
+    assert stopped.value.code == 2 and "['synthetic']" in capsys.readouterr().err
+
+
+def test_published_rows_have_the_schema():
+    published = tables.published()
+    assert list(published.columns[: len(results.COLUMNS)]) == list(results.COLUMNS)
+    assert set(published.columns[len(results.COLUMNS) :]) == {"sd", "n_seeds", "where"}
+    assert set(published["source"]) == {"gururangan2020", "beltagy2019_repo_csv"}
+    assert published["value"].notna().all() and published["where"].notna().all()
+    assert published.loc[published["metric"] != "mlm_loss", "value"].between(0, 1).all()
+    assert len(published) == 106 + 25 + 10
+    assert not published.duplicated(["source", "model", "corpus", "task", "pretrain", *results.IDENTITY]).any()
+
+
+def test_a_published_number_by_hand():
+    rows = tables.published().query("task == 'chemprot' and pretrain == 'dapt+tapt' and split == 'test'")
+    # Gururangan et al. 2020, table 5: ChemProt, DAPT+TAPT, 84.4 (.4)
+    assert rows[["value", "sd", "n_seeds", "n"]].to_numpy().tolist() == [[0.844, 0.004, 5, 3469]]
+
+
+def test_every_citation_key_is_explained():
+    text = (tables.PUBLISHED / "README.md").read_text()
+    assert all(f"| {key} |" in text for key in tables.published()["source"].unique())
+
+
+@pytest.mark.parametrize("module", ["tables", "figures.paired_differences", "figures.__main__"])
+def test_analysis_imports_no_torch(module):
+    code = f"import sys, analysis.{module}; assert not {{'torch', 'transformers', 'accelerate'}} & set(sys.modules)"
+    if module == "tables":  # which prints at the end of every run
+        code += "; assert not {'matplotlib', 'scipy.stats'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
