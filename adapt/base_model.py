@@ -63,12 +63,19 @@ def base_text() -> corpora.Corpus:
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     """Lower-case WordPiece (Devlin et al., 2019) of VOCABULARY pieces, learned from ``texts`` alone."""
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pieces.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(special.values()), show_progress=False)
+        texts,
+        trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(special.values()), show_progress=False),
     )
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -80,7 +87,9 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(RECIPE.seed)
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, **SHAPE)
+    config = BertConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, **SHAPE
+    )
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

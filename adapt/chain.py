@@ -11,10 +11,18 @@ from adapt import sources
 from adapt.config import Config, CorpusConfig, TaskConfig
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
-_DATA = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.corpora", "adapt.data.files", "adapt.data.text")
-_PYDOC = ("adapt.data.pydoc", "adapt.data.docstrings", "adapt.data.sections")
+_DATA = (
+    "adapt.stages.data",
+    "adapt.data.tasks",
+    "adapt.data.corpora",
+    "adapt.data.files",
+    "adapt.data.leakage",
+    "adapt.data.text",
+)
+_PYDOC = ("adapt.data.pydoc", "adapt.data.pydoc_tasks", "adapt.data.docstrings", "adapt.data.sections")
 _MODEL = ("adapt.models", "adapt.data.batching")
-_LOOP = ("adapt.training", "adapt.objectives", "adapt.steps", "adapt.adversary.ball", "adapt.adversary.perturbation")
+_PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
+_LOOP = ("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.steps", *_PERTURBED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,10 @@ def corpus_stage(
         modules=(*_DATA, *(_PYDOC if corpus.format == "pydoc" else ())),
         argument=corpus,
         inputs=dict(others),
-        config={**without(asdict(corpus), "name", "path", "exclude"), "source": source_of(corpus.format, files, hashes)},
+        config={
+            **without(asdict(corpus), "name", "path", "exclude"),
+            "source": source_of(corpus.format, files, hashes),
+        },
         by_content=True,
     )
 
@@ -148,7 +159,7 @@ def evaluate_stage(cfg: Config, model: Stage, task: Stage) -> Stage:
         kind="evaluate",
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
-        modules=("adapt.stages.evaluate", "adapt.prediction", "adapt.adversary.attack", *_MODEL, *_LOOP[1:]),
+        modules=("adapt.stages.evaluate", "adapt.prediction", "adapt.adversary.robustness", *_MODEL, *_PERTURBED),
         argument=cfg.evaluate,
         inputs={"model": model, "task": task},
         config={**without(asdict(cfg.evaluate), "name"), "max_length": cfg.finetune.max_length},
@@ -161,7 +172,13 @@ def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
     modules = ("adapt.stages.baseline", "adapt.prediction")
     fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
     measure = Stage(
-        "evaluate", "evaluate", "adapt.stages.baseline:evaluate_tfidf", modules, None, {"model": fit, "task": task}, {"model": "tfidf"}
+        "evaluate",
+        "evaluate",
+        "adapt.stages.baseline:evaluate_tfidf",
+        modules,
+        None,
+        {"model": fit, "task": task},
+        {"model": "tfidf"},
     )
     return [fit, measure]
 

@@ -72,12 +72,16 @@ def note_failure(cfg: Config, error: Exception) -> None:
     _failed.append(f"{label(cfg)}: {type(error).__name__}: {error}")
     config = science(cfg)
     if Path(cfg.runtime.root).exists():
-        results.write_failure(Path(cfg.runtime.root), digest(config)[:32], cfg.experiment, config, traceback.format_exc())
+        results.write_failure(
+            Path(cfg.runtime.root), digest(config)[:32], cfg.experiment, config, traceback.format_exc()
+        )
 
 
 def label(cfg: Config) -> str:
     chain = "+".join(cfg.pretrain) or "none"
-    return f"model={cfg.model.name} task={cfg.task.name} pretrain={chain} adversary={cfg.adversary.name} seed={cfg.seed}"
+    return (
+        f"model={cfg.model.name} task={cfg.task.name} pretrain={chain} adversary={cfg.adversary.name} seed={cfg.seed}"
+    )
 
 
 def finish() -> None:
@@ -92,8 +96,10 @@ def finish() -> None:
     table = results.load(root, cfg.experiment)
     mine = table[table["run_id"].isin([run_id for _, run_id in _finished])]
     print()
-    print(tables.format_summary(tables.summary(mine)))
-    print(f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {root / 'runs'}; all of them as a table: adapt.results.load({str(root)!r})")
+    print(tables.format_summary(mine))
+    print(
+        f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {root / 'runs'}; all of them as a table: adapt.results.load({str(root)!r})"
+    )
     print(f"Freeze and draw them: make table figures STUDY={cfg.experiment}")
 
 

@@ -6,7 +6,7 @@ Importing it must stay cheap: no torch, no transformers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -21,8 +21,8 @@ class ModelConfig:
 
     name: str = MISSING
     format: str = MISSING
-    path: Optional[str] = MISSING
-    revision: Optional[str] = MISSING
+    path: str | None = MISSING
+    revision: str | None = MISSING
 
 
 @dataclass
@@ -31,12 +31,12 @@ class CorpusConfig:
 
     name: str = MISSING
     format: str = MISSING
-    path: Optional[str] = MISSING
-    domain: Optional[str] = MISSING  # pydoc only: scientific | general
+    path: str | None = MISSING
+    domain: str | None = MISSING  # pydoc only: scientific | general
     text_column: str = MISSING
     min_words: int = MISSING  # shorter documents are dropped
     heldout_fraction: float = MISSING  # by hash of the text, so that it does not depend on order
-    max_documents: Optional[int] = MISSING  # the first by hash of the text
+    max_documents: int | None = MISSING  # the first by hash of the text
     exclude: list[str] = MISSING  # tasks whose dev and test text must not enter
 
 
@@ -46,13 +46,13 @@ class TaskConfig:
 
     name: str = MISSING
     format: str = MISSING
-    path: Optional[str] = MISSING
-    question: Optional[str] = MISSING  # pydoc only: topic | section
+    path: str | None = MISSING
+    question: str | None = MISSING  # pydoc only: topic | section
     text_column: str = MISSING
-    text_pair_column: Optional[str] = MISSING
+    text_pair_column: str | None = MISSING
     label_column: str = MISSING
     metric: str = MISSING  # macro_f1 | micro_f1 | accuracy
-    num_classes: Optional[int] = MISSING  # checked when given
+    num_classes: int | None = MISSING  # checked when given
     max_examples: SplitSizes = field(default_factory=lambda: SplitSizes())
 
 
@@ -60,9 +60,9 @@ class TaskConfig:
 class SplitSizes:
     """At most this many examples of a split, taken in the order of a hash of the text; null takes all."""
 
-    train: Optional[int] = MISSING
-    dev: Optional[int] = MISSING
-    test: Optional[int] = MISSING
+    train: int | None = MISSING
+    dev: int | None = MISSING
+    test: int | None = MISSING
 
 
 @dataclass
@@ -75,7 +75,7 @@ class OptimizerConfig:
     weight_decay: float = MISSING
     schedule: str = MISSING  # linear | cosine | constant, after the warm-up
     warmup_fraction: float = MISSING
-    clip_norm: Optional[float] = MISSING
+    clip_norm: float | None = MISSING
     precision: str = MISSING  # no | bf16 | fp16 (accelerate's words)
 
 
@@ -95,7 +95,7 @@ class PretrainConfig:
     head_learning_rate: float = MISSING  # of those first steps
     evaluations: int = MISSING  # measurements of the held-out loss along the stage
     heldout_sequences: int = MISSING  # at most this many held-out sequences are measured
-    patience: Optional[int] = MISSING  # evaluations without gain before stopping; null never stops
+    patience: int | None = MISSING  # evaluations without gain before stopping; null never stops
     dropout: float = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -111,9 +111,9 @@ class FinetuneConfig:
     batch_size: int = MISSING
     micro_batch_size: int = MISSING
     epochs: int = MISSING
-    patience: Optional[int] = MISSING  # epochs without gain on dev before stopping; null never stops
+    patience: int | None = MISSING  # epochs without gain on dev before stopping; null never stops
     dropout: float = MISSING
-    head_learning_rate: Optional[float] = MISSING  # null: the encoder's
+    head_learning_rate: float | None = MISSING  # null: the encoder's
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
 
@@ -134,7 +134,7 @@ class AdversaryConfig:
 
     name: str = MISSING
     method: dict[str, Any] = MISSING  # _target_, _partial_, its settings
-    ball: Optional[BallConfig] = MISSING
+    ball: BallConfig | None = MISSING
     dropout: str = MISSING  # the inner steps' dropout mask: same | fresh | off
     exempt: dict[str, str] = MISSING  # property test -> why this method cannot have it
 
@@ -145,7 +145,7 @@ class AttackConfig:
 
     epsilons: list[float] = MISSING
     num_steps: int = MISSING
-    max_examples: Optional[int] = MISSING
+    max_examples: int | None = MISSING
     ball: BallConfig = field(default_factory=BallConfig)
 
 
@@ -153,7 +153,7 @@ class AttackConfig:
 class EvaluateConfig:
     name: str = MISSING
     batch_size: int = MISSING
-    attack: Optional[AttackConfig] = MISSING
+    attack: AttackConfig | None = MISSING
 
 
 @dataclass
@@ -161,10 +161,10 @@ class BudgetConfig:
     """Every number that means 'how much'; the option files of other groups refer to it."""
 
     name: str = MISSING
-    corpus_documents: Optional[int] = MISSING
-    train_examples: Optional[int] = MISSING
-    eval_examples: Optional[int] = MISSING
-    attack_examples: Optional[int] = MISSING
+    corpus_documents: int | None = MISSING
+    train_examples: int | None = MISSING
+    eval_examples: int | None = MISSING
+    attack_examples: int | None = MISSING
     attack_steps: int = MISSING
     dapt_steps: int = MISSING
     tapt_steps: int = MISSING
@@ -180,9 +180,9 @@ class RuntimeConfig:
 
     name: str = MISSING
     root: str = MISSING
-    data_root: Optional[str] = MISSING
+    data_root: str | None = MISSING
     device: str = MISSING  # auto | cpu | cuda | mps
-    threads: Optional[int] = MISSING
+    threads: int | None = MISSING
     checkpoint_seconds: float = MISSING
     progress: bool = MISSING
     trackers: list[str] = MISSING
@@ -202,5 +202,5 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    experiment: Optional[str] = MISSING
+    experiment: str | None = MISSING
     seed: int = MISSING

@@ -6,7 +6,13 @@ from typing import Any
 
 
 def measurement(
-    split: str, metric: str, value: float, *, n: int | None = None, attack: str = "none", epsilon: float = 0.0,
+    split: str,
+    metric: str,
+    value: float,
+    *,
+    n: int | None = None,
+    attack: str = "none",
+    epsilon: float = 0.0,
     steps: int = 0,
 ) -> dict[str, Any]:
     """One number. n: how many examples (or held-out tokens) it is a mean over; epsilon, steps: of the attack, if any."""

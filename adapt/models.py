@@ -208,7 +208,8 @@ def config_with_dropout(folder: Path, dropout: float) -> Any:
     """The folder's config with every dropout rate, by whatever name its architecture has for it, set to one value."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     for name, value in config.to_dict().items():
-        if "dropout" in name and (isinstance(value, float) or name == "classifier_dropout"):
+        rate = isinstance(value, float) or name == "classifier_dropout"
+        if rate and ("dropout" in name or name.endswith("_pdrop")):
             setattr(config, name, dropout)
     return config
 

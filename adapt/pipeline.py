@@ -47,7 +47,10 @@ class Pipeline:
         found = self.store.find(stage.kind, key)
         if found is not None:
             return found
-        inputs = {name: given.folder if isinstance(given, Source) else self.build(given).folder for name, given in stage.inputs.items()}
+        inputs = {
+            name: given.folder if isinstance(given, Source) else self.build(given).folder
+            for name, given in stage.inputs.items()
+        }
 
         def make(folder: Path) -> dict[str, Any]:
             log.info("%s: %s", stage.label, folder.name.strip(".").partition(".")[0][:8])
@@ -59,7 +62,10 @@ class Pipeline:
             notes = {"rows": rows, "provenance": provenance.provenance(device, threads)}
             return {**notes, "ancestors": self.ancestors(stage)} if stage.kind == "evaluate" else notes
 
-        identity = {"config": stage.config, "inputs": {name: self.identity(given) for name, given in stage.inputs.items()}}
+        identity = {
+            "config": stage.config,
+            "inputs": {name: self.identity(given) for name, given in stage.inputs.items()},
+        }
         return self.store.get_or_build(stage.kind, key, identity, make)
 
     def ancestors(self, stage: Stage) -> list[dict[str, Any]]:

@@ -53,7 +53,9 @@ def estimate(pipeline: Pipeline, stage: Stage) -> float:
     if stage.kind not in ("pretrain", "finetune"):
         return statistics.median(seconds_of(pipeline.store, stage.kind, {}) or [20.0])
     like = {name: stage.config.get(name) for name in ("adversary",) if name in stage.config}
-    past = seconds_of(pipeline.store, stage.kind, {**like, **{k: v for k, v in stage.config.items() if k not in ("seed", "steps")}})
+    past = seconds_of(
+        pipeline.store, stage.kind, {**like, **{k: v for k, v in stage.config.items() if k not in ("seed", "steps")}}
+    )
     return statistics.median(past) if past else arithmetic(pipeline, stage)
 
 

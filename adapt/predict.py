@@ -49,11 +49,15 @@ def finetuned_folder(model: str, root: Path) -> Path:
     if len(found) != 1:
         known = sorted(path.stem for path in (root / "runs").glob("*.json"))
         what = "no run" if not found else f"{len(found)} runs"
-        raise ConfigError(f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; runs: {', '.join(known[:5])} ...")
+        raise ConfigError(
+            f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; runs: {', '.join(known[:5])} ..."
+        )
     key = json.loads(found[0].read_text())["inputs"]["model"]
     folder = root / "store" / "finetune" / key[:32]
     if not (folder / models.HEAD_NOTE).exists():
-        raise ConfigError(f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)")
+        raise ConfigError(
+            f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)"
+        )
     return folder
 
 

@@ -24,7 +24,9 @@ def score(metric: str, gold: list[int], predicted: list[int], num_classes: int) 
     return float(f1_score(gold, predicted, labels=list(range(num_classes)), average=average, zero_division=0.0))
 
 
-def encode_examples(tokenizer: PreTrainedTokenizerBase, examples: list[tasks.Example], max_length: int) -> batching.Encoded:
+def encode_examples(
+    tokenizer: PreTrainedTokenizerBase, examples: list[tasks.Example], max_length: int
+) -> batching.Encoded:
     pairs = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
     return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)
 
@@ -41,6 +43,8 @@ def predict(
     logits: dict[int, Tensor] = {}
     for indices in batching.sorted_batches(data.lengths, batch_size):
         batch = batching.collate(tokenizer, data, indices)
-        more = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        more = {
+            name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch
+        }
         logits.update(zip(indices, model(**more).cpu(), strict=True))
     return torch.stack([logits[index] for index in range(len(data.ids))])

@@ -71,4 +71,10 @@ def source_version(module: str) -> int | str:
 
 def usable_threads(asked: int | None) -> int:
     """The thread count asked for, or one for each core that this process may use."""
-    return asked if asked is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        asked
+        if asked is not None
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )

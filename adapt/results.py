@@ -31,7 +31,8 @@ IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of
 _TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
 _TYPES |= {"dirty": "boolean", "threads": "Int64"}
 _NUMBERS = frozenset(_TYPES)
-_KEPT = ("task.metric",)  # says which metric is the task's own: figures need it from the CSV alone
+_KEPT = ("task.metric", "evaluate.attack.ball.relative")  # which metric is the task's own, and the unit of epsilon:
+# figures need them from the CSV alone
 _TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
 
 

@@ -37,10 +37,14 @@ def model_folder(cfg: ModelConfig) -> Path:
 def checked_folder(folder: Path, key: str) -> Path:
     """The folder, if it holds a config and safetensors weights; pickled weights alone are refused."""
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"{key}: {folder} has no config.json; a model folder holds config.json, model.safetensors and a tokenizer")
+        raise ConfigError(
+            f"{key}: {folder} has no config.json; a model folder holds config.json, model.safetensors and a tokenizer"
+        )
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
-        why = f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
+        why = (
+            f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
+        )
         raise ConfigError(f"{key}: {folder} has {why}; give a folder with model.safetensors")
     return folder
 
@@ -55,7 +59,9 @@ def minilm_folder() -> Path:
         ) from None
     weights = [Path(str(file.locate())) for file in files if file.name == "model.safetensors"]
     if not weights or file_hash(weights[0]) != MINILM_SHA256:
-        raise ConfigError(f"model=minilm: {MINILM_PACKAGE} does not hold the model.safetensors with SHA-256 {MINILM_SHA256}")
+        raise ConfigError(
+            f"model=minilm: {MINILM_PACKAGE} does not hold the model.safetensors with SHA-256 {MINILM_SHA256}"
+        )
     return weights[0].parent
 
 

@@ -7,9 +7,9 @@ that is a leaf of the yielded loss then has its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class Step:
     def embedding(self) -> nn.Embedding:
         """The module whose output is perturbed."""
         batch = self.views[0].batch
-        forward = lambda: self.objective.example_losses(self.inner_model, batch)  # noqa: E731
+        forward = partial(self.objective.example_losses, self.inner_model, batch)
         return find_embedding(self.inner_model, batch["input_ids"], forward)
 
     @cached_property
@@ -118,9 +118,7 @@ class View:
 
     def losses_at(self, delta: Tensor) -> Tensor:
         """Losses [B] for an attack's inner steps: not weighted, without gradient synchronisation."""
-        with ExitStack() as stack:
-            if self.step.dropout == "off":
-                stack.enter_context(evaluating(self.step.inner_model))
+        with evaluating(self.step.inner_model) if self.step.dropout == "off" else nullcontext():
             losses = self._example_losses(self.step.inner_model, delta)
         self._count_backward(losses, "delta_backward")
         return losses
@@ -147,9 +145,7 @@ class View:
         self.step.passed["forward"] += len(self.batch["input_ids"])
         if self.step.dropout == "same":
             self._replay_random_state()
-        with ExitStack() as stack:
-            if delta is not None:
-                stack.enter_context(perturbed(self.step.embedding, delta, self.mask))
+        with nullcontext() if delta is None else perturbed(self.step.embedding, delta, self.mask):
             return self.step.objective.example_losses(model, self.batch)
 
     def _count_backward(self, losses: Tensor, kind: str) -> None:

@@ -72,7 +72,9 @@ class Store:
         self._verified[folder] = entry
         return entry
 
-    def get_or_build(self, kind: str, key: str, identity: dict[str, Any], build: Callable[[Path], dict[str, Any]]) -> Entry:
+    def get_or_build(
+        self, kind: str, key: str, identity: dict[str, Any], build: Callable[[Path], dict[str, Any]]
+    ) -> Entry:
         """The entry under this key; where there is none, ``build(folder)`` makes it and returns notes for the manifest.
 
         One process builds while others wait. The lock dies with its holder. What a killed builder left is handed to
@@ -100,7 +102,9 @@ class Store:
                 os.replace(unfinished, folder)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise ConfigError(f"runtime.root={self.root.parent}: the disk is full; nothing finished is lost") from error
+                    raise ConfigError(
+                        f"runtime.root={self.root.parent}: the disk is full; nothing finished is lost"
+                    ) from error
                 raise
         entry = self.find(kind, key)
         assert entry is not None, folder

@@ -7,13 +7,10 @@ checkpoint of weights, optimizer and step number is enough to end with the weigh
 from __future__ import annotations
 
 import math
-import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from adapt.adversary.ball import Ball
+from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
+from adapt.optimization import learning_rate_shape
 from adapt.steps import Step
 
 VERSION = 1
@@ -64,21 +63,6 @@ class Selection:
     every: int
     mode: str
     patience: int | None = None
-
-
-@dataclass
-class Progress:
-    """How far a training has come; plain numbers, kept in its checkpoint and afterwards as the stage's record."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0  # measurements since the best one
-    stopped_early: bool = False
-    counts: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -120,11 +104,15 @@ def train(
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
             norm = accelerator.clip_grad_norm_(trainable, optimizer_config.clip_norm)
             if accelerator.scaler is None and not torch.isfinite(norm):
-                raise NonFiniteLoss(f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}")
+                raise NonFiniteLoss(
+                    f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}"
+                )
         optimizer.step()
         optimizer.zero_grad()
 
-    bar = tqdm(total=plan.steps, initial=progress.step, desc=name, disable=not runtime.progress, leave=False, unit="step")
+    bar = tqdm(
+        total=plan.steps, initial=progress.step, desc=name, disable=not runtime.progress, leave=False, unit="step"
+    )
     started, saved = time.monotonic() - progress.seconds, time.monotonic()
     model.train()
     if progress.step == 0 and progress.best is None:
@@ -137,7 +125,14 @@ def train(
         micro = [plan.collate(indices[cut : cut + size], progress.step) for cut in range(0, len(indices), size)]
         micro = [{key: value.to(accelerator.device) for key, value in batch.items()} for batch in micro]
         step = Step(
-            model, objective, micro, seed=seed, step_number=progress.step, ball=ball, dropout=inner_dropout, update=update
+            model,
+            objective,
+            micro,
+            seed=seed,
+            step_number=progress.step,
+            ball=ball,
+            dropout=inner_dropout,
+            update=update,
         )
         total = torch.zeros((), device=accelerator.device)
         with closing(method(step)) as losses:
@@ -145,7 +140,9 @@ def train(
                 total += loss.detach()
                 accelerator.backward(loss)
         if not torch.isfinite(total):
-            raise NonFiniteLoss(f"{name}, step {progress.step + 1}: the loss is {total.item()}; {last_finite(progress)}")
+            raise NonFiniteLoss(
+                f"{name}, step {progress.step + 1}: the loss is {total.item()}; {last_finite(progress)}"
+            )
         step.update()
         scheduler.step()
         advance(progress, step, micro, total.item(), time.monotonic() - started)
@@ -172,63 +169,17 @@ def device(runtime: RuntimeConfig) -> torch.device:
     return found or torch.device("cpu")
 
 
-def costs(progress: Progress) -> dict[str, float]:
-    """What a training has cost, as metrics of its rows."""
-    counts = {name: value for name, value in progress.counts.items()}
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_resident_bytes()
-    return {
-        "train_seconds": progress.seconds,
-        "peak_memory_bytes": float(peak),
-        "steps": float(progress.step),
-        "tokens": float(progress.tokens),
-        **counts,
-    }
-
-
-def peak_resident_bytes() -> int:
-    """The most memory this process has ever held, on a machine without a GPU."""
-    scale = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-
-
 def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # its singleton refuses a second precision in one process
     accelerator = Accelerator(
-        mixed_precision=precision, cpu=runtime.device == "cpu", log_with=list(runtime.trackers) or None, project_dir=folder
+        mixed_precision=precision,
+        cpu=runtime.device == "cpu",
+        log_with=list(runtime.trackers) or None,
+        project_dir=folder,
     )
     if runtime.trackers:
         accelerator.init_trackers(name.replace("/", "-"))
     return accelerator
-
-
-def learning_rate_shape(config: OptimizerConfig, steps: int) -> Callable[[int], float]:
-    """The factor on the learning rate at a step: linear warm-up, then linear or cosine decay to 0, or constant."""
-    warmup = round(config.warmup_fraction * steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        done = (step - warmup) / max(1, steps - warmup)
-        return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[config.schedule]
-
-    return factor
-
-
-def decay_groups(model: nn.Module, head: nn.Module | None, head_learning_rate: float | None) -> list[dict[str, Any]]:
-    """Trainable parameters as AdamW groups: no weight decay on biases and norms, the head with its own rate."""
-    in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in in_head, parameter.ndim >= 2), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            **({} if decays else {"weight_decay": 0.0}),
-            **({"lr": head_learning_rate} if is_head and head_learning_rate is not None else {}),
-        }
-        for (is_head, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
 
 
 def last_finite(progress: Progress) -> str:
@@ -259,48 +210,3 @@ def measure(model: nn.Module, selection: Selection, progress: Progress, checkpoi
     else:
         progress.stale += 1
         progress.stopped_early = selection.patience is not None and progress.stale >= selection.patience
-
-
-class Checkpoint:
-    """The files that resume one training: its latest state, and the best weights so far.
-
-    Each is written beside its name and renamed, so a kill leaves the old or the new one. The best weights may be
-    newer than the state that a resumed run starts from; replaying the same steps writes the same best weights again.
-    """
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.latest = folder / f"{name.replace('/', '-')}.latest.pt"
-        self.best = folder / f"{name.replace('/', '-')}.best.pt"
-
-    def save(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress) -> None:
-        state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
-        self._write(self.latest, {"model": model.state_dict(), "best": self._read(self.best), **state})
-
-    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, device: torch.device) -> Progress | None:
-        if not self.latest.exists():
-            return None
-        state = self._read(self.latest)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        self._write(self.best, state["best"])
-        return Progress(**state["progress"])
-
-    def save_best(self, model: nn.Module) -> None:
-        self._write(self.best, model.state_dict())
-
-    def load_best(self, model: nn.Module) -> None:
-        model.load_state_dict(self._read(self.best))
-
-    def _read(self, file: Path) -> Any:
-        return torch.load(file, map_location="cpu", weights_only=True)
-
-    def _write(self, file: Path, state: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        with fresh.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(fresh, file)

@@ -20,9 +20,37 @@ CHOICES = {
     "runtime.device": ("auto", "cpu"),
     "adversary.dropout": ("same", "fresh", "off"),
 }
-STAGE_CHOICES = {"schedule": ("linear", "cosine", "constant"), "precision": ("no", "bf16", "fp16"), "text": ("corpus", "task")}
-AT_LEAST_ONE = ("batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations", "heldout_sequences")
-NOT_NEGATIVE = ("epsilon", "head_steps", "learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "train", "dev", "test")
+STAGE_CHOICES = {
+    "schedule": ("linear", "cosine", "constant"),
+    "precision": ("no", "bf16", "fp16"),
+    "text": ("corpus", "task"),
+}
+AT_LEAST_ONE = (
+    "batch_size",
+    "micro_batch_size",
+    "epochs",
+    "steps",
+    "num_steps",
+    "max_length",
+    "evaluations",
+    "heldout_sequences",
+)
+NOT_NEGATIVE = (
+    "epsilon",
+    "weight",
+    "clean_weight",
+    "step_size",
+    "random_starts",
+    "head_steps",
+    "learning_rate",
+    "weight_decay",
+    "checkpoint_seconds",
+    "patience",
+    "min_words",
+    "train",
+    "dev",
+    "test",
+)
 SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction")
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
@@ -43,16 +71,24 @@ def check_values(cfg: DictConfig) -> Config:
             raise ConfigError(f"{key}={value}: possible are {', '.join(possible)}")
     for key, part, needs_path in (
         ("task", typed.task, typed.task.format != "pydoc"),
-        ("corpus", typed.corpus, typed.corpus.format != "pydoc" and any(s.text == "corpus" for s in typed.pretrain.values())),
+        (
+            "corpus",
+            typed.corpus,
+            typed.corpus.format != "pydoc" and any(s.text == "corpus" for s in typed.pretrain.values()),
+        ),
         ("model", typed.model, typed.model.format == "hf"),
     ):
         if needs_path and part.path is None:
             raise ConfigError(f"{key}.path has no value; {key}={part.name} needs one: {key}.path=<where it is>")
     if typed.model.format == "tfidf":
         if typed.pretrain or typed.adversary.name != "none":
-            raise ConfigError("model=tfidf has no weights to pretrain or to perturb; use it with pretrain=[] adversary=none")
+            raise ConfigError(
+                "model=tfidf has no weights to pretrain or to perturb; use it with pretrain=[] adversary=none"
+            )
     elif typed.finetune.method == "linear_probe" and typed.adversary.name != "none":
-        raise ConfigError(f"finetune=linear_probe trains without gradients; adversary={typed.adversary.name} is possible with finetune=full")
+        raise ConfigError(
+            f"finetune=linear_probe trains without gradients; adversary={typed.adversary.name} is possible with finetune=full"
+        )
     return typed
 
 
@@ -107,6 +143,10 @@ def check_value(key: str, value: Any) -> None:
 def check_parts(cfg: Config) -> None:
     """That the adversary's arguments bind, and that task, corpus and model are there. Imports what they need."""
     check_binds("adversary.method", cfg.adversary.method)
+    if cfg.adversary.ball is None and cfg.adversary.name != "none":
+        raise ConfigError(
+            f"adversary.ball=null: adversary={cfg.adversary.name} perturbs, and needs epsilon, norm, scope, ..."
+        )
     from adapt.data import corpora, tasks
 
     tasks.check_task(cfg.task)
@@ -123,11 +163,18 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}._target_={target}: no such function ({error})") from error
     given = {name: value for name, value in settings.items() if not name.startswith("_")}
-    possible = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    possible = list(parameters)
     unknown = sorted(set(given) - set(possible))
     if unknown:
-        raise ConfigError(f"{key}.{unknown[0]}: {target} has no such setting; possible are {', '.join(possible) or 'none'}")
-    required = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        raise ConfigError(
+            f"{key}.{unknown[0]}: {target} has no such setting; possible are {', '.join(possible) or 'none'}"
+        )
+    required = [name for name, p in parameters.items() if p.default is p.empty]
     absent = sorted(set(required) - set(given))
     if absent:
         raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
+    for name, value in given.items():
+        wanted = {"int": int, "float": (int, float)}.get(str(parameters[name].annotation))
+        if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {parameters[name].annotation} here")

@@ -55,20 +55,20 @@ def reference_names(rows: pd.DataFrame) -> pd.Series:
 def scores(table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None) -> pd.DataFrame:
     """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
 
-    The metric is the task's own unless given; under attack accuracy serves where that was not measured. The rows are
-    ordered. Raises NotInTable.
+    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. The rows
+    are ordered. Raises NotInTable.
     """
     kept = ["run_id", *cell_columns(table), *SEEDS, "metric", "value", "n"]
-    rows = table.assign(own_metric=metric or _task_metric(table))
+    rows = table.assign(wanted=metric or _task_metric(table))
     rows = rows[rows["split"] == "test"]
     rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
-    own = rows["metric"] == rows["own_metric"]
-    if epsilon is not None and not own.any():
-        own = rows["metric"] == "accuracy"
-    if not own.any():
+    if epsilon is not None and metric is None and (rows["metric"] == "accuracy").any():
+        rows = rows.assign(wanted="accuracy")
+    rows = rows[rows["metric"] == rows["wanted"]]
+    if rows.empty:
         what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
         raise NotInTable(f"no {what} of split test with {metric or 'the metric of the task'}")
-    return ordered(rows.loc[own, kept], [*cell_columns(table), "seed", "adaptation"])
+    return ordered(rows[kept], [*cell_columns(table), "seed", "adaptation"])
 
 
 def epsilons(table: pd.DataFrame) -> list[float]:
@@ -86,6 +86,13 @@ def reference_epsilon(table: pd.DataFrame) -> float:
     if not grid:
         raise NotInTable("no rows under attack")
     return grid[(len(grid) - 1) // 2]
+
+
+def radius_label(table: pd.DataFrame) -> str:
+    """What an axis of attack radii is called, with their unit where the table says it."""
+    relative = table.get("evaluate.attack.ball.relative", pd.Series(dtype=object)).dropna()
+    unit = " (median embedding norms)" if len(relative) and relative.astype(bool).all() else ""
+    return f"attack radius $\\epsilon${unit}"
 
 
 def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -137,37 +138,33 @@ def scopes_in_words(comparisons: Iterable[Comparison]) -> str:
 def _against_baseline(rows: pd.DataFrame, columns: list[str], varying: list[str]) -> list[Comparison]:
     """The comparisons within one context; rows as cells.scores gives them; varying: the columns that a label says."""
     present = cells.ordered(rows[columns].drop_duplicates(), columns[::-1])
+    places = present.assign(cell=present.index).merge(rows, on=columns)  # each row with the place of its cell
+    by_seed = places.groupby(["cell", "seed"])["value"].mean().unstack()
+    shared = {cell: _shared_adaptations(group) for cell, group in places.groupby("cell")}
     nones = (present[[c for c in METHOD if c in columns]] == "none").sum(axis=1)
     baselines = present[nones == nones.max()]
     comparisons = []
-    for _, cell in present[nones < nones.max()].iterrows():
-        shared = _equal(baselines, cell).sum(axis=1)
-        baseline = baselines.loc[shared.idxmax()]
-        ours, theirs = (rows[_equal(rows[columns], c).all(axis=1)] for c in (cell, baseline))
-        scores = pd.concat({"ours": ours, "theirs": theirs}).groupby([pd.Grouper(level=0), "seed"])["value"].mean()
-        paired = scores.unstack(0)
-        differences = (paired["ours"] - paired["theirs"]).dropna().astype(float)
+    for place, cell in present[nones < nones.max()].iterrows():
+        same = (baselines == cell) | (baselines.isna() & cell.isna())
+        base = same.sum(axis=1).idxmax()
+        ours, theirs = by_seed.loc[place], by_seed.loc[base]
+        differences = (ours - theirs).dropna().astype(float)
         if differences.empty:
             continue
         comparisons.append(
             Comparison(
                 cell=cell,
-                baseline=baseline,
+                baseline=baselines.loc[base],
                 columns=varying,
                 metric=rows["metric"].iloc[0],
                 differences=differences,
-                baseline_mean=float(paired["theirs"].mean()),
-                unpaired=len(paired) - len(differences),
-                adaptations=max(_shared_adaptations(ours), _shared_adaptations(theirs)),
+                baseline_mean=float(theirs.mean()),
+                unpaired=int((ours.notna() ^ theirs.notna()).sum()),
+                adaptations=max(shared[place], shared[base]),
                 p=stats.sign_flip_p(differences) if len(differences) > 1 else math.nan,
             )
         )
     return comparisons
-
-
-def _equal(rows: pd.DataFrame, cell: pd.Series) -> pd.DataFrame:
-    """Where rows agree with the cell, column by column; two missing settings agree."""
-    return pd.DataFrame({c: rows[c].isna() if pd.isna(cell[c]) else rows[c].eq(cell[c]) for c in rows.columns})
 
 
 def _shared_adaptations(rows: pd.DataFrame) -> int:
@@ -175,10 +172,11 @@ def _shared_adaptations(rows: pd.DataFrame) -> int:
 
     In a chain of stages any stage may be the shared one: 'adaptation_seed' names a seed for each, as in '0+3'.
     """
-    adapted = rows[rows["adaptation"] != "none"]
-    stages = [seeds.split("+") for seeds in adapted["adaptation_seed"]]
-    lengths = range(1, max(map(len, stages), default=0) + 1)
-    prefixes = [pd.Series(["+".join(s[:length]) for s in stages], adapted.index) for length in lengths]
-    sources = [adapted["adaptation"], *prefixes]
-    counts = [adapted.groupby(source)["seed"].nunique() for source in sources]
-    return min((len(seeds) for seeds in counts if (seeds > 1).any()), default=0)
+    adapted = rows.loc[rows["adaptation"] != "none", ["seed", "adaptation", "adaptation_seed"]].itertuples(index=False)
+    seeds_of: dict[int, dict[str, set[int]]] = {}  # length of the chain's head (0: the whole) -> its name -> seeds
+    for seed, adaptation, stage_seeds in adapted:
+        heads = list(itertools.accumulate(stage_seeds.split("+"), "{}+{}".format))
+        for length, head in enumerate([adaptation, *heads]):
+            seeds_of.setdefault(length, {}).setdefault(head, set()).add(seed)
+    shared = [len(heads) for heads in seeds_of.values() if any(len(seeds) > 1 for seeds in heads.values())]
+    return min(shared, default=0)

@@ -73,6 +73,11 @@ def colours(chains: Iterable[str]) -> dict[str, str]:
     return {name: _KNOWN[name] if name in _KNOWN else next(free) for name in names}
 
 
+def edge(chain: str, colour: str) -> str:
+    """The colour of a mark's edge: black for chains of several stages, which tells them apart in grey too."""
+    return INK if "+" in chain else colour
+
+
 def adversary_looks(adversaries: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A colour and a shape for each adversary, in their order; the colours are not those of the usual chains."""
     names = list(dict.fromkeys(adversaries))

@@ -17,12 +17,13 @@ from analysis import cells, comparisons
 from analysis.record import EXPERIMENTS, merge
 
 PUBLISHED = Path(__file__).parent / "published"
-COSTS = ["train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
+COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a cell: its columns, seeds, adaptations, metric, and mean and sd over seeds of each score; mean costs.
 
+    Costs are of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may share.
     Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd. sd is NaN for one seed.
     """
     if table.empty:
@@ -35,7 +36,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     parts += [groups["metric"].first(), *_moments(clean, columns, "clean")]
     for epsilon in cells.epsilons(table):
         parts += _moments(cells.scores(table, epsilon), columns, f"robust@{epsilon:g}")
-    costs = table[table["metric"].isin(COSTS)]
+    adapting = table["split"] != "train"  # a pretraining stage's costs stand under its own name
+    costs = table.assign(metric=table["metric"].mask(adapting, "pretrain_" + table["metric"]))
+    costs = costs[costs["metric"].isin(COSTS)]
     totals = costs.groupby([*columns, "run_id", "metric"], dropna=False)["value"].sum()
     means = totals.groupby([*columns, "metric"], dropna=False).mean().unstack()
     parts += [means[cost] for cost in COSTS if cost in means.columns]
@@ -53,8 +56,9 @@ def format_summary(table: pd.DataFrame) -> str:
     for score in [c for c in cell_table.columns if f"{c}_sd" in cell_table.columns]:
         moments = zip(cell_table[score], cell_table[f"{score}_sd"], strict=True)
         shown[score] = [_mean_sd(mean, sd) for mean, sd in moments]
-    if "train_seconds" in cell_table.columns:
-        shown["train s"] = cell_table["train_seconds"].map("{:.1f}".format)
+    for cost, heading in (("train_seconds", "train s"), ("pretrain_train_seconds", "adapt s")):
+        if cost in cell_table.columns:
+            shown[heading] = ["" if math.isnan(seconds) else f"{seconds:.1f}" for seconds in cell_table[cost]]
     metric = " and ".join(cells.display(m) for m in cell_table["metric"].unique())
     context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
     heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"

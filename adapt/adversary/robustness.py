@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def robust_predictions(
     (num_steps - 1) Bi of the examples that still stand.
     """
     with evaluating(model):
-        embedding = find_embedding(model, batch["input_ids"], lambda: Classification().logits(model, batch))
+        embedding = find_embedding(model, batch["input_ids"], partial(Classification().logits, model, batch))
         length = median_norm(embedding) if ball.relative else 1.0
         zero = torch.zeros(*batch["input_ids"].shape, embedding.embedding_dim, device=batch["labels"].device)
         logits = _logits_at(model, batch, embedding, ball, zero.requires_grad_())

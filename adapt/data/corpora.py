@@ -44,7 +44,7 @@ def read_corpus(cfg: CorpusConfig, banned: Iterable[str]) -> Corpus:
     BannedTexts). Order, held-out part and ``max_documents`` depend on each text's hash alone. Raises ConfigError when
     nothing remains.
     """
-    texts = pydoc.corpus(cfg.domain) if cfg.format == "pydoc" else _from_files(cfg)
+    texts = pydoc.corpus(str(cfg.domain)) if cfg.format == "pydoc" else _from_files(cfg)
     long_enough = [text for text in texts if len(text.split()) >= cfg.min_words]
     different = list(distinct(long_enough, str))
     forbidden = BannedTexts(banned)

@@ -80,7 +80,7 @@ def _of_file(package: str, module: str, source: bytes) -> Iterator[Docstring]:
 
 
 def _parse(source: bytes) -> ast.Module:
-    """ast.parse without the cycle collector, which would look for cycles, where there are none, two thirds of the time."""
+    """ast.parse without the cycle collector, which takes two thirds of the time and has no cycles to find."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -18,6 +18,7 @@ from adapt.config import ConfigError
 
 VERSION = 1
 
+READABLE = "readable are .jsonl, .csv and .txt, each also as .gz, and .parquet"
 Row = tuple[str, dict[str, Any]]  # where it stands ("file:line"), and its columns
 
 
@@ -29,7 +30,7 @@ def read_rows(file: Path) -> Iterator[Row]:
     """
     kind = format_of(file)
     if kind is None:
-        raise ConfigError(f"{file}: unknown kind of file; possible: {', '.join(_READERS)}, the text formats also as .gz")
+        raise ConfigError(f"{file}: unknown kind of file; {READABLE}")
     try:
         yield from _READERS[kind](file)
     except (pyarrow.ArrowInvalid, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -52,7 +53,7 @@ def find_files(key: str, path: str) -> list[Path]:
     files = sorted(file for file in found if file.is_file() and format_of(file))
     if not files:
         what = "no readable file in this folder" if place.is_dir() else f"no such file or folder; {nearby(place)}"
-        raise ConfigError(f"{key}={path}: {what}; readable are {', '.join(_READERS)}, the text formats also as .gz")
+        raise ConfigError(f"{key}={path}: {what}; {READABLE}")
     return files
 
 
@@ -107,7 +108,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
         except json.JSONDecodeError as error:
             raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
         if not isinstance(columns, dict):
-            raise ConfigError(f'{where}: a JSON {type(columns).__name__}; each line must be an object, {{"text": "...", ...}}')
+            raise ConfigError(f'{where}: {line.strip()[:40]}: each line must be a JSON object, {{"text": "...", ...}}')
         yield where, columns
 
 

@@ -36,7 +36,9 @@ def mask_tokens(
         chosen = np.sort(random.permutation(candidates)[:count])
         kind = random.random(count)
         replacement = vocabulary[random.integers(len(vocabulary), size=count)]
-        seen = np.where(kind < 0.8, tokenizer.mask_token_id, np.where(kind < 0.9, replacement, ids[row, chosen].numpy()))
+        seen = np.where(
+            kind < 0.8, tokenizer.mask_token_id, np.where(kind < 0.9, replacement, ids[row, chosen].numpy())
+        )
         ids[row, chosen] = torch.from_numpy(seen)
         positions.append(row * ids.shape[1] + chosen)
         rows.append(np.full(count, row))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
-from itertools import chain, filterfalse, groupby
+from itertools import filterfalse, groupby
 
 from adapt.config import ConfigError
 from adapt.data.docstrings import STANDARD_LIBRARY, Docstring, documented_objects, folder_of
@@ -36,6 +37,7 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "PyYAML", "
     "markdown_it": "markdown-it-py",
 }  # where the package that installs it has another name
 SPLITS = {"train": 0.7, "dev": 0.1, "test": 0.2}  # shares of the scientific packages' objects
+_PATH = re.compile(r"(?<![\w.])(?:numpy|np|scipy|sklearn|pandas|pd|matplotlib|plt)(?:\.\w+)+")
 PASSAGE_WORDS = (30, 120)  # a section's end closes a passage of at least so many words; the most words of one
 MIN_SHARED_WORDS = 6  # shorter sentences ("Default is None.") may stand in two splits
 
@@ -65,7 +67,7 @@ def fingerprint() -> str:
     return hashlib.sha256("\n".join([f"python {platform.python_version()}", *versions]).encode()).hexdigest()
 
 
-def corpus(domain: str | None) -> list[str]:
+def corpus(domain: str) -> list[str]:
     """Passages of the domain's docstrings, each block of text once, none from a dev or test object.
 
     Domains: scientific, general. Raises ConfigError for another, or for a package that is not installed.
@@ -91,7 +93,7 @@ def _new(parts: Iterable[Block], seen: set[str]) -> Iterator[Block]:
 
 
 @cache
-def parsed(domain: str | None) -> tuple[tuple[Docstring, tuple[Block, ...]], ...]:
+def parsed(domain: str) -> tuple[tuple[Docstring, tuple[Block, ...]], ...]:
     """The domain's docstrings with their blocks of prose."""
     return tuple((docstring, tuple(blocks(docstring.text))) for docstring in documented_objects(DOMAINS[domain]))
 
@@ -99,15 +101,29 @@ def parsed(domain: str | None) -> tuple[tuple[Docstring, tuple[Block, ...]], ...
 @cache
 def text_of(*splits: str) -> BannedTexts:
     """The blocks and sentences of the scientific objects of the splits, to keep them out of other places."""
-    held_out = (parts for docstring, parts in parsed("scientific") if split_of(docstring.owner) in splits)
-    return BannedTexts(chain.from_iterable(map(_pieces, chain.from_iterable(held_out))), MIN_SHARED_WORDS)
+    held_out = (
+        piece
+        for docstring, parts in parsed("scientific")
+        if split_of(docstring.owner) in splits
+        for block in parts
+        for piece in _pieces(block, docstring)
+    )
+    return BannedTexts(held_out, MIN_SHARED_WORDS)
 
 
-def _pieces(block: Block) -> Iterator[str]:
-    """The parts of a block by which a copy of it is recognised."""
+def _pieces(block: Block, docstring: Docstring) -> Iterator[str]:
+    """The parts of a block by which a copy of it is recognised, also one that speaks of another object."""
     yield f"{block.header} {block.text}"
     yield block.text
-    yield from (sentence for sentence in sentences(block.text) if len(sentence.split()) >= MIN_SHARED_WORDS)
+    for text in (block.text, unnamed(block.text, docstring)):
+        yield from (sentence for sentence in sentences(text) if len(sentence.split()) >= MIN_SHARED_WORDS)
+
+
+def unnamed(text: str, docstring: Docstring) -> str:
+    """A text of a docstring without the names of the object that it documents and without dotted paths."""
+    _, *own = docstring.name.split(".")
+    names = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)")
+    return names.sub("", _PATH.sub("", text))
 
 
 def without(block: Block, banned: BannedTexts) -> Block | None:

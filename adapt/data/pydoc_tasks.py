@@ -6,7 +6,6 @@ comes from. A passage that holds text of a split measured later (train < dev < t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -30,8 +29,6 @@ TOPIC_WORDS = (10, 30)
 SECTIONS = ("summary", "description", "parameters", "returns", "attributes", "notes", "examples")
 SECTION_WORDS = (10, 40)
 MOST_OF_ONE_OBJECT = 8  # passages with the same label
-
-_PATH = re.compile(r"(?<![\w.])(?:numpy|np|scipy|sklearn|pandas|pd|matplotlib|plt)(?:\.\w+)+")
 
 
 def check(question: str | None) -> None:
@@ -74,14 +71,10 @@ def balanced(examples: Iterable[Labelled]) -> list[Labelled]:
 
 
 def _topic_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
-    library, *inside = docstring.name.split(".")
-    topic, own = ".".join([library, *inside[:1]]), inside[1:]
-    if topic not in TOPICS or not own:
-        return
-    names = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)")
+    topic = ".".join(docstring.name.split(".")[:2])
     for part in parts:
-        if part.section in TOPIC_SECTIONS:
-            yield from ((text, topic) for text in _cut(names.sub("", _PATH.sub("", part.text)), *TOPIC_WORDS))
+        if topic in TOPICS and part.section in TOPIC_SECTIONS:
+            yield from ((text, topic) for text in _cut(pydoc.unnamed(part.text, docstring), *TOPIC_WORDS))
 
 
 def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
@@ -91,13 +84,13 @@ def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[
 
 
 def _cut(text: str, shortest: int, longest: int) -> Iterator[str]:
-    """Runs of whole sentences of at most ``longest`` words; one longer sentence is cut there."""
+    """Runs of whole sentences: a part of one could stand in a corpus, whose sentences are compared whole."""
     words: list[str] = []
     for sentence in [*sentences(text), ""]:
         new = sentence.split()
         if not new or len(words) + len(new) > longest:
-            if len(words) >= shortest:
-                yield " ".join(words[:longest])
+            if shortest <= len(words) <= longest:
+                yield " ".join(words)
             words = []
         words += new
 

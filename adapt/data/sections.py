@@ -56,7 +56,7 @@ def blocks(docstring: str) -> Iterator[Block]:
 
 
 def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
-    name, body = "summary", []
+    name, body = "summary", list[str]()
     skip = False
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
         if skip:
@@ -84,7 +84,7 @@ def _entries(section: str, lines: list[str]) -> Iterator[Block]:
     if not written:
         return
     margin = min(_indent(line) for line in written)
-    header, description = "", []
+    header, description = "", list[str]()
     for line in [*lines, " " * margin + "end"]:
         if line.strip() and _indent(line) == margin:
             text = " ".join(filter(None, map(_prose, _paragraphs(description))))

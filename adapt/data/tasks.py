@@ -81,7 +81,7 @@ def read_task(cfg: TaskConfig) -> Task:
 
 
 def check_task(cfg: TaskConfig) -> None:
-    """The cheap checks: packages or files are there, and the first row of each file has the columns. Raises ConfigError."""
+    """The cheap checks before training: packages or files, the columns of each file's first row. Raises ConfigError."""
     if cfg.format == "pydoc":
         pydoc_tasks.check(cfg.question)
         pydoc.check("scientific")

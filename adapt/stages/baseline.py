@@ -33,7 +33,11 @@ def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig)
     train = vectorizer.fit_transform(joined(task.splits["train"]))
     dev = vectorizer.transform(joined(task.splits["dev"]))
     best = best_regression(train, dev, task)
-    weights = {"idf": vectorizer.idf_, "coef": full(best.coef_, best, task), "intercept": full(best.intercept_, best, task)}
+    weights = {
+        "idf": vectorizer.idf_,
+        "coef": full(best.coef_, best, task),
+        "intercept": full(best.intercept_, best, task),
+    }
     save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, out / "tfidf.safetensors")
     vocabulary = {word: int(index) for word, index in sorted(vectorizer.vocabulary_.items())}
     (out / "tfidf.json").write_text(json.dumps({"vocabulary": vocabulary, "labels": task.labels}) + "\n")
@@ -64,7 +68,9 @@ def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: Runti
     return found
 
 
-def linear_probe(cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+def linear_probe(
+    cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig
+) -> list[dict[str, Any]]:
     """Logistic regression on the frozen encoder's mean-pooled states, saved as a classifier like any other.
 
     The features are standardised for the fit; the scaling is then folded into the linear head.
@@ -95,7 +101,9 @@ def pooled(model: models.Classifier, tokenizer: Any, data: batching.Encoded, dev
     found = np.zeros((len(data.ids), model.encoder.config.hidden_size))
     for indices in batching.sorted_batches(data.lengths, FEATURE_BATCH):
         batch = batching.collate(tokenizer, data, indices)
-        more = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        more = {
+            name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch
+        }
         hidden = model.encoder(**more).last_hidden_state
         found[indices] = models.mean_pool(hidden, more["attention_mask"]).cpu().numpy()
     return found

@@ -63,14 +63,25 @@ def attacked(
     ball = Ball(**asdict(attack.ball))
     answers = {0.0: answers[0.0][: len(gold)], **{epsilon: [0] * len(gold) for epsilon in attack.epsilons}}
     for indices in batching.sorted_batches(data.lengths, cfg.batch_size):
-        batch = {**batching.collate(tokenizer, data, indices), "labels": torch.tensor([gold[index] for index in indices])}
+        batch = {
+            **batching.collate(tokenizer, data, indices),
+            "labels": torch.tensor([gold[index] for index in indices]),
+        }
         batch = {name: value.to(device) for name, value in batch.items()}
         predictions = robust_predictions(model, batch, ball=ball, epsilons=attack.epsilons, num_steps=attack.num_steps)
         for epsilon, found in predictions.items():
             for index, answer in zip(indices, found.tolist(), strict=True):
                 answers[epsilon][index] = answer
     return [
-        measurement("test", metric, score(metric, gold, predicted, len(task.labels)), n=len(gold), attack="pgd", epsilon=epsilon, steps=attack.num_steps)
+        measurement(
+            "test",
+            metric,
+            score(metric, gold, predicted, len(task.labels)),
+            n=len(gold),
+            attack="pgd",
+            epsilon=epsilon,
+            steps=attack.num_steps,
+        )
         for epsilon, predicted in answers.items()
         for metric in dict.fromkeys([task.metric, "accuracy"])
     ]

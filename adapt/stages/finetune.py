@@ -13,9 +13,11 @@ from hydra.utils import instantiate
 from adapt import models, training
 from adapt.adversary.ball import Ball
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
+from adapt.costs import costs
 from adapt.data import batching, tasks
 from adapt.measurement import measurement
 from adapt.objectives import Classification
+from adapt.optimization import decay_groups
 from adapt.prediction import encode_examples, predict, score
 
 VERSION = 1
@@ -65,15 +67,17 @@ def finetune(
         ball=None if adversary.ball is None else Ball(**asdict(adversary.ball)),
         inner_dropout=adversary.dropout,
         optimizer_config=cfg.optimizer,
-        parameter_groups=training.decay_groups(model, head=head_of(model), head_learning_rate=cfg.head_learning_rate),
+        parameter_groups=decay_groups(model, head=head_of(model), head_learning_rate=cfg.head_learning_rate),
         selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
         seed=seed,
         folder=out,
         runtime=runtime,
     )
     model.cpu().save(out, tokenizer, task.labels)
-    (out / "training.json").write_text(json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n")
-    cost = {**training.costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
+    (out / "training.json").write_text(
+        json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n"
+    )
+    cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
@@ -83,5 +87,7 @@ def head_of(model: models.Classifier) -> torch.nn.Module:
         return model.head
     inside = {id(module) for module in model.encoder.modules()}
     return torch.nn.ModuleList(
-        module for module in model.model.children() if id(module) not in inside and any(True for _ in module.parameters())
+        module
+        for module in model.model.children()
+        if id(module) not in inside and any(True for _ in module.parameters())
     )

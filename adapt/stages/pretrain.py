@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from adapt import models, training
 from adapt.adversary.plain import plain
+from adapt.checkpoint import Progress
 from adapt.config import OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.costs import costs
 from adapt.data import batching, corpora, masking
 from adapt.measurement import measurement
 from adapt.objectives import MaskedLanguageModel
+from adapt.optimization import decay_groups
 
 VERSION = 1
 HELD_OUT_SEED = 0
@@ -49,7 +50,7 @@ def pretrain(cfg: PretrainConfig, inputs: dict[str, Path], out: Path, runtime: R
         ball=None,
         inner_dropout="fresh",
         optimizer_config=cfg.optimizer,
-        parameter_groups=training.decay_groups(model, None, None),
+        parameter_groups=decay_groups(model, None, None),
         selection=selection(held_out, model, device, cfg, cfg.steps),
         seed=cfg.seed,
         folder=out,
@@ -73,7 +74,9 @@ def warm_head(
 ) -> None:
     """Train a new masked-LM head alone: a random head's gradients would first destroy the encoder under it."""
     head = model.head_parameters()
-    constant = OptimizerConfig(**{**vars(cfg.optimizer), "learning_rate": cfg.head_learning_rate, "schedule": "constant"})
+    constant = OptimizerConfig(
+        **{**vars(cfg.optimizer), "learning_rate": cfg.head_learning_rate, "schedule": "constant"}
+    )
     frozen = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -126,7 +129,9 @@ class HeldOut:
         order = batching.sorted_batches(data.lengths, cfg.micro_batch_size)
         batches = [batching.collate(tokenizer, data, indices) for indices in order]
         draw = masking.HELD_OUT_DRAW
-        return cls([masking.mask_tokens(b, tokenizer, rate=cfg.mask_rate, seed=HELD_OUT_SEED, draw=draw) for b in batches])
+        return cls(
+            [masking.mask_tokens(b, tokenizer, rate=cfg.mask_rate, seed=HELD_OUT_SEED, draw=draw) for b in batches]
+        )
 
     @torch.no_grad()
     def loss(self, model: models.MaskedLM, device: torch.device) -> float:
@@ -143,8 +148,8 @@ class HeldOut:
         return total / items
 
 
-def measurements(name: str, before: float, after: float, progress: training.Progress) -> list[dict[str, Any]]:
-    cost = training.costs(progress)
+def measurements(name: str, before: float, after: float, progress: Progress) -> list[dict[str, Any]]:
+    cost = costs(progress)
     losses = {"mlm_loss_before": before, "mlm_loss": after}
     held_out = [measurement(f"{name}/heldout", metric, value) for metric, value in losses.items()]
     return held_out + [measurement(name, metric, value) for metric, value in cost.items()]

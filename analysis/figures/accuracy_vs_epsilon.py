@@ -35,7 +35,7 @@ def figure(table: pd.DataFrame) -> Figure:
         several = [c for c in ("model", "task") if points[c].nunique() > 1]
         panel.set_title("\n".join([cells.series_label(series), *(cells.display(curves[c].iloc[0]) for c in several)]))
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:  # those with no panel below
-        panel.set_xlabel("attack radius $\\epsilon$")
+        panel.set_xlabel(cells.radius_label(table))
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)

@@ -66,11 +66,12 @@ def _panel(panel: Axes, marks: pd.DataFrame, clean: dict[str, Comparison], robus
         for comparison, line in ((across, panel.hlines), (up, panel.vlines)):
             if comparison is not None and comparison.n > 1:
                 low, high = (comparison.baseline_mean + end for end in comparison.t_interval)
-                shown = colour if comparison.supported else style.GREY
-                line(y if comparison is across else x, low, high, color=shown, linewidth=0.9)
+                shown, dashes = (colour, "-") if comparison.supported else (style.GREY, (0, (2, 1)))
+                line(y if comparison is across else x, low, high, color=shown, linestyle=dashes, linewidth=0.9)
         supported = [c.supported for c in (across, up) if c is not None]
-        face = colour if any(supported) or not supported else "white"
-        panel.plot(x, y, shape, color=colour, markerfacecolor=face, markersize=5, zorder=3)
+        filled = any(supported) or not supported
+        face, edge = (colour, style.edge(cell["series"].iloc[0], colour)) if filled else ("white", colour)
+        panel.plot(x, y, shape, markersize=5, mfc=face, mec=edge, markeredgewidth=0.7, zorder=3)
         if counts.nunique() > 1:
             panel.annotate(f"{counts[key]}", (x, y), (3.5, 3.5), textcoords="offset points", fontsize=5.5)
 
@@ -85,7 +86,7 @@ def _references(rows: pd.DataFrame, metric: str) -> dict[str, float]:
 
 def _legend(drawn: Figure, points: pd.DataFrame) -> None:
     chains = [
-        style.key(cells.series_label(name), color=colour, marker="o", markersize=5)
+        style.key(cells.series_label(name), color=colour, marker="o", markeredgecolor=style.edge(name, colour))
         for name, colour in style.colours(points["series"]).items()
     ]
     shapes = [
@@ -100,7 +101,7 @@ def _how_to_read(points: pd.DataFrame, clean: dict[str, Comparison], robust: dic
     numbered = ", the number at the mark" if counts.nunique() > 1 else ""
     text = (
         f"Large marks: means over {style.seeds_in_words(counts)}{numbered}; small marks: seeds. Bars: 95% t interval "
-        f"of the paired difference to the baseline (no bars), grey where the sign-flip test shows none (p > {LEVEL:g}, "
-        "taken alone); hollow: none on either axis."
+        "of the paired difference to the baseline (no bars), grey and dashed where the sign-flip test shows none "
+        f"(p > {LEVEL:g}, taken alone); hollow: none on either axis."
     )
     return f"{text} {scopes_in_words([*clean.values(), *robust.values()])}"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from adversaries import CLASSES, OBJECTIVES, Toy, make_batch, pick, read, run, tiny
 from test_reference import ONE_TOKEN, Linear
+from torch import nn
 
 from adapt.adversary.attack import ascend, attack
 from adapt.adversary.ball import Ball
@@ -125,6 +126,23 @@ def test_answers_are_those_of_plain_pgd_from_zero_at_each_radius():
         assert torch.equal(answers == batch["labels"], held)
     assert 0 < int(held.sum()) < 16
     assert cost == expected_cost
+
+
+def test_an_example_counts_as_fooled_by_any_point_on_the_way():
+    """Steps of .625 go 0, .625, 0, .625, 0 around a wrong answer at .6: the path ends where the model is right."""
+
+    class Bump(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Toy.Encoder(1)
+            nn.init.zeros_(self.encoder.words.weight)
+
+        def forward(self, input_ids, attention_mask):
+            place = self.encoder.words(input_ids)[:, 0]
+            return torch.cat([torch.zeros_like(place), 1 - 2 * torch.exp(-(((place - 0.6) / 0.2) ** 2))], 1)
+
+    found = robust_predictions(Bump(), ONE_TOKEN, ball=BALL, epsilons=[0.2, 1.0], num_steps=4)
+    assert [int(answer) for answer in found.values()] == [1, 0]
 
 
 def test_gradients_that_are_not_finite_are_counted_and_leave_the_example_unperturbed():

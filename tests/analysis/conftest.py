@@ -64,6 +64,7 @@ def _run(
 
     rows = [row("macro_f1", clean), row("accuracy", clean + 0.02), row("macro_f1", clean + 0.01, "dev")]
     rows += [row("train_seconds", 4.0 * passes + rng.random(), "train"), row("forward_passes", 300 * passes, "train")]
+    rows += [row("train_seconds", 100.0, stage) for stage in chain.split("+") if stage != "none"]
     if fragility is not None:
         for epsilon in EPSILONS:
             robust = (clean + 0.02) * np.exp(-4 * fragility * epsilon) + (rng.normal(0, 0.006) if epsilon else 0)

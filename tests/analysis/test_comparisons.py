@@ -158,11 +158,15 @@ def test_nothing_to_compare_is_said(rows):
         comparisons.compare(paired([0.6], [0.5]).iloc[rows])
 
 
-def test_the_metric_is_the_tasks_own_and_accuracy_serves_under_attack(table):
+def test_the_metric_is_the_tasks_own_and_accuracy_under_attack_where_measured(table):
     assert set(cells.scores(table)["metric"]) == {"macro_f1"}
     assert set(cells.scores(table, 0.1)["metric"]) == {"accuracy"}
     assert set(cells.scores(table.assign(**{"task.metric": "accuracy"}))["metric"]) == {"accuracy"}
     assert set(cells.scores(table.drop(columns="task.metric"))["metric"]) == {"macro_f1"}
+    only_f1 = table[~((table["attack"] == "pgd") & (table["metric"] == "accuracy"))]
+    f1 = table[table["attack"] == "pgd"].assign(metric="macro_f1")
+    assert set(cells.scores(pd.concat([only_f1, f1]), 0.1)["metric"]) == {"macro_f1"}
+    assert set(cells.scores(pd.concat([table, f1]), 0.1)["metric"]) == {"accuracy"}
     assert cells.epsilons(table) == [0.05, 0.1, 0.2, 0.4] and cells.reference_epsilon(table) == 0.1
 
 

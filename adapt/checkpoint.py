@@ -1,0 +1,74 @@
+"""How far a training has come, and the files that resume it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a training has come; plain numbers, kept in its checkpoint and afterwards as the stage's record."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0  # measurements since the best one
+    stopped_early: bool = False
+    counts: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Checkpoint:
+    """The files that resume one training: its latest state, and the best weights so far.
+
+    Each is written beside its name and renamed, so a kill leaves the old or the new one. The best weights may be
+    newer than the state that a resumed run starts from; replaying the same steps writes the same best weights again.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.latest = folder / f"{name.replace('/', '-')}.latest.pt"
+        self.best = folder / f"{name.replace('/', '-')}.best.pt"
+
+    def save(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress) -> None:
+        state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
+        self._write(self.latest, {"model": model.state_dict(), "best": self._read(self.best), **state})
+
+    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, device: torch.device) -> Progress | None:
+        if not self.latest.exists():
+            return None
+        state = self._read(self.latest)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        self._write(self.best, state["best"])
+        return Progress(**state["progress"])
+
+    def save_best(self, model: nn.Module) -> None:
+        self._write(self.best, model.state_dict())
+
+    def load_best(self, model: nn.Module) -> None:
+        model.load_state_dict(self._read(self.best))
+
+    def _read(self, file: Path) -> Any:
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+    def _write(self, file: Path, state: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        with fresh.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(fresh, file)

@@ -1,0 +1,114 @@
+"""Which module may import which, and what must not be imported at all."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+# Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
+MAY = {
+    "__main__": {"cli"},
+    "cli": {"pipeline", "plan", "results", "store", "validate", "analysis"},
+    "validate": {"data"},
+    "plan": {"chain", "pipeline", "store"},
+    "pipeline": {"chain", "provenance", "results", "sources", "store"},
+    "chain": {"data", "sources"},
+    "sources": {"store"},
+    "store": set(),
+    "results": set(),
+    "provenance": set(),
+    "measurement": set(),
+    "stages": {
+        *("adversary", "checkpoint", "costs", "data", "measurement", "models", "objectives", "optimization"),
+        *("prediction", "training"),
+    },
+    "training": {"adversary", "checkpoint", "objectives", "optimization", "steps"},
+    "checkpoint": set(),
+    "optimization": set(),
+    "costs": {"checkpoint"},
+    "steps": {"adversary", "objectives"},
+    "objectives": set(),
+    "adversary": {"objectives", "steps"},
+    "data": set(),
+    "models": set(),
+    "prediction": {"data", "models"},
+    "predict": {"data", "models", "prediction", "sources", "store"},
+    "base_model": {"data", "stages"},
+}
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of adapt and analysis that a file imports, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if isinstance(node, ast.ImportFrom) and node.module == "adapt":
+            names = [f"adapt.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name for name in names if name.partition(".")[0] in ("adapt", "analysis")}
+    return found
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "adapt" and len(parts) > 1 else parts[0]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "adapt").rglob("*.py")), ids=lambda f: str(f.relative_to(REPOSITORY))
+)
+def test_an_arrow_of_the_architecture_allows_each_import(file: Path) -> None:
+    relative = file.relative_to(REPOSITORY / "adapt").with_suffix("")
+    own = relative.parts[0]
+    if own == "__init__":
+        assert not file.read_text().strip()
+        return
+    for module in imported(file):
+        assert layer(module) in MAY[own] | {own, "config"}, f"{own} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "analysis").rglob("*.py")), ids=lambda f: str(f.relative_to(REPOSITORY))
+)
+def test_analysis_imports_results_alone(file: Path) -> None:
+    for module in imported(file):
+        assert module.startswith(("analysis", "adapt.results")) or module == "adapt.config", module
+
+
+def test_stages_do_not_know_the_store() -> None:
+    for file in (REPOSITORY / "adapt" / "stages").glob("*.py"):
+        assert not {"adapt.store", "adapt.pipeline", "adapt.results"} & imported(file), file
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "adapt.cli",
+        "adapt.validate",
+        "adapt.results",
+        "adapt.chain",
+        "adapt.pipeline",
+        "analysis.tables",
+        "analysis.stats",
+    ],
+)
+def test_reading_configs_and_tables_imports_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def test_no_file_outgrows_a_head() -> None:
+    files = [file for folder in ("adapt", "analysis") for file in (REPOSITORY / folder).rglob("*.py")]
+    assert {str(file): lines for file in files if (lines := len(file.read_text().splitlines())) > 280} == {}
+
+
+def test_nothing_names_the_shared_folder_or_unpickles_the_outside() -> None:
+    for file in (REPOSITORY / "adapt").rglob("*.py"):
+        text = file.read_text()
+        assert "../shared" not in text, file
+        assert "pickle.load" not in text, file
+        assert "trust_remote_code=True" not in text, file

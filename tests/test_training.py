@@ -1,0 +1,175 @@
+"""The loop: exact resume, selection, schedules, and losses that are not finite."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from adapt import optimization, training
+from adapt.adversary.plain import plain
+from adapt.checkpoint import Progress
+from adapt.config import OptimizerConfig, RuntimeConfig
+
+
+class Line(nn.Module):
+    """A regression with dropout, so that a wrong random state shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+
+
+class Regression:
+    def __init__(self, spoil_at: int | None = None) -> None:
+        self.spoil_at = spoil_at
+
+    def items(self, batch: training.Batch) -> int:
+        return len(batch["x"])
+
+    def logits(self, model: Any, batch: training.Batch) -> torch.Tensor:
+        return model.layers(batch["x"])
+
+    def example_losses(self, model: Any, batch: training.Batch) -> torch.Tensor:
+        losses = (self.logits(model, batch).squeeze(-1) - batch["y"]) ** 2
+        return losses * torch.nan if self.spoil_at is not None and int(batch["step"][0]) == self.spoil_at else losses
+
+
+class Killed(Exception):
+    pass
+
+
+def optimizer_config(**changes: Any) -> OptimizerConfig:
+    values = {
+        "learning_rate": 0.02, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.01, "schedule": "linear",
+        "warmup_fraction": 0.1, "clip_norm": 1.0, "precision": "no",
+    }  # fmt: skip
+    return OptimizerConfig(**{**values, **changes})
+
+
+def train(
+    folder: Path, *, die_at: int | None = None, steps: int = 30, scores: Any = None, **changes: Any
+) -> tuple[Line, Progress]:
+    model = Line()
+    model.layers[2].p = changes.pop("dropout", 0.3)
+    data = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+
+    def collate(indices: list[int], step: int) -> training.Batch:
+        if step == die_at:
+            raise Killed
+        x = data[indices]
+        ones = torch.ones(len(indices), 3, dtype=torch.long)
+        return {
+            "x": x,
+            "y": x.sum(1),
+            "input_ids": ones,
+            "attention_mask": ones,
+            "step": torch.full((len(indices),), step),
+        }
+
+    def epoch(number: int) -> list[list[int]]:
+        order = torch.randperm(20, generator=torch.Generator().manual_seed(number)).tolist()
+        return [order[cut : cut + 8] for cut in range(0, 20, 8)]
+
+    @torch.no_grad()
+    def measure() -> float:
+        return next(scores) if scores else float(((model.layers(data).squeeze(-1) - data.sum(1)) ** 2).mean())
+
+    settings: dict[str, Any] = {"every": 5, "patience": None, "objective": Regression(), "micro": 3, **changes}
+    progress = training.train(
+        model,
+        name="line",
+        objective=settings["objective"],
+        plan=training.Plan(epoch, collate, steps, settings["micro"]),
+        method=plain,
+        ball=None,
+        inner_dropout="fresh",
+        optimizer_config=settings.get("optimizer", optimizer_config()),
+        parameter_groups=optimization.decay_groups(model, None, None),
+        selection=training.Selection(measure, settings["every"], "min", settings["patience"]),
+        seed=3,
+        folder=folder,
+        runtime=RuntimeConfig(device="cpu", checkpoint_seconds=0.0, progress=False, trackers=[]),
+    )
+    return model, progress
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [value.detach().clone() for value in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("die_at", [1, 4, 5, 17, 29])
+def test_a_resumed_training_ends_with_the_same_bytes(tmp_path: Path, die_at: int) -> None:
+    model, progress = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", die_at=die_at)
+    resumed, after = train(tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), weights(resumed), strict=True))
+    assert (after.step, after.tokens, after.best, after.best_step) == (
+        progress.step,
+        progress.tokens,
+        progress.best,
+        progress.best_step,
+    )
+    assert after.history == progress.history
+    assert after.counts == progress.counts
+
+
+def test_training_lowers_the_loss_and_another_seed_order_would_not_be_the_same(tmp_path: Path) -> None:
+    _, progress = train(tmp_path)
+    measured = [entry["measured"] for entry in progress.history if "measured" in entry]
+    assert measured[-1] < 0.7 * measured[0]
+    assert len(measured) == 1 + 30 // 5
+
+
+def test_the_best_measured_weights_are_kept(tmp_path: Path) -> None:
+    _, progress = train(tmp_path / "long", scores=iter([5.0, 4.0, 1.0, 2.0, 3.0, 3.0, 3.0]))
+    assert (progress.best, progress.best_step) == (1.0, 10)
+    longer, _ = train(tmp_path / "again", scores=iter([5.0, 4.0, 1.0, 2.0, 3.0, 3.0, 3.0]))
+    shorter, _ = train(tmp_path / "short", scores=iter([5.0, 4.0, 1.0, 2.0]), patience=1)
+    assert all(torch.equal(a, b) for a, b in zip(weights(longer), weights(shorter), strict=True))
+
+
+def test_patience_stops_after_so_many_measurements_without_gain(tmp_path: Path) -> None:
+    _, progress = train(tmp_path, scores=iter([5.0, 4.0, 4.0, 4.0]), patience=2)
+    assert progress.stopped_early
+    assert progress.step == 15
+
+
+def test_a_loss_that_is_not_finite_names_stage_step_and_last_finite_loss(tmp_path: Path) -> None:
+    with pytest.raises(training.NonFiniteLoss, match=r"line, step 8: the loss is nan; the last finite loss was \d"):
+        train(tmp_path, objective=Regression(spoil_at=7))
+
+
+@pytest.mark.parametrize("micro", [4, 3, 1])
+def test_micro_batches_do_not_change_the_weights(tmp_path: Path, micro: int) -> None:
+    whole, _ = train(tmp_path / "whole", micro=8, dropout=0.0)
+    cut, _ = train(tmp_path / "cut", micro=micro, dropout=0.0)
+    for one, other in zip(weights(whole), weights(cut), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", [0.5, 1.0, 1.0, 1.0]), ("linear", [0.5, 1.0, 2 / 3, 1 / 3]), ("cosine", [0.5, 1.0, 0.75, 0.25])],
+)
+def test_schedules_by_hand(schedule: str, expected: list[float]) -> None:
+    shape = optimization.learning_rate_shape(optimizer_config(schedule=schedule, warmup_fraction=0.25), steps=4)
+    assert [shape(step) for step in range(4)] == pytest.approx(expected)
+
+
+def test_a_plan_goes_on_in_the_middle_of_an_epoch() -> None:
+    plan = training.Plan(
+        lambda e: [[10 * e + i] for i in range(3)], lambda indices, step: {}, steps=8, micro_batch_size=1
+    )
+    everything = [[0], [1], [2], [10], [11], [12], [20], [21]]
+    assert [list(plan.from_step(step)) for step in range(9)] == [everything[step:] for step in range(9)]
+
+
+def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate() -> None:
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 1)})
+    groups = optimization.decay_groups(model, model["head"], 0.5)
+    described = {(group["params"][0].shape, group.get("weight_decay"), group.get("lr")) for group in groups}
+    assert described == {((2, 2), None, None), ((2,), 0.0, None), ((1, 2), None, 0.5), ((1,), 0.0, 0.5)}
