@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -23,7 +24,7 @@ from adapt.stages.pretrain import pretrain
 
 ASSET = Path(__file__).parent / "assets" / "tiny"
 VOCABULARY = 8192
-SHAPE = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
+SHAPE: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
 MIN_WORDS = 8  # a shorter passage teaches little
 HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
 RECIPE = PretrainConfig(
@@ -86,6 +87,7 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write a BERT of SHAPE, its weights drawn from RECIPE.seed, and the tokenizer as a transformers folder."""
     torch.manual_seed(RECIPE.seed)
     config = BertConfig(
         vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, **SHAPE
@@ -95,6 +97,7 @@ def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def main() -> None:
+    """Train the base model in ``--work``, resuming what is there, and copy it with its SHA-256 to ASSET."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--work", type=Path, default=Path("outputs/base_model"))

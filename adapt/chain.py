@@ -35,7 +35,7 @@ class Source:
 
 @dataclass
 class Stage:
-    """One node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
+    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
 
     kind: str
     label: str  # for people, and in the split column of its rows
@@ -77,6 +77,7 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
 
 
 def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
+    """A task's splits, known by its settings and by where its text comes from, not by its name or path."""
     from adapt.data import tasks
 
     return Stage(
@@ -94,6 +95,7 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
 def corpus_stage(
     cfg: Config, task: Stage, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes
 ) -> Stage:
+    """The corpus without the dev and test texts of ``corpus.exclude``, tasks that become its inputs."""
     from adapt.data import corpora
 
     corpus: CorpusConfig = cfg.corpus
@@ -115,6 +117,7 @@ def corpus_stage(
 
 
 def task_text_stage(task: Stage) -> Stage:
+    """The task's own training texts as a corpus, its dev texts held out."""
     return Stage(
         kind="task_text",
         label=f"{task.label} text",
@@ -128,6 +131,7 @@ def task_text_stage(task: Stage) -> Stage:
 
 
 def finetune_stage(cfg: Config, model: Stage | Source, task: Stage) -> Stage:
+    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary."""
     if cfg.finetune.method == "linear_probe":
         return Stage(
             kind="finetune",
@@ -155,6 +159,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage) -> Stage:
 
 
 def evaluate_stage(cfg: Config, model: Stage, task: Stage) -> Stage:
+    """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning."""
     return Stage(
         kind="evaluate",
         label="evaluate",
@@ -184,6 +189,7 @@ def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
 
 
 def target_module(cfg: Config) -> str:
+    """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
     return str(cfg.adversary.method["_target_"]).rpartition(".")[0]
 
 
@@ -197,4 +203,5 @@ def source_of(kind: str, files: list[Path], hashes: sources.FileHashes) -> str:
 
 
 def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A copy of the config that lacks these keys of its top level."""
     return {key: value for key, value in config.items() if key not in names}

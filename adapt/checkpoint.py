@@ -42,10 +42,12 @@ class Checkpoint:
         self.best = folder / f"{name.replace('/', '-')}.best.pt"
 
     def save(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress) -> None:
+        """Write the latest state and, in it, the best weights; raises FileNotFoundError before any save_best."""
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
         self._write(self.latest, {"model": model.state_dict(), "best": self._read(self.best), **state})
 
     def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, device: torch.device) -> Progress | None:
+        """Put the latest state into the arguments and the best weights into their file; None if nothing was saved."""
         if not self.latest.exists():
             return None
         state = self._read(self.latest)
@@ -56,9 +58,11 @@ class Checkpoint:
         return Progress(**state["progress"])
 
     def save_best(self, model: nn.Module) -> None:
+        """Write the model's weights over the best ones so far."""
         self._write(self.best, model.state_dict())
 
     def load_best(self, model: nn.Module) -> None:
+        """Put the best weights into the model; raises FileNotFoundError before any save_best."""
         model.load_state_dict(self._read(self.best))
 
     def _read(self, file: Path) -> Any:

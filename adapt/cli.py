@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import logging
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from adapt.config import Config, ConfigError, TaskConfig
+from adapt.refusals import missing_option, readable
 from adapt.validate import check_parts, check_values
 
 log = logging.getLogger(__name__)
@@ -65,6 +64,7 @@ def check_choices() -> None:
 
 
 def note_failure(cfg: Config, error: Exception) -> None:
+    """Keep the error for the final message, and the traceback being handled under an existing runtime.root."""
     from adapt import results
     from adapt.pipeline import science
     from adapt.store import digest
@@ -78,6 +78,7 @@ def note_failure(cfg: Config, error: Exception) -> None:
 
 
 def label(cfg: Config) -> str:
+    """One line that tells a failed run from the others of its sweep."""
     chain = "+".join(cfg.pretrain) or "none"
     return (
         f"model={cfg.model.name} task={cfg.task.name} pretrain={chain} adversary={cfg.adversary.name} seed={cfg.seed}"
@@ -98,7 +99,8 @@ def finish() -> None:
     print()
     print(tables.format_summary(mine))
     print(
-        f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {root / 'runs'}; all of them as a table: adapt.results.load({str(root)!r})"
+        f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {root / 'runs'}; "
+        f"all of them as a table: adapt.results.load({str(root)!r})"
     )
     print(f"Freeze and draw them: make table figures STUDY={cfg.experiment}")
 
@@ -108,30 +110,3 @@ def refusal(error: Exception) -> str:
     others = _failed[:-1] if isinstance(error, ConfigError) else _failed
     lines = [f"error: {readable(error)}", *(f"also failed: {line}" for line in others if str(error) not in line)]
     return "\n".join([*lines, "(HYDRA_FULL_ERROR=1 shows the traceback)"])
-
-
-def readable(error: BaseException) -> str:
-    """Hydra's and OmegaConf's messages with what they leave out: the key, and the keys that are possible."""
-    cause = error.__cause__ if isinstance(error, HydraException) else error
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
-        return f"{first_line(error)} {unknown_key(cause)}".strip()
-    if isinstance(cause, OmegaConfBaseException):
-        return f"{cause.full_key}: {first_line(cause)}"
-    if isinstance(error, (ConfigError, HydraException)):
-        return str(error).strip().partition("\nConfig search path")[0]
-    return f"{type(error).__name__}: {error}"
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def unknown_key(error: OmegaConfBaseException) -> str:
-    """Which keys stand where the unknown one was looked for, the nearest first."""
-    parent: Any = error.parent_node
-    if parent is None or error.key is None or not OmegaConf.is_dict(parent):
-        return ""
-    possible = sorted(str(key) for key in parent)
-    near = difflib.get_close_matches(str(error.key), possible, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return f"({guess}possible: {', '.join(possible)})"

@@ -151,6 +151,8 @@ class AttackConfig:
 
 @dataclass
 class EvaluateConfig:
+    """What is measured of a fine-tuned model: clean scores, and robustness unless ``attack`` is null."""
+
     name: str = MISSING
     batch_size: int = MISSING
     attack: AttackConfig | None = MISSING

@@ -15,6 +15,6 @@ def measurement(
     epsilon: float = 0.0,
     steps: int = 0,
 ) -> dict[str, Any]:
-    """One number. n: how many examples (or held-out tokens) it is a mean over; epsilon, steps: of the attack, if any."""
+    """One number. n: how many examples (or held-out tokens) it averages; epsilon, steps: of the attack, if any."""
     found = {"split": split, "attack": attack, "attack_epsilon": epsilon, "attack_steps": steps}
     return {**found, "metric": metric, "value": float(value), "n": n}

@@ -63,10 +63,11 @@ class Classifier(nn.Module):
     @property
     def encoder(self) -> PreTrainedModel:
         """The transformers base model, whose embedding output is what an adversary perturbs."""
-        return self.model.base_model
+        return self.model.base_model  # type: ignore[return-value]  # transformers annotates it as nn.Module
 
     @property
     def pooling(self) -> str:
+        """``cls`` (the architecture's own head) or ``mean`` (MeanHead)."""
         return "cls" if self.head is None else "mean"
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ class MaskedLM(nn.Module):
     @property
     def encoder(self) -> PreTrainedModel:
         """The transformers base model, whose embedding output is what an adversary perturbs."""
-        return self.model.base_model
+        return self.model.base_model  # type: ignore[return-value]  # transformers annotates it as nn.Module
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
         """Logits [P, V] in float32 at ``positions`` [P], flat indices row * L + column."""
@@ -126,6 +127,7 @@ class MaskedLM(nn.Module):
         return [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """A plain transformers folder of encoder, masked-LM head and tokenizer."""
         self.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         make_relocatable(folder)
@@ -143,6 +145,7 @@ def make_relocatable(folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder; code that the folder may hold is not run."""
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -217,9 +220,10 @@ def config_with_dropout(folder: Path, dropout: float) -> Any:
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     """Drop a pooler that nothing reads: it would train to nothing and count as trainable."""
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.pooler = None  # type: ignore[assignment]  # None is how nn.Module unsets a submodule
     return encoder
 
 
 def trainable_parameters(model: nn.Module) -> int:
+    """Number of scalar weights that require a gradient; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -37,6 +37,7 @@ class Pipeline:
         return self._keys[id(stage)]
 
     def identity(self, given: Stage | Source) -> str:
+        """What a child's key knows an input by: its content's hash (sources; data stages, built for it) or its key."""
         if isinstance(given, Source):
             return given.content
         return self.build(given).content if given.by_content else self.key(given)
@@ -137,6 +138,7 @@ def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def picked(entry: Entry) -> dict[str, Any]:
+    """An entry's measurements, and whether the sources that made it differed from their commit."""
     return {"rows": entry.manifest["rows"], "dirty": entry.manifest["provenance"]["dirty"]}
 
 

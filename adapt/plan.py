@@ -91,6 +91,7 @@ def parameters(stage: Stage) -> int:
 
 
 def count(file: Path) -> int:
+    """Number of scalar weights in a safetensors file, read from its header alone."""
     with file.open("rb") as stream:
         header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
     sizes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]

@@ -1,4 +1,4 @@
-"""Answers of a fine-tuned run: ``python -m adapt.predict <run_id or folder> texts.jsonl``; ``--export`` copies the model."""
+"""Answers of a fine-tuned model: ``python -m adapt.predict <run_id or folder> texts.jsonl``; ``--export`` copies it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def finetuned_folder(model: str, root: Path) -> Path:
         known = sorted(path.stem for path in (root / "runs").glob("*.json"))
         what = "no run" if not found else f"{len(found)} runs"
         raise ConfigError(
-            f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; runs: {', '.join(known[:5])} ..."
+            f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; "
+            f"runs: {', '.join(known[:5])} ..."
         )
     key = json.loads(found[0].read_text())["inputs"]["model"]
     folder = root / "store" / "finetune" / key[:32]
@@ -101,8 +102,8 @@ def export(folder: Path, target: Path) -> str:
     if pooling == "cls":
         return f"{target}: open it with AutoModelForSequenceClassification.from_pretrained"
     return (
-        f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the mean of its last "
-        "hidden states, for which transformers has no class (adapt.models.load_classifier opens both)"
+        f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the mean of "
+        "its last hidden states, for which transformers has no class (adapt.models.load_classifier opens both)"
     )
 
 

@@ -27,6 +27,7 @@ def score(metric: str, gold: list[int], predicted: list[int], num_classes: int) 
 def encode_examples(
     tokenizer: PreTrainedTokenizerBase, examples: list[tasks.Example], max_length: int
 ) -> batching.Encoded:
+    """Token ids of at least one example, as text pairs if the first has one, cut at max_length tokens."""
     pairs = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
     return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)
 

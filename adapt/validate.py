@@ -14,6 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from adapt.config import Config, ConfigError
 
 CHOICES = {
+    "model.format": ("embedded", "minilm", "hf", "tfidf"),
+    "corpus.format": ("pydoc", "files"),
+    "task.format": ("pydoc", "jsonl", "csv", "parquet"),
     "finetune.method": ("full", "linear_probe"),
     "finetune.pooling": ("cls", "mean"),
     "task.metric": ("macro_f1", "micro_f1", "accuracy"),
@@ -24,6 +27,8 @@ STAGE_CHOICES = {
     "schedule": ("linear", "cosine", "constant"),
     "precision": ("no", "bf16", "fp16"),
     "text": ("corpus", "task"),
+    "norm": ("l2", "linf"),
+    "scope": ("token", "sequence"),
 }
 AT_LEAST_ONE = (
     "batch_size",
@@ -34,6 +39,19 @@ AT_LEAST_ONE = (
     "max_length",
     "evaluations",
     "heldout_sequences",
+    "train",
+    "dev",
+    "test",
+    "max_examples",
+    "max_documents",
+    "corpus_documents",
+    "train_examples",
+    "eval_examples",
+    "attack_examples",
+    "attack_steps",
+    "dapt_steps",
+    "tapt_steps",
+    "threads",
 )
 NOT_NEGATIVE = (
     "epsilon",
@@ -43,28 +61,28 @@ NOT_NEGATIVE = (
     "random_starts",
     "head_steps",
     "learning_rate",
+    "head_learning_rate",
     "weight_decay",
     "checkpoint_seconds",
     "patience",
     "min_words",
-    "train",
-    "dev",
-    "test",
+    "seed",
 )
-SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction")
+ABOVE_ZERO = ("eps", "clip_norm")  # clip_norm=null is what switches clipping off; 0 would stop the training
+SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction", "betas")
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
 
 def check_values(cfg: DictConfig) -> Config:
-    """The config as dataclasses, once nothing is missing and every number is one that can be meant. Imports no torch."""
+    """The config as dataclasses, once nothing is missing and every number can be meant. Imports no torch."""
     refuse_unknown_keys(cfg)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]} has no value; set it on the command line: {missing[0]}=...")
     typed: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
     plain = OmegaConf.to_container(cfg, resolve=True)
-    for key, value in leaves(plain):
-        check_value(key, value)
+    for key, value in sorted(leaves(plain), key=lambda leaf: not leaf[0].startswith("budget.")):
+        check_value(key, value)  # budget first: the others refer to it, and the error should name what was set
     for key, possible in CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value not in possible:
@@ -87,7 +105,8 @@ def check_values(cfg: DictConfig) -> Config:
             )
     elif typed.finetune.method == "linear_probe" and typed.adversary.name != "none":
         raise ConfigError(
-            f"finetune=linear_probe trains without gradients; adversary={typed.adversary.name} is possible with finetune=full"
+            f"finetune=linear_probe trains without gradients; "
+            f"adversary={typed.adversary.name} is possible with finetune=full"
         )
     return typed
 
@@ -111,7 +130,8 @@ def nodes(cfg: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
             continue
         child = cfg[key]
         if isinstance(child, DictConfig):
-            yield from nodes(child, f"{path}.{key}" if path else str(key))
+            name = str(key)
+            yield from nodes(child, f"{path}.{name}" if path else name)
 
 
 def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -124,6 +144,7 @@ def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def check_value(key: str, value: Any) -> None:
+    """Raise ConfigError if the value is out of the range or choices that the last part of its key stands for."""
     name = key.rpartition(".")[2].removesuffix("s") if key.endswith("epsilons") else key.rpartition(".")[2]
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value}: must be a finite number")
@@ -132,6 +153,8 @@ def check_value(key: str, value: Any) -> None:
             raise ConfigError(f"{key}={value}: must be 1 or more")
         if name in NOT_NEGATIVE and value < 0:
             raise ConfigError(f"{key}={value}: must be 0 or more")
+        if name in ABOVE_ZERO and value <= 0:
+            raise ConfigError(f"{key}={value}: must be more than 0")
     if name in SHARES and isinstance(value, (int, float)) and not 0 <= value < 1:
         raise ConfigError(f"{key}={value}: must be at least 0 and less than 1")
     if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not key.startswith(("corpus.", "task.")):
@@ -174,7 +197,8 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
     absent = sorted(set(required) - set(given))
     if absent:
         raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
     for name, value in given.items():
-        wanted = {"int": int, "float": (int, float)}.get(str(parameters[name].annotation))
+        wanted = kinds.get(str(parameters[name].annotation))
         if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise ConfigError(f"{key}.{name}={value!r}: {target} needs {parameters[name].annotation} here")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def fgm(step: Step, *, weight: float) -> Iterator[Tensor]:
+def fgm(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e + epsilon * unit(g)), with g the gradient of l at e (Miyato et al., 2017, equation 5).
 
     weight: w. The backward pass of the clean loss gives g for free. With an linf ball this is FGSM. Costs 2F + 2Bp.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def pgd(step: Step, *, num_steps: int, step_size: float, clean_weight: float, random_starts: int) -> Iterator[Tensor]:
+def pgd(
+    step: Step, *, num_steps: int, step_size: float, clean_weight: float, random_starts: int
+) -> Generator[Tensor, None, None]:
     """c * l(e) + l(e + delta_K), delta <- Pi(delta + a * unit(g)) (Madry et al., 2018, equation 2.1).
 
     num_steps: K; step_size: a, in units of epsilon; clean_weight: c.

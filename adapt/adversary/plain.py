@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def plain(step: Step) -> Iterator[Tensor]:
+def plain(step: Step) -> Generator[Tensor, None, None]:
     """Ordinary training on l(e). Costs F + Bp."""
     for view in step:
         yield view.loss()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def random_direction(step: Step, *, weight: float) -> Iterator[Tensor]:
+def random_direction(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e + epsilon * u), with u uniform on the unit sphere.
 
     weight: w. What is left of FGM's effect when its gradient is taken away. Costs 2F + 2Bp.

@@ -44,6 +44,7 @@ class Encoded:
 
     @property
     def lengths(self) -> list[int]:
+        """Tokens in each sequence, special tokens included."""
         return [len(sequence) for sequence in self.ids]
 
 

@@ -104,7 +104,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
             continue
         where = f"{file}:{number}"
         try:
-            columns = json.loads(line)
+            columns = json.loads(line.rstrip())
         except json.JSONDecodeError as error:
             raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
         if not isinstance(columns, dict):

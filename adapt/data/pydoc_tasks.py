@@ -74,16 +74,16 @@ def _topic_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[La
     topic = ".".join(docstring.name.split(".")[:2])
     for part in parts:
         if topic in TOPICS and part.section in TOPIC_SECTIONS:
-            yield from ((text, topic) for text in _cut(pydoc.unnamed(part.text, docstring), *TOPIC_WORDS))
+            yield from ((text, topic) for text in whole_sentences(pydoc.unnamed(part.text, docstring), *TOPIC_WORDS))
 
 
 def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
     for part in parts:
         if part.section in SECTIONS:
-            yield from ((text, part.section) for text in _cut(part.text, *SECTION_WORDS))
+            yield from ((text, part.section) for text in whole_sentences(part.text, *SECTION_WORDS))
 
 
-def _cut(text: str, shortest: int, longest: int) -> Iterator[str]:
+def whole_sentences(text: str, shortest: int, longest: int) -> Iterator[str]:
     """Runs of whole sentences: a part of one could stand in a corpus, whose sentences are compared whole."""
     words: list[str] = []
     for sentence in [*sentences(text), ""]:

@@ -125,9 +125,11 @@ def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task) -> np
 
 
 def joined(examples: list[tasks.Example]) -> list[str]:
+    """Each example's one or two texts as one string, a line break between them."""
     return ["\n".join(example.texts) for example in examples]
 
 
 def cost(started: float, parameters: int) -> list[dict[str, Any]]:
+    """Measurements of the seconds since ``started`` (time.monotonic) and of the number of fitted weights."""
     found = {"train_seconds": time.monotonic() - started, "trainable_parameters": parameters}
     return [measurement("train", metric, value) for metric, value in found.items()]

@@ -100,6 +100,8 @@ def warm_head(
 
 
 def plan(tokenizer: PreTrainedTokenizerBase, data: batching.Encoded, cfg: PretrainConfig, steps: int) -> training.Plan:
+    """``steps`` steps over shuffles of ``data``, with masks that are new at each step."""
+
     def epoch(number: int) -> list[list[int]]:
         return batching.shuffled_batches(data.lengths, cfg.batch_size, seed=cfg.seed, epoch=number)
 
@@ -113,6 +115,7 @@ def plan(tokenizer: PreTrainedTokenizerBase, data: batching.Encoded, cfg: Pretra
 def selection(
     held_out: HeldOut, model: models.MaskedLM, device: torch.device, cfg: PretrainConfig, steps: int
 ) -> training.Selection:
+    """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
     every = max(1, steps // cfg.evaluations)
     return training.Selection(lambda: held_out.loss(model, device), every, "min", cfg.patience)
 
@@ -125,6 +128,7 @@ class HeldOut:
 
     @classmethod
     def fixed(cls, tokenizer: PreTrainedTokenizerBase, texts: list[str], cfg: PretrainConfig) -> HeldOut:
+        """The first ``cfg.heldout_sequences`` texts, chunked; their masks do not depend on ``cfg.seed``."""
         data = batching.chunk(tokenizer, texts[: cfg.heldout_sequences], cfg.max_length)
         order = batching.sorted_batches(data.lengths, cfg.micro_batch_size)
         batches = [batching.collate(tokenizer, data, indices) for indices in order]
@@ -149,6 +153,7 @@ class HeldOut:
 
 
 def measurements(name: str, before: float, after: float, progress: Progress) -> list[dict[str, Any]]:
+    """Held-out loss before and after, in nats a predicted token, and the cost of the training."""
     cost = costs(progress)
     losses = {"mlm_loss_before": before, "mlm_loss": after}
     held_out = [measurement(f"{name}/heldout", metric, value) for metric, value in losses.items()]

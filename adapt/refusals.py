@@ -1,0 +1,71 @@
+"""What Hydra, OmegaConf and the disk refuse, as one sentence: which override or file it was, and what is possible."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from adapt.config import ConfigError
+
+CONF = Path(__file__).parents[1] / "conf"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def readable(error: BaseException) -> str:
+    """The error's message with what its raiser leaves out: the override, and the keys or options that are possible."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
+        return missing_option(str(error.missing_cfg_file))
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename or 'runtime.root'}: the disk is full; nothing finished is lost"
+    override = override_at_fault(error)
+    if override is None:
+        return str(error) if isinstance(error, HydraException) else f"{type(error).__name__}: {error}"
+    return f"{override}: {reason(override, error.__cause__ or error)}"
+
+
+def missing_option(path: str) -> str:
+    """``path``: group/name of an option file that is not there."""
+    group, _, name = path.rpartition("/")
+    possible = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    return f"{group}={name}: no such option; {suggestion(name, possible)}"
+
+
+def override_at_fault(error: BaseException) -> str | None:
+    """The override that Hydra was at when it raised: not all of its messages name it, but its frames hold it."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        override = frame.f_locals.get("override") if "hydra" in frame.f_code.co_filename else None
+        found = getattr(override, "input_line", None) or found
+    return found
+
+
+def reason(override: str, cause: BaseException) -> str:
+    """Why an override cannot be applied."""
+    key = override.lstrip("+~").partition("=")[0]
+    stage = re.match(r"pretrain\.(\w+)\.", key)
+    if isinstance(cause, OmegaConfBaseException) and stage and str(cause.key) == stage[1]:
+        return f"this run has no pretraining stage {stage[1]}; choose it with pretrain=[{stage[1]}]"
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and OmegaConf.is_dict(cause.parent_node):
+        parent: Any = cause.parent_node
+        return f"no such key; {suggestion(str(cause.key), parent)}"
+    if isinstance(cause, (AssertionError, AttributeError)):  # what OmegaConf raises for a key under null
+        return f"{key.rpartition('.')[0]} is null, so it has no keys; another option of {key.partition('.')[0]} has"
+    return str(cause).strip().splitlines()[0]
+
+
+def suggestion(given: str, possible: Iterable[Any]) -> str:
+    """What could have been meant, and all that could be given."""
+    names = sorted(map(str, possible))
+    near = difflib.get_close_matches(given, names, n=1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}possible: {', '.join(names) or 'none'}"

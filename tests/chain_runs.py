@@ -1,0 +1,155 @@
+"""Runs chains in children of one process, some of which are killed; imports once, because imports cost seconds.
+
+Called by test_kill.py as a script: python chain_runs.py <world> <folder>. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from conftest import overrides
+
+from adapt import __main__, results, store, training
+from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children
+
+torch.set_num_threads(1)
+CHAIN = [
+    "pretrain=[dapt,tapt]",
+    "adversary=fgm",
+    "runtime.checkpoint_seconds=0",
+    "budget.epochs=2",
+    "budget.tapt_steps=5",
+]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_step(name: str, number: int) -> Callable[[], None]:
+    """Die in the middle of a training, after the checkpoint of the step before ``number``."""
+
+    def arm() -> None:
+        original = training.advance
+
+        def advance(progress, step, micro, loss, seconds):
+            original(progress, step, micro, loss, seconds)
+            if progress.step == number and current[-1] == name:
+                die()
+
+        current: list[str] = []
+        train = training.train
+
+        def named(*args, **kwargs):
+            current.append(kwargs["name"])
+            return train(*args, **kwargs)
+
+        training.advance, training.train = advance, named
+
+    return arm
+
+
+def between_stages() -> None:
+    """Die when the first pretraining stage is complete and the second has not begun."""
+    original = pretrain.pretrain
+    calls: list[int] = []
+
+    def second_dies(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            die()
+        return original(*args, **kwargs)
+
+    pretrain.pretrain = second_dies
+
+
+def in_evaluation() -> None:
+    evaluate.attacked = lambda *args, **kwargs: die()
+
+
+def before_the_rename() -> None:
+    """Die with a stage's files whole but its folder not yet in place."""
+    original = os.replace
+
+    def replace(source, target):
+        if Path(target).parent.name == "finetune":
+            die()
+        original(source, target)
+
+    store.os.replace = replace
+
+
+def while_rows_are_written() -> None:
+    original = os.replace
+
+    def replace(source, target):
+        if Path(target).parent.name == "runs":
+            die()
+        original(source, target)
+
+    results.os.replace = replace
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    "in pretraining": at_step("dapt", 2),
+    "in the second pretraining": at_step("tapt", 3),
+    "between stages": between_stages,
+    "in fine-tuning": at_step("finetune", 3),
+    "before a stage's rename": before_the_rename,
+    "in evaluation": in_evaluation,
+    "while rows are written": while_rows_are_written,
+}
+
+
+def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
+    """Run the command in a forked process; returns its exit status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        sys.argv = ["adapt", *arguments]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 1
+        try:
+            if arm is not None:
+                arm()
+            __main__.main()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def weights_of(root: Path) -> dict[str, str]:
+    """The hash of every weight file under its stage's key."""
+    return {str(path.relative_to(root)): store.file_hash(path) for path in sorted(root.glob("store/*/*/*.safetensors"))}
+
+
+def main(world: Path, folder: Path) -> None:
+    whole = folder / "whole"
+    found: dict[str, dict] = {"whole": {"status": child([*overrides(world, whole), *CHAIN])}}
+    table, weights = results.load(whole), weights_of(whole)
+    for moment, arm in MOMENTS.items():
+        root = folder / moment.replace(" ", "_").replace("'", "")
+        killed = child([*overrides(world, root), *CHAIN], arm)
+        rows_left = len(list(root.glob("runs/*.json")))
+        status = child([*overrides(world, root), *CHAIN])
+        found[moment] = {
+            "killed": killed,
+            "rows_left": rows_left,
+            "status": status,
+            "same_rows": bool(results.same_rows(table, results.load(root))),
+            "same_weights": weights_of(root) == weights,
+            "left_behind": [str(path) for path in root.glob("store/*/.*.unfinished")],
+        }
+    print(json.dumps({"moments": found, "weights": len(weights), "rows": len(table)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapt.config import ConfigError, CorpusConfig
+from adapt.data.corpora import Corpus, check_corpus, corpus_files, load_corpus, read_corpus, write_corpus
+
+Write = Callable[[str, Any], Path]
+Config = Callable[..., CorpusConfig]
+
+TEXTS = [f"This is document number {number} of the corpus, and it is about something." for number in range(100)]
+
+
+@pytest.fixture
+def documents(write: Write) -> None:
+    write("a.jsonl", [{"text": text} for text in TEXTS[:60]])
+    write("b.txt", "\n".join(TEXTS[60:]))
+
+
+@pytest.mark.usefixtures("documents")
+def test_every_document_is_in_one_part(corpus_config: Config) -> None:
+    corpus = read_corpus(corpus_config(), [])
+    assert sorted(corpus.train + corpus.heldout) == sorted(TEXTS)
+    assert 8 <= len(corpus.heldout) <= 32  # 20 expected, three standard deviations
+    assert corpus.dropped == {"short": 0, "duplicate": 0, "banned": 0, "surplus": 0}
+
+
+@pytest.mark.usefixtures("documents")
+def test_parts_depend_on_the_text_alone(corpus_config: Config, write: Write) -> None:
+    before = read_corpus(corpus_config(), [])
+    shuffled = random.Random(0).sample(TEXTS, len(TEXTS))
+    write("a.jsonl", [{"text": text} for text in shuffled[:10]])
+    write("b.txt", "\n".join(shuffled[10:]))
+    assert read_corpus(corpus_config(), []) == before
+    write("b.txt", "\n".join(shuffled[10:50]))
+    fewer = read_corpus(corpus_config(), [])
+    assert set(fewer.heldout) < set(before.heldout) and set(fewer.train) < set(before.train)
+
+
+@pytest.mark.usefixtures("documents")
+def test_max_documents_takes_a_nested_sample_of_both_parts(corpus_config: Config) -> None:
+    before = read_corpus(corpus_config(), [])
+    fewer = read_corpus(corpus_config(max_documents=40), [])
+    assert len(fewer.train) + len(fewer.heldout) == 40 and fewer.dropped["surplus"] == 60
+    assert set(fewer.train) < set(before.train) and set(fewer.heldout) < set(before.heldout)
+    assert 2 <= len(fewer.heldout) <= 16  # a hash shared by both choices would hold out 20, or none
+
+
+def test_short_documents_and_duplicates_are_dropped_and_counted(corpus_config: Config, write: Write) -> None:
+    write("a.txt", "\n".join([*TEXTS, "Too short.", TEXTS[0].upper(), TEXTS[1].replace(" ", ", ")]))
+    corpus = read_corpus(corpus_config(min_words=3), [])
+    assert sorted(corpus.train + corpus.heldout) == sorted(TEXTS)
+    assert corpus.dropped == {"short": 1, "duplicate": 2, "banned": 0, "surplus": 0}
+
+
+@pytest.mark.usefixtures("documents")
+def test_documents_with_a_banned_text_are_dropped_and_counted(corpus_config: Config) -> None:
+    inside = "<< document >> number 7 of the [[ corpus ]], and it is about"
+    corpus = read_corpus(
+        corpus_config(), [inside, TEXTS[8].lower(), "it is about", "Nothing of the kind stands in it."]
+    )
+    assert set(TEXTS) - set(corpus.train + corpus.heldout) == {TEXTS[7], TEXTS[8]}
+    assert corpus.dropped["banned"] == 2
+
+
+@pytest.mark.usefixtures("documents")
+def test_a_corpus_folder_reads_back(corpus_config: Config, tmp_path: Path) -> None:
+    corpus = read_corpus(corpus_config(), [])
+    write_corpus(corpus, tmp_path / "out")
+    assert load_corpus(tmp_path / "out") == corpus
+    description = json.loads((tmp_path / "out" / "corpus.json").read_text())
+    assert description["train"] == {
+        "documents": len(corpus.train),
+        "words": 13 * len(corpus.train),
+        "characters": sum(map(len, corpus.train)),
+    }
+    assert description["dropped"] == corpus.dropped
+
+
+def test_line_separators_inside_a_text_survive(tmp_path: Path) -> None:
+    corpus = Corpus(["one\u2028two\x85three\nfour\rfive"], ["größe"], {})
+    write_corpus(corpus, tmp_path)
+    assert load_corpus(tmp_path) == corpus
+
+
+def test_the_embedded_corpus(corpus_config: Config, passages: dict[str, list[str]]) -> None:
+    config = corpus_config(format="pydoc", path=None, domain="scientific", min_words=8, heldout_fraction=0.02)
+    check_corpus(config)
+    assert corpus_files(config) == []
+    corpus = read_corpus(config, [passages["scientific"][0]])
+    assert corpus.dropped["banned"] == 1
+    assert len(corpus.train) > 13_000 and 0.01 < len(corpus.heldout) / len(corpus.train) < 0.03
+
+
+@pytest.mark.usefixtures("documents")
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"path": "/nowhere/text.jsonl"}, r"corpus\.path=/nowhere/text\.jsonl: no such file or folder; there is no"),
+        ({"text_column": "body"}, r"a\.jsonl:1: no column 'body' \(corpus\.text_column=body\); it has 'text'"),
+        ({"format": "xml"}, r"corpus\.format=xml: possible are pydoc, files"),
+        ({"format": "pydoc", "domain": "x"}, r"corpus\.domain=x: no such domain; possible: scientific, general"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_before_training(corpus_config: Config, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_corpus(corpus_config(**changes))
+    with pytest.raises(ConfigError, match=message):
+        read_corpus(corpus_config(**changes), [])
+
+
+def test_an_empty_corpus(corpus_config: Config, write: Write) -> None:
+    write("a.txt", "\n\n")
+    for function in (check_corpus, lambda config: read_corpus(config, [])):
+        with pytest.raises(ConfigError, match=r"corpus\.path=.*: no "):
+            function(corpus_config())
+
+
+def test_a_corpus_of_which_nothing_remains_says_why(corpus_config: Config, write: Write) -> None:
+    write("a.txt", "\n".join(["one", "one two three", "One two three."]))
+    with pytest.raises(
+        ConfigError, match="no document to train on; 3 read, left out: 1 short, 1 duplicate, 1 banned, 0 surplus"
+    ):
+        read_corpus(corpus_config(min_words=2), ["one two three"])
+
+
+@pytest.mark.usefixtures("documents")
+def test_no_held_out_document(corpus_config: Config) -> None:
+    with pytest.raises(ConfigError, match="corpus.heldout_fraction=1e-09: none of 100 documents is held out"):
+        read_corpus(corpus_config(heldout_fraction=1e-9), [])

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from adapt.config import ConfigError
+from adapt.data import pydoc, pydoc_tasks
+from adapt.data.docstrings import Docstring
+from adapt.data.leakage import BannedTexts
+from adapt.data.sections import Block
+from adapt.data.text import normalise, sentences
+
+Passages = dict[str, list[str]]
+Questions = dict[str, dict[str, list[pydoc_tasks.Labelled]]]
+
+
+def test_shares_of_the_splits() -> None:
+    split = Counter(pydoc.split_of(f"numpy.module.function{number}") for number in range(10_000))
+    assert sum(split.values()) == 10_000
+    for name, share in pydoc.SPLITS.items():
+        assert abs(split[name] / 10_000 - share) < 0.02
+
+
+def test_corpora_are_prose_of_the_promised_size(passages: Passages) -> None:
+    for domain, least in (("scientific", 15_000), ("general", 50_000)):
+        lengths = [len(passage.split()) for passage in passages[domain]]
+        assert len(lengths) > least
+        assert max(lengths) <= 120
+        assert sum(length >= 30 for length in lengths) > 0.6 * len(lengths)
+        text = "".join(passages[domain])
+        assert sum(map(str.isalpha, text)) > 0.75 * sum(not character.isspace() for character in text)
+        assert "\n" not in text
+        assert sum(">>>" in passage for passage in passages[domain]) < 0.002 * len(lengths)
+
+
+def test_the_help_topics_of_python_are_in_the_general_corpus(passages: Passages) -> None:
+    assert any("Assert statements are a convenient way to insert" in passage for passage in passages["general"])
+
+
+def test_no_dev_or_test_text_in_any_corpus(passages: Passages, questions: Questions) -> None:
+    held_out = [text for splits in questions.values() for split in ("dev", "test") for text, _ in splits[split]]
+    tasks, objects = BannedTexts(held_out), pydoc.text_of("dev", "test")
+    for domain in pydoc.DOMAINS:
+        assert not [p for p in passages[domain] if tasks.found_in(p) or objects.found_in(p)]
+
+
+def test_the_check_above_would_find_a_leak(questions: Questions) -> None:
+    text, _ = questions["section"]["test"][0]
+    assert pydoc.text_of("test").found_in(f"As someone said: {text.upper()} And so on.")
+
+
+def test_a_sentence_of_a_held_out_object_is_cut_out_of_another_one() -> None:
+    banned = BannedTexts(["The input array, which is never copied."], pydoc.MIN_SHARED_WORDS)
+    block = Block("parameters", "x : array", "Some data. The Input array which is NEVER copied. More data.")
+    assert pydoc.without(block, banned) == Block("parameters", "x : array", "Some data. More data.")
+    assert pydoc.without(Block("notes", "", "The input array, which is never copied."), banned) is None
+    assert pydoc.without(Block("see also", "f : the input array which is never copied", ""), banned) is None
+    harmless = Block("see also", "f : something else", "")
+    assert pydoc.without(harmless, banned) == harmless
+
+
+def test_own_names_and_paths_are_removed() -> None:
+    docstring = Docstring("scipy", "scipy.linalg._basic.solve", "scipy.linalg._basic.solve", "")
+    text = "The solve function, unlike resolve or scipy.linalg.inv, is np.ndarray friendly. solve_banded is not."
+    unnamed = " ".join(pydoc.unnamed(text, docstring).split())
+    assert unnamed == "The function, unlike resolve or , is friendly. solve_banded is not."
+
+
+def test_no_text_stands_in_two_splits(questions: Questions) -> None:
+    for splits in questions.values():
+        forms = {split: [normalise(text) for text, _ in examples] for split, examples in splits.items()}
+        assert all(len(set(texts)) == len(texts) for texts in forms.values())
+        for one, other in combinations(forms.values(), 2):
+            assert set(one).isdisjoint(other)
+
+
+def test_no_training_text_holds_a_long_sentence_of_a_test_object(questions: Questions) -> None:
+    held_out = pydoc.text_of("test")
+    for splits in questions.values():
+        assert not [text for split in ("train", "dev") for text, _ in splits[split] if held_out.found_in(text)]
+        recognised = sum(held_out.found_in(text) for text, _ in splits["test"])
+        assert recognised > 0.999 * len(splits["test"])  # all but a few made of very short sentences
+
+
+def test_classes_are_balanced_in_every_beginning(questions: Questions) -> None:
+    for question, classes in (("topic", 16), ("section", len(pydoc_tasks.SECTIONS))):
+        splits = questions[question]
+        assert len({label for _, label in splits["train"]}) == classes
+        for size in (classes, 250, 500):
+            counts = Counter(label for _, label in splits["train"][:size])
+            assert max(counts.values()) - min(counts.values()) <= 1
+        assert len(splits["dev"]) >= 300 and len(splits["test"]) >= 600
+        for split, size in (("dev", 300), ("test", 600)):
+            assert {label for _, label in splits[split][:size]} == {label for _, label in splits["train"]}
+
+
+def test_passages_have_the_promised_length_and_are_whole_sentences(questions: Questions) -> None:
+    limits = {"topic": pydoc_tasks.TOPIC_WORDS, "section": pydoc_tasks.SECTION_WORDS}
+    for question, (shortest, longest) in limits.items():
+        for text, _ in questions[question]["test"]:
+            assert shortest <= len(text.split()) <= longest
+    cut = pydoc_tasks.whole_sentences
+    assert list(cut("One two. Three four five. Six.", 2, 4)) == ["One two.", "Three four five. Six."]
+    assert list(cut("One two three four five. Six seven. Eight nine ten.", 2, 4)) == ["Six seven.", "Eight nine ten."]
+
+
+def test_a_topic_passage_does_not_name_its_object_or_a_subpackage(questions: Questions) -> None:
+    for examples in questions["topic"].values():
+        assert not [text for text, _ in examples if re.search(r"\b(scipy|sklearn)\.\w", text)]
+
+
+def test_balanced_takes_one_of_each_label_in_turn() -> None:
+    examples = [(f"text {number}", "ab"[number > 1]) for number in range(5)]
+    taken = pydoc_tasks.balanced(examples)
+    assert [{label for _, label in taken[start : start + 2]} for start in (0, 2)] == [{"a", "b"}] * 2
+    assert sorted(taken) == sorted(examples)
+    assert taken == pydoc_tasks.balanced(reversed(examples))
+
+
+def test_same_bytes_in_another_process(passages: Passages, questions: Questions) -> None:
+    def digest(value: object) -> str:
+        return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+    script = (
+        "import hashlib, json; from adapt.data import pydoc, pydoc_tasks\n"
+        "for value in (pydoc.corpus('scientific'), {q: pydoc_tasks.task(q) for q in pydoc_tasks.QUESTIONS}):\n"
+        "    print(hashlib.sha256(json.dumps(value).encode()).hexdigest())"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert printed == [digest(passages["scientific"]), digest(questions)]
+
+
+def test_importing_reads_no_package() -> None:
+    script = "import sys, adapt.data.tasks, adapt.data.corpora; print({'torch', 'scipy', 'sklearn'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_fingerprint_follows_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = pydoc.fingerprint()
+    assert before == pydoc.fingerprint()
+    monkeypatch.setattr(pydoc, "version", lambda name: "0" if name == "scikit-learn" else "1")
+    first = pydoc.fingerprint()
+    monkeypatch.setattr(pydoc, "version", lambda name: "1")
+    assert len({before, first, pydoc.fingerprint()}) == 3
+
+
+def test_unknown_domain_and_question() -> None:
+    with pytest.raises(ConfigError, match="corpus.domain=medical: no such domain; possible: scientific, general"):
+        pydoc.corpus("medical")
+    with pytest.raises(ConfigError, match="task.question=colour: no such question; possible: topic, section"):
+        pydoc_tasks.task("colour")
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pydoc.DOMAINS, "scientific", ("numpy", "no_such_package"))
+    with pytest.raises(ConfigError, match="package no_such_package: not installed"):
+        pydoc.check("scientific")
+
+
+def test_sentences_of_a_passage_are_those_that_are_compared() -> None:
+    text = "Compute it. Then: 3 more. e.g. this one"
+    assert " ".join(sentences(text)) == text
