@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -12,11 +11,12 @@ from omegaconf import DictConfig
 
 from adapt import cli
 from adapt.config import Config
+from adapt.refusals import CONF
 
 ConfigStore.instance().store(name="schema", node=Config)
 
 
-@hydra.main(version_base="1.3", config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(cfg: DictConfig) -> str | None:
     """One job: a run, or its plan."""
     return cli.job(cfg)
@@ -24,11 +24,13 @@ def run(cfg: DictConfig) -> str | None:
 
 def main() -> None:
     """The console script: Hydra's app, with every refusal as one sentence and no traceback unless asked for."""
-    traceback_wanted = os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1"
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing its own wording
     try:
-        run()
-        cli.finish()
+        try:
+            run()
+        finally:
+            cli.finish()  # the runs of a sweep that did finish, whatever became of the others
     except Exception as error:
         if traceback_wanted:
             raise

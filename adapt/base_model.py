@@ -106,7 +106,7 @@ def main() -> None:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     start, text, out = args.work / "random", args.work / "text", args.work / "trained"
-    if not (text / "corpus.json").exists():
+    if not (text / "report.json").exists():
         corpora.write_corpus(base_text(), text)
         random_model(start, train_tokenizer(corpora.load_corpus(text).train))
     out.mkdir(exist_ok=True)

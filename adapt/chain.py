@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from adapt import sources
-from adapt.config import Config, CorpusConfig, TaskConfig
+from adapt.config import Config, CorpusConfig, SplitSizes, TaskConfig
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _DATA = (
@@ -60,7 +60,7 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     model: Stage | Source = Source(folder, hashes.of_model(folder))
     stages = []
     for name, settings in cfg.pretrain.items():
-        text = task_text_stage(task) if settings.text == "task" else corpus_stage(cfg, task, named_task, hashes)
+        text = task_text_stage(task) if settings.text == "task" else corpus_stage(cfg, named_task, hashes)
         model = Stage(
             kind="pretrain",
             label=name,
@@ -92,14 +92,16 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
     )
 
 
-def corpus_stage(
-    cfg: Config, task: Stage, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes
-) -> Stage:
-    """The corpus without the dev and test texts of ``corpus.exclude``, tasks that become its inputs."""
+def corpus_stage(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes) -> Stage:
+    """The corpus without the dev and test texts of ``corpus.exclude``, tasks that become its inputs.
+
+    Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
+    """
     from adapt.data import corpora
 
     corpus: CorpusConfig = cfg.corpus
-    others = {name: task if name == cfg.task.name else task_stage(named_task(name), hashes) for name in corpus.exclude}
+    excluded = [cfg.task if name == cfg.task.name else named_task(name) for name in corpus.exclude]
+    whole = {task.name: replace(task, max_examples=SplitSizes(None, None, None)) for task in excluded}
     files = corpora.corpus_files(corpus)
     return Stage(
         kind="corpus",
@@ -107,7 +109,7 @@ def corpus_stage(
         function="adapt.stages.data:corpus",
         modules=(*_DATA, *(_PYDOC if corpus.format == "pydoc" else ())),
         argument=corpus,
-        inputs=dict(others),
+        inputs={name: task_stage(task, hashes) for name, task in whole.items()},
         config={
             **without(asdict(corpus), "name", "path", "exclude"),
             "source": source_of(corpus.format, files, hashes),

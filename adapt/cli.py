@@ -7,26 +7,29 @@ import logging
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import Config, ConfigError, TaskConfig
-from adapt.refusals import missing_option, readable
+from adapt.refusals import CONF, missing_option, readable
 from adapt.validate import check_parts, check_values
 
 log = logging.getLogger(__name__)
 _finished: list[tuple[Config, str]] = []  # the runs of this process, for the summary at its end
-_failed: list[str] = []
+_failed: dict[str, list[str]] = {}  # what went wrong -> the overrides of each run that it stopped
 
 
 def job(cfg: DictConfig) -> str | None:
     """Validate, then run (or plan) one chain. Returns its run id. A failure leaves its traceback beside the rows."""
-    check_choices()
-    typed = check_values(cfg)
+    typed = None
     try:
+        check_choices()
+        typed = check_values(cfg)
         check_parts(typed)
         from adapt.pipeline import Pipeline
 
@@ -41,48 +44,59 @@ def job(cfg: DictConfig) -> str | None:
     except Exception as error:
         note_failure(typed, error)
         raise
-    log.info("%s finished in %.1f s", run_id, time.monotonic() - started)
+    log.info("%s finished in %.2f s", run_id, time.monotonic() - started)
     _finished.append((typed, run_id))
     return run_id
 
 
 def named_task(name: str) -> TaskConfig:
     """The config of another task than the run's own, composed from conf/task/<name>.yaml."""
-    composed = hydra.compose("config", overrides=[f"task={name}"])
-    return OmegaConf.to_object(composed.task)  # type: ignore[return-value]
+    try:
+        composed = hydra.compose("config", overrides=[f"task={name}"])
+    except MissingConfigException as error:
+        raise ConfigError(f"corpus.exclude: {missing_option(f'task/{name}')}") from error
+    task: TaskConfig = OmegaConf.to_object(composed.task)  # type: ignore[assignment]
+    if task.format != "pydoc" and task.path is None:
+        raise ConfigError(f"corpus.exclude: task={name} has no path of its own; possible only as the run's own task")
+    return task
 
 
 def check_choices() -> None:
-    """A pretraining stage given twice would silently run once."""
+    """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
     for override in HydraConfig.get().overrides.task:
-        group, _, value = override.partition("=")
-        if group == "pretrain":
-            names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ConfigError(f"pretrain={value}: {twice[0]} is there twice; a stage can be in a chain once")
+        group, _, value = override.lstrip("+").partition("=")
+        names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if group == "pretrain" and twice:
+            raise ConfigError(f"pretrain={value}: {twice[0]} is there twice; a stage can be in a chain once")
+        if group != "pretrain" and value.startswith("[") and (CONF / group).is_dir():
+            raise ConfigError(f"{override}: give one option; for a run with each: -m {group}={','.join(names)}")
 
 
-def note_failure(cfg: Config, error: Exception) -> None:
+def note_failure(cfg: Config | None, error: Exception) -> None:
     """Keep the error for the final message, and the traceback being handled under an existing runtime.root."""
     from adapt import results
     from adapt.pipeline import science
     from adapt.store import digest
 
-    _failed.append(f"{label(cfg)}: {type(error).__name__}: {error}")
+    _failed.setdefault(readable(error), []).append(" ".join(HydraConfig.get().overrides.task))
+    if cfg is None or not Path(cfg.runtime.root).exists():
+        return
     config = science(cfg)
-    if Path(cfg.runtime.root).exists():
+    with contextlib.suppress(OSError):  # a full disk cannot take the traceback, and must not hide the first error
         results.write_failure(
             Path(cfg.runtime.root), digest(config)[:32], cfg.experiment, config, traceback.format_exc()
         )
 
 
-def label(cfg: Config) -> str:
-    """One line that tells a failed run from the others of its sweep."""
-    chain = "+".join(cfg.pretrain) or "none"
-    return (
-        f"model={cfg.model.name} task={cfg.task.name} pretrain={chain} adversary={cfg.adversary.name} seed={cfg.seed}"
-    )
+def raise_quietly(returned: JobReturn) -> Any:
+    """What ``JobReturn.return_value`` does, without Hydra's own line about a job that :func:`refusal` will name."""
+    if returned.status != JobStatus.COMPLETED:
+        raise returned._return_value
+    return returned._return_value
+
+
+JobReturn.return_value = JobReturn.return_value.getter(raise_quietly)  # type: ignore[attr-defined, method-assign]
 
 
 def finish() -> None:
@@ -106,7 +120,10 @@ def finish() -> None:
 
 
 def refusal(error: Exception) -> str:
-    """One message for the user: what was given, what is possible."""
-    others = _failed[:-1] if isinstance(error, ConfigError) else _failed
-    lines = [f"error: {readable(error)}", *(f"also failed: {line}" for line in others if str(error) not in line)]
+    """One message for the user: each thing that went wrong, once, and in a sweep the runs that it stopped."""
+    several = bool(_finished) or sum(map(len, _failed.values())) > 1
+    lines = []
+    for message, stopped in (_failed or {readable(error): []}).items():
+        lines.append(f"error: {message}")
+        lines += [f"  in the run {overrides}" for overrides in stopped if several]
     return "\n".join([*lines, "(HYDRA_FULL_ERROR=1 shows the traceback)"])

@@ -82,6 +82,8 @@ class Pipeline:
     def run(self) -> str:
         """Build the whole chain, write its rows, return the run id: the key of its evaluation."""
         last = self.stages[-1]
+        if self.store.find(last.kind, self.key(last)) is None:
+            self.check_model()
         entry = self.build(last)
         run_id = entry.folder.name
         made_from = entry.manifest["ancestors"]
@@ -99,6 +101,14 @@ class Pipeline:
             experiment=self.cfg.experiment,
         )
         return run_id
+
+    def check_model(self) -> None:
+        """Refuse a model that cannot do what its chain asks, before the first stage trains. Imports torch."""
+        source = self.stages[0].inputs.get("model")
+        if isinstance(source, Source):
+            from adapt.suitability import check_model
+
+            check_model(self.cfg, source.folder)
 
     def factors(self) -> dict[str, Any]:
         """The short names that label a run in the table."""

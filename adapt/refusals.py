@@ -6,7 +6,7 @@ import difflib
 import errno
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,22 @@ def readable(error: BaseException) -> str:
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
-        return missing_option(str(error.missing_cfg_file))
+        return missing_option(str(error.missing_cfg_file), error.options)
     if isinstance(error, OSError) and error.errno in FULL:
         return f"{error.filename or 'runtime.root'}: the disk is full; nothing finished is lost"
     override = override_at_fault(error)
+    if override is None and isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).strip().splitlines()[0]}"
     if override is None:
-        return str(error) if isinstance(error, HydraException) else f"{type(error).__name__}: {error}"
+        message = str(error).strip().partition("\n\nConfig search path")[0]
+        return message if isinstance(error, HydraException) else f"{type(error).__name__}: {message}"
     return f"{override}: {reason(override, error.__cause__ or error)}"
 
 
-def missing_option(path: str) -> str:
-    """``path``: group/name of an option file that is not there."""
+def missing_option(path: str, options: Sequence[str] | None = None) -> str:
+    """``path``: group/name of an option file that is not there; ``options``: the others, where Hydra told them."""
     group, _, name = path.rpartition("/")
-    possible = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-    return f"{group}={name}: no such option; {suggestion(name, possible)}"
+    return f"{group}={name}: no such option; {suggestion(name, options or (f.stem for f in (CONF / group).iterdir()))}"
 
 
 def override_at_fault(error: BaseException) -> str | None:
@@ -60,7 +62,8 @@ def reason(override: str, cause: BaseException) -> str:
         parent: Any = cause.parent_node
         return f"no such key; {suggestion(str(cause.key), parent)}"
     if isinstance(cause, (AssertionError, AttributeError)):  # what OmegaConf raises for a key under null
-        return f"{key.rpartition('.')[0]} is null, so it has no keys; another option of {key.partition('.')[0]} has"
+        group = key.partition(".")[0]
+        return f"the chosen option of {group} has no such part (it is null there); choose another {group}=..."
     return str(cause).strip().splitlines()[0]
 
 

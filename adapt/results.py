@@ -213,7 +213,10 @@ def _plain(value: Any) -> Any:
 
 def _comparable(table: pd.DataFrame) -> pd.DataFrame:
     table = table[~table["metric"].str.contains(_TIME_OR_MEMORY)].drop(columns="created_at")
-    table = table.dropna(axis="columns", how="all").sort_index(axis="columns")
+    table = table.dropna(axis="columns", how="all").sort_index(axis="columns").infer_objects()
+    # A column's type depends on the other runs of its table: a whole number beside a gap is a float.
+    numbers = [name for name, kind in table.dtypes.items() if pd.api.types.is_numeric_dtype(kind) and kind != "bool"]
+    table = table.astype(dict.fromkeys(numbers, "float64"))
     return table.sort_values(["run_id", *IDENTITY], ignore_index=True)
 
 

@@ -8,6 +8,8 @@ import json
 import os
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from adapt.config import ConfigError, ModelConfig
 from adapt.store import file_hash, write_synced
 
@@ -46,6 +48,12 @@ def checked_folder(folder: Path, key: str) -> Path:
             f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
         )
         raise ConfigError(f"{key}: {folder} has {why}; give a folder with model.safetensors")
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except SafetensorError as error:  # cut off, or the pointer that git-lfs leaves in its place
+            raise ConfigError(f"{key}: {file} holds no whole safetensors weights ({error}); fetch it again") from error
     return folder
 
 

@@ -21,6 +21,7 @@ from adapt.config import ConfigError
 
 log = logging.getLogger(__name__)
 MANIFEST = "stage.json"
+REPORT = "report.json"  # what a data stage says of how it came about: not part of what it is
 SCRATCH = "checkpoint"  # a stage keeps what it needs to resume in this folder of its own
 
 
@@ -138,13 +139,13 @@ def keep_checkpoint_alone(folder: Path) -> None:
 
 
 def checksums(folder: Path) -> dict[str, Any]:
-    """Size and sha256 of every file, and ``content``, the hash of them all."""
+    """Size and sha256 of every file, and ``content``, the hash of them all but the report."""
     files = {
         path.relative_to(folder).as_posix(): [path.stat().st_size, file_hash(path)]
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    return {"files": files, "content": digest(files)}
+    return {"files": files, "content": digest({name: known for name, known in files.items() if name != REPORT})}
 
 
 def verify(folder: Path) -> str | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import importlib
-import inspect
+import importlib.util
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adapt.config import Config, ConfigError
+from adapt.config import Config, ConfigError, OptimizerConfig
+from adapt.refusals import suggestion
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
@@ -83,6 +85,9 @@ def check_values(cfg: DictConfig) -> Config:
     plain = OmegaConf.to_container(cfg, resolve=True)
     for key, value in sorted(leaves(plain), key=lambda leaf: not leaf[0].startswith("budget.")):
         check_value(key, value)  # budget first: the others refer to it, and the error should name what was set
+    for key, node in nodes(cfg):
+        if OmegaConf.get_type(node) is OptimizerConfig and len(node.betas) != 2:
+            raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
     for key, possible in CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value not in possible:
@@ -119,7 +124,7 @@ def refuse_unknown_keys(cfg: DictConfig) -> None:
             possible = [field.name for field in dataclasses.fields(declared)]
             for extra in sorted(set(map(str, node)) - set(possible)):
                 path = f"{key}.{extra}" if key else extra
-                raise ConfigError(f"{path}: no such key; {key or 'the top level'} has {', '.join(possible)}")
+                raise ConfigError(f"{path}: no such key; {suggestion(extra, possible)}")
 
 
 def nodes(cfg: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -164,12 +169,14 @@ def check_value(key: str, value: Any) -> None:
 
 
 def check_parts(cfg: Config) -> None:
-    """That the adversary's arguments bind, and that task, corpus and model are there. Imports what they need."""
+    """That adversary, trackers, task and corpus are there and fit. Imports what they need."""
     check_binds("adversary.method", cfg.adversary.method)
     if cfg.adversary.ball is None and cfg.adversary.name != "none":
         raise ConfigError(
             f"adversary.ball=null: adversary={cfg.adversary.name} perturbs, and needs epsilon, norm, scope, ..."
         )
+    if cfg.runtime.trackers:
+        check_trackers(cfg.runtime.trackers)
     from adapt.data import corpora, tasks
 
     tasks.check_task(cfg.task)
@@ -177,28 +184,56 @@ def check_parts(cfg: Config) -> None:
         corpora.check_corpus(cfg.corpus)
 
 
+def check_trackers(names: list[str]) -> None:
+    """accelerate leaves out a tracker whose package is missing; here it is refused."""
+    from accelerate.tracking import get_available_trackers
+    from accelerate.utils import LoggerType
+
+    known, installed = [str(name) for name in LoggerType], [str(name) for name in get_available_trackers()]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"runtime.trackers={name}: no such tracker; {suggestion(name, known)}")
+        if name not in (*installed, "all"):
+            raise ConfigError(f"runtime.trackers={name}: its package is not installed; pip install {name}")
+
+
 def check_binds(key: str, settings: dict[str, Any]) -> None:
     """A partial hides a misspelt argument until its first call, in the middle of a run: bind it now."""
     target = str(settings.get("_target_"))
-    module, _, name = target.rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{key}._target_={target}: no such function ({error})") from error
+    parameters = keyword_parameters(f"{key}._target_", target)
     given = {name: value for name, value in settings.items() if not name.startswith("_")}
-    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    possible = list(parameters)
-    unknown = sorted(set(given) - set(possible))
+    unknown = sorted(set(given) - set(parameters))
     if unknown:
-        raise ConfigError(
-            f"{key}.{unknown[0]}: {target} has no such setting; possible are {', '.join(possible) or 'none'}"
-        )
-    required = [name for name, p in parameters.items() if p.default is p.empty]
+        raise ConfigError(f"{key}.{unknown[0]}: {target} has no such setting; {suggestion(unknown[0], parameters)}")
+    required = [name for name, (_, has_default) in parameters.items() if not has_default]
     absent = sorted(set(required) - set(given))
     if absent:
         raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
     kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
     for name, value in given.items():
-        wanted = kinds.get(str(parameters[name].annotation))
-        if wanted is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {parameters[name].annotation} here")
+        kind, _ = parameters[name]
+        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
+            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {kind} here")
+
+
+def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:
+    """A function's keyword-only parameters: annotation, and whether there is a default. From its source, without torch."""
+    module, _, name = target.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"{key}={target}: no such module as {module}")
+    functions = {
+        node.name: node.args
+        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    if name not in functions:
+        raise ConfigError(f"{key}={target}: no such function in {module}; {suggestion(name, functions)}")
+    found = functions[name]
+    return {
+        argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "", default is not None)
+        for argument, default in zip(found.kwonlyargs, found.kw_defaults, strict=True)
+    }

@@ -73,12 +73,12 @@ def write_random_encoder(folder: Path, texts: list[str]) -> None:
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=64, **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **special)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(folder)
 

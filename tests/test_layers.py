@@ -10,11 +10,13 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 # Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
 MAY = {
-    "__main__": {"cli"},
-    "cli": {"pipeline", "plan", "results", "store", "validate", "analysis"},
-    "validate": {"data"},
+    "__main__": {"cli", "refusals"},
+    "cli": {"pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
+    "refusals": set(),
+    "validate": {"data", "refusals"},
     "plan": {"chain", "pipeline", "store"},
-    "pipeline": {"chain", "provenance", "results", "sources", "store"},
+    "pipeline": {"chain", "provenance", "results", "sources", "store", "suitability"},
+    "suitability": set(),
     "chain": {"data", "sources"},
     "sources": {"store"},
     "store": set(),

@@ -87,13 +87,13 @@ def corpus_files(cfg: CorpusConfig) -> list[Path]:
 
 
 def write_corpus(corpus: Corpus, folder: Path) -> None:
-    """Write train.jsonl, heldout.jsonl and corpus.json (counts, dropped) into a folder."""
+    """Write train.jsonl, heldout.jsonl and report.json (counts, dropped) into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, texts in (("train", corpus.train), ("heldout", corpus.heldout)):
         with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as stream:
             stream.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
     description = {**corpus.counts, "dropped": corpus.dropped}
-    (folder / "corpus.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def load_corpus(folder: Path) -> Corpus:
@@ -101,7 +101,7 @@ def load_corpus(folder: Path) -> Corpus:
     train, heldout = (
         [columns["text"] for _, columns in read_rows(folder / f"{name}.jsonl")] for name in ("train", "heldout")
     )
-    return Corpus(train, heldout, json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["dropped"])
+    return Corpus(train, heldout, json.loads((folder / "report.json").read_text(encoding="utf-8"))["dropped"])
 
 
 def _from_files(cfg: CorpusConfig) -> list[str]:

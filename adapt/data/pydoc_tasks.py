@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from adapt.config import ConfigError
 from adapt.data import pydoc
 from adapt.data.docstrings import Docstring
+from adapt.data.leakage import BannedTexts
 from adapt.data.sections import Block
 from adapt.data.text import distinct, in_hash_order, sentences
 
 VERSION = 1
 
 Labelled = tuple[str, str]  # text, label name
+Passages = Callable[[Docstring, Iterable[Block]], Iterator[Labelled]]
 
 TOPICS = (
     "scipy.fft", "scipy.integrate", "scipy.interpolate", "scipy.io", "scipy.linalg", "scipy.ndimage", "scipy.optimize",
@@ -44,20 +46,22 @@ def task(question: str | None) -> dict[str, list[Labelled]]:
     balanced as the labels allow. Raises ConfigError for an unknown question or a package that is not installed.
     """
     check(question)
-    passages_of = QUESTIONS[str(question)]
     found: list[tuple[str, Labelled]] = []
-    for split in reversed(pydoc.SPLITS):
-        later = pydoc.text_of(*list(pydoc.SPLITS)[list(pydoc.SPLITS).index(split) + 1 :])
-        taken: Counter[tuple[str, str]] = Counter()
-        for docstring, parts in pydoc.parsed("scientific"):
-            if pydoc.split_of(docstring.owner) != split:
-                continue
-            for text, label in passages_of(docstring, parts):
-                if taken[docstring.owner, label] < MOST_OF_ONE_OBJECT and not later.found_in(text):
-                    taken[docstring.owner, label] += 1
-                    found.append((split, (text, label)))
+    for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
+        found += ((split, example) for example in _examples(QUESTIONS[str(question)], split, pydoc.text_of(*later)))
     different = list(distinct(found, lambda item: item[1][0]))
     return {name: balanced(example for split, example in different if split == name) for name in pydoc.SPLITS}
+
+
+def _examples(passages_of: Passages, split: str, banned: BannedTexts) -> Iterator[Labelled]:
+    """The passages of a split's objects that hold no banned text, a few of each object and label."""
+    taken: Counter[tuple[str, str]] = Counter()
+    for docstring, parts in pydoc.parsed("scientific"):
+        if pydoc.split_of(docstring.owner) == split:
+            for text, label in passages_of(docstring, parts):
+                if taken[docstring.owner, label] < MOST_OF_ONE_OBJECT and not banned.found_in(text):
+                    taken[docstring.owner, label] += 1
+                    yield text, label
 
 
 def balanced(examples: Iterable[Labelled]) -> list[Labelled]:
@@ -95,7 +99,4 @@ def whole_sentences(text: str, shortest: int, longest: int) -> Iterator[str]:
         words += new
 
 
-QUESTIONS: dict[str, Callable[[Docstring, Iterable[Block]], Iterator[Labelled]]] = {
-    "topic": _topic_passages,
-    "section": _section_passages,
-}
+QUESTIONS: dict[str, Passages] = {"topic": _topic_passages, "section": _section_passages}

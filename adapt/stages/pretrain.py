@@ -60,7 +60,7 @@ def pretrain(cfg: PretrainConfig, inputs: dict[str, Path], out: Path, runtime: R
     model.cpu().save(out, tokenizer)
     record = {"before": before, "after": after, "new_weights": new_weights, "best_step": progress.best_step}
     (out / "training.json").write_text(json.dumps({**record, "history": progress.history}) + "\n")
-    return measurements(cfg.name, before, after, progress)
+    return measurements(before, after, progress)
 
 
 def warm_head(
@@ -152,9 +152,8 @@ class HeldOut:
         return total / items
 
 
-def measurements(name: str, before: float, after: float, progress: Progress) -> list[dict[str, Any]]:
-    """Held-out loss before and after, in nats a predicted token, and the cost of the training."""
-    cost = costs(progress)
+def measurements(before: float, after: float, progress: Progress) -> list[dict[str, Any]]:
+    """Held-out loss before and after, and the cost; the pipeline puts the stage's name before the split."""
     losses = {"mlm_loss_before": before, "mlm_loss": after}
-    held_out = [measurement(f"{name}/heldout", metric, value) for metric, value in losses.items()]
-    return held_out + [measurement(name, metric, value) for metric, value in cost.items()]
+    held_out = [measurement("heldout", metric, value) for metric, value in losses.items()]
+    return held_out + [measurement("train", metric, value) for metric, value in costs(progress).items()]

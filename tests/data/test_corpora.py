@@ -74,7 +74,7 @@ def test_a_corpus_folder_reads_back(corpus_config: Config, tmp_path: Path) -> No
     corpus = read_corpus(corpus_config(), [])
     write_corpus(corpus, tmp_path / "out")
     assert load_corpus(tmp_path / "out") == corpus
-    description = json.loads((tmp_path / "out" / "corpus.json").read_text())
+    description = json.loads((tmp_path / "out" / "report.json").read_text())
     assert description["train"] == {
         "documents": len(corpus.train),
         "words": 13 * len(corpus.train),

@@ -75,7 +75,7 @@ def test_help_topics_of_the_standard_library_are_prose() -> None:
 
 
 def test_a_missing_package_is_named() -> None:
-    with pytest.raises(ConfigError, match="package no_such_package: not installed .* make setup"):
+    with pytest.raises(ConfigError, match="package no_such_package: not installed .*make setup"):
         list(documented_objects(["no_such_package"]))
 
 

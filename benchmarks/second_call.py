@@ -1,0 +1,55 @@
+"""The quickstart's grid at the smoke budget, twice: what is trained, and what a finished run costs.
+
+72 runs over 4 chains; the second call must train nothing and give the same rows.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from adapt import results
+
+TARGET = 0.1  # seconds a finished run, beyond Hydra's own time for a job
+
+
+def run() -> list[str]:
+    """Counts of trained stages, and seconds a finished run as the runs themselves log them."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        first, first_seconds = call(root)
+        trained = {kind: len(list(root.glob(f"store/{kind}/*/stage.json"))) for kind in ("pretrain", "finetune")}
+        table = results.load(root)
+        built = sorted(root.glob("store/*/*/stage.json"), key=str)
+        times = [path.stat().st_mtime_ns for path in built]
+        second, second_seconds = call(root)
+        again = sorted(root.glob("store/*/*/stage.json"), key=str)
+        unchanged = built == again and times == [path.stat().st_mtime_ns for path in again]
+        own = [float(found) for found in re.findall(r"finished in ([\d.]+) s", second)]
+        same = results.same_rows(table, results.load(root))
+        return [
+            f"{len(own)} runs trained {trained['pretrain']} adaptations and {trained['finetune']} fine-tunings",
+            f"first call {first_seconds:.0f} s, second {second_seconds:.0f} s",
+            f"a finished run costs {sum(own) / len(own):.3f} s, at most {max(own):.2f} (target: {TARGET})",
+            f"second call trained nothing: {unchanged}; same rows: {same}",
+        ]
+
+
+def call(root: Path) -> tuple[str, float]:
+    """Output and seconds of the command."""
+    command = [
+        sys.executable,
+        "-m",
+        "adapt",
+        "experiment=quickstart",
+        "budget=smoke",
+        f"runtime.root={root}",
+        "runtime.progress=false",
+    ]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr, time.perf_counter() - started

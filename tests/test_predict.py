@@ -1,0 +1,80 @@
+"""Answers and exports of a finished run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import sentence, write_jsonl
+from test_chain import pipeline
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from adapt import models, predict
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    root = tmp_path_factory.mktemp("finished")
+    return root, {pooling: pipeline(world, root, f"finetune.pooling={pooling}").run() for pooling in ("mean", "cls")}
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    write_jsonl(
+        tmp_path / "texts.jsonl",
+        [{"text": sentence(label, number)} for number in range(3) for label in ("animal", "metal")],
+    )
+    return tmp_path / "texts.jsonl"
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_every_text_gets_a_label_and_probabilities(
+    finished, texts: Path, capsys: pytest.CaptureFixture, pooling: str
+) -> None:
+    root, runs = finished
+    predict.main([runs[pooling][:12], str(texts), "--root", str(root)])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == [json.loads(line)["text"] for line in texts.read_text().splitlines()]
+    for row in rows:
+        assert set(row["probabilities"]) == {"animal", "metal"}
+        assert sum(row["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+        assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].get)
+
+
+def test_a_cls_export_is_a_plain_transformers_folder(finished, texts: Path, tmp_path: Path) -> None:
+    root, runs = finished
+    predict.main([runs["cls"], "--root", str(root), "--export", str(tmp_path / "out")])
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    ours, labels = models.load_classifier(predict.finetuned_folder(runs["cls"], root))
+    batch = tokenizer([sentence("animal", 1)], return_tensors="pt")
+    assert torch.equal(plain(**batch).logits, ours.eval()(**batch))
+    assert list(plain.config.id2label.values()) == labels
+
+
+def test_a_mean_export_opens_as_an_encoder_and_predicts_the_same(
+    finished, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root, runs = finished
+    predict.main([runs["mean"], str(texts), "--root", str(root)])
+    direct = capsys.readouterr().out
+    predict.main([runs["mean"], "--root", str(root), "--export", str(tmp_path / "out")])
+    assert "AutoModel.from_pretrained" in capsys.readouterr().out
+    AutoModel.from_pretrained(tmp_path / "out")
+    predict.main([str(tmp_path / "out"), str(texts)])
+    assert capsys.readouterr().out == direct
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["zzz", "TEXTS"], "no run of"),
+        (["RUN", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["RUN"], "nothing to do"),
+    ],
+)
+def test_bad_input_is_one_sentence(finished, texts: Path, arguments: list[str], message: str) -> None:
+    root, runs = finished
+    given = [{"TEXTS": str(texts), "RUN": runs["mean"]}.get(word, word) for word in arguments]
+    with pytest.raises(SystemExit, match=message):
+        predict.main([*given, "--root", str(root)])
