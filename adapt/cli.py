@@ -63,7 +63,7 @@ def named_task(name: str) -> TaskConfig:
 
 def check_choices() -> None:
     """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
-    for override in HydraConfig.get().overrides.task:
+    for override in given_overrides():
         group, _, value = override.lstrip("+").partition("=")
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -73,13 +73,18 @@ def check_choices() -> None:
             raise ConfigError(f"{override}: give one option; for a run with each: -m {group}={','.join(names)}")
 
 
+def given_overrides() -> list[str]:
+    """The job's overrides as they were typed: ``task.path=${runtime.root}/x`` is not to be resolved here."""
+    return OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[return-value]
+
+
 def note_failure(cfg: Config | None, error: Exception) -> None:
     """Keep the error for the final message, and the traceback being handled under an existing runtime.root."""
     from adapt import results
     from adapt.pipeline import science
     from adapt.store import digest
 
-    _failed.setdefault(readable(error), []).append(" ".join(HydraConfig.get().overrides.task))
+    _failed.setdefault(readable(error), []).append(" ".join(given_overrides()))
     if cfg is None or not Path(cfg.runtime.root).exists():
         return
     config = science(cfg)

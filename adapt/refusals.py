@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import re
 import traceback
 from collections.abc import Iterable, Sequence
@@ -15,9 +14,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from adapt.config import ConfigError
+from adapt.store import disk_is_full
 
 CONF = Path(__file__).parents[1] / "conf"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def readable(error: BaseException) -> str:
@@ -26,8 +25,8 @@ def readable(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         return missing_option(str(error.missing_cfg_file), error.options)
-    if isinstance(error, OSError) and error.errno in FULL:
-        return f"{error.filename or 'runtime.root'}: the disk is full; nothing finished is lost"
+    if disk_is_full(error):
+        return f"{getattr(error, 'filename', None) or 'runtime.root'}: the disk is full; nothing finished is lost"
     override = override_at_fault(error)
     if override is None and isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {str(error).strip().splitlines()[0]}"

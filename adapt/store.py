@@ -102,8 +102,8 @@ class Store:
                 manifest["seconds"] = time.monotonic() - started
                 write_synced(unfinished / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
                 os.replace(unfinished, folder)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            except Exception as error:
+                if disk_is_full(error):
                     raise ConfigError(
                         f"runtime.root={self.root.parent}: the disk is full; nothing finished is lost"
                     ) from error
@@ -111,6 +111,17 @@ class Store:
         entry = self.find(kind, key)
         assert entry is not None, folder
         return entry
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk began it: torch raises an error of its own on top, and safetensors tells it only in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if f"os error {errno.ENOSPC}" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

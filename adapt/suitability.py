@@ -28,6 +28,8 @@ def check_model(cfg: Config, folder: Path) -> None:
         if type(config) not in mapping:
             raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
     tokenizer = read_tokenizer(folder)
+    if len(tokenizer) > config.vocab_size:
+        raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
     if tokenizer.pad_token_id is None:
         raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
     if cfg.pretrain and tokenizer.mask_token_id is None:
@@ -55,14 +57,15 @@ def read_config(folder: Path) -> PretrainedConfig:
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer."""
+    """The folder's tokenizer; transformers gives an empty one where its files are missing."""
+    needed = "a model folder holds tokenizer.json, or the vocabulary files of its tokenizer"
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # missing files, broken JSON, a missing package for the format: each raises its own kind
-        raise ConfigError(
-            f"{folder}: transformers cannot read its tokenizer ({first_line(error)}); "
-            "a model folder holds tokenizer.json, or the vocabulary files of its tokenizer"
-        ) from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # broken JSON, a missing package for the format: each raises its own kind
+        raise ConfigError(f"{folder}: its tokenizer cannot be read ({first_line(error)}); {needed}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ConfigError(f"{folder}: there is no tokenizer in it; {needed}")
+    return tokenizer
 
 
 def most_tokens(config: PretrainedConfig) -> int | None:

@@ -16,6 +16,7 @@ import torch
 from command import Answer, adapt_here
 from conftest import REPOSITORY, adapt, overrides, write_jsonl
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from transformers import (
     AutoModel,
     BertConfig,
@@ -215,13 +216,11 @@ def test_a_split_without_examples(copy: Path, split: str) -> None:
     assert str(file) in message and "no examples" in message
 
 
-def test_missing_files_and_folders(copy: Path) -> None:
+def test_a_missing_file_or_folder_of_a_task(copy: Path) -> None:
     (copy / "task" / "dev.jsonl").unlink()
     message = refused(copy)
     assert f"task.path={copy / 'task'}: no dev.jsonl" in message and "test.jsonl, train.jsonl" in message
     assert f"task.path={copy / 'nowhere'}" in refused(copy, f"task.path={copy / 'nowhere'}")
-    message = refused(copy, "task.path=" + str(copy / "task"), f"corpus.path={copy / 'corpora.jsonl'}")
-    assert "no dev.jsonl" in message
 
 
 @pytest.mark.parametrize(
@@ -293,6 +292,14 @@ def without_tokenizer(model: Path) -> None:
         file.unlink()
 
 
+def broken_tokenizer(model: Path) -> None:
+    os.truncate(model / "tokenizer.json", 100)
+
+
+def larger_tokenizer(model: Path) -> None:
+    BertConfig(vocab_size=40).save_pretrained(model)
+
+
 def without_token(name: str) -> Callable[[Path], None]:
     def spoil(model: Path) -> None:
         file = model / "tokenizer_config.json"
@@ -317,7 +324,9 @@ def without_masked_lm_head(model: Path) -> None:
         (without_config, ["model.path=", "has no config.json"]),
         (broken_config, ["config.json: transformers cannot read it"]),
         (unknown_type, ["config.json: transformers cannot read it", "bert3"]),
-        (without_tokenizer, ["cannot read its tokenizer", "tokenizer.json"]),
+        (without_tokenizer, ["there is no tokenizer in it", "tokenizer.json"]),
+        (broken_tokenizer, ["its tokenizer cannot be read", "tokenizer.json"]),
+        (larger_tokenizer, ["its tokenizer has ", "its model only 40"]),
         (without_token("pad_token"), ["no padding token"]),
         (without_token("mask_token"), ["pretrain=dapt", "no mask token"]),
         (without_masked_lm_head, ["pretrain=dapt", "is a gpt2", "no head"]),
@@ -390,8 +399,8 @@ def test_a_tracker_that_is_not_there(copy: Path, name: str, reason: str) -> None
 @pytest.mark.parametrize(
     ("chain", "stage", "setting"),
     [
-        ("pretrain=[]", "finetune", "finetune.optimizer.learning_rate=1e38"),
-        ("pretrain=[dapt]", "dapt", "pretrain.dapt.optimizer.learning_rate=1e38"),
+        ("pretrain=[]", "finetune", "finetune.optimizer.learning_rate=1e30"),
+        ("pretrain=[dapt]", "dapt", "pretrain.dapt.optimizer.learning_rate=1e30"),
     ],
     ids=["finetune", "dapt"],
 )
@@ -404,14 +413,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 
 
 def test_a_sweep_names_each_run_that_failed_once_and_finishes_the_others(world: Path, tmp_path: Path) -> None:
-    rates = "finetune.optimizer.learning_rate=1e38,-1,1e-3"
+    rates = "finetune.optimizer.learning_rate=1e30,-1,1e-3"
     answer = adapt_here("-m", *overrides(world, tmp_path), "evaluate=clean", "seed=0,1", rates)
     assert answer.code == 1
     errors = answer.err.split("error: ")[1:]
-    assert len(errors) == 2 or len(errors) == 3  # the losses of the two seeds may differ
+    assert 2 <= len(errors) <= 3  # the last finite losses of the two seeds may differ
     assert "learning_rate=-1.0: must be 0 or more" in answer.err
     for seed in (0, 1):
-        for rate in ("1e+38", "-1"):
+        for rate in ("1e+30", "-1"):
             assert sum(f"seed={seed} finetune.optimizer.learning_rate={rate}" in line for line in answer.err.splitlines()) == 1
     assert "learning_rate=0.001" not in answer.err
     assert len(list((tmp_path / "runs").glob("*.json"))) == 2
@@ -436,12 +445,35 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode != 0:
         pytest.skip("mounting needs root")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-@pytest.mark.parametrize("room", [0, 40, 60, 80, 100, 140, 200])
+@pytest.mark.parametrize("room", [0, 30, 120, 300])
 def test_a_disk_that_is_really_full(world: Path, small_disk: Path, room: int) -> None:
-    """With ``room`` KiB left: for the data, then for a checkpoint, then for the weights, then for the rows."""
+    """With so many KiB left: for Hydra's files, for the data, for a first checkpoint, for the next ones."""
     (small_disk / "ballast").write_bytes(bytes((512 - room) * 1024))
     message = error_of(adapt_here(*overrides(world, small_disk), "pretrain=[dapt]", "runtime.checkpoint_seconds=0"))
-    assert "the disk is full" in message and str(small_disk) in message
+    assert "the disk is full" in message and "runtime.root" in message
+
+
+def plain_write(file: Path, content: torch.Tensor) -> None:
+    file.write_bytes(content.numpy().tobytes())
+
+
+def torch_write(file: Path, content: torch.Tensor) -> None:
+    with file.open("wb") as stream:
+        torch.save({"a": content}, stream)
+
+
+def safetensors_write(file: Path, content: torch.Tensor) -> None:
+    save_file({"a": content}, file)
+
+
+@pytest.mark.parametrize("write", [plain_write, torch_write, safetensors_write])
+def test_a_full_disk_is_recognised_in_what_each_writer_raises(
+    small_disk: Path, write: Callable[[Path, torch.Tensor], None]
+) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - each writer has its own
+        write(small_disk / "weights", torch.zeros(1_000_000))
+    assert store.disk_is_full(raised.value)
+    assert not store.disk_is_full(ValueError("another"))

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 MAY = {
     "__main__": {"cli", "refusals"},
     "cli": {"pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
-    "refusals": set(),
+    "refusals": {"store"},
     "validate": {"data", "refusals"},
     "plan": {"chain", "pipeline", "store"},
     "pipeline": {"chain", "provenance", "results", "sources", "store", "suitability"},
