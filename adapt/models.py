@@ -159,8 +159,13 @@ def load_masked_lm(folder: Path, *, dropout: float) -> tuple[MaskedLM, list[str]
 
 def load_encoder(folder: Path, *, dropout: float = 0.0) -> PreTrainedModel:
     """The bare encoder of a folder, without BERT's pooler (masked-LM checkpoints have none)."""
-    config = config_with_dropout(folder, dropout)
-    return without_pooler(AutoModel.from_pretrained(folder, config=config, **safe_loading()))
+    model, info = AutoModel.from_pretrained(
+        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
+    )
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ConfigError(f"{folder}: its weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}")
+    return without_pooler(model)
 
 
 def new_classifier(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> Classifier:

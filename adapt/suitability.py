@@ -33,7 +33,9 @@ def check_model(cfg: Config, folder: Path) -> None:
     if tokenizer.pad_token_id is None:
         raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
     if cfg.pretrain and tokenizer.mask_token_id is None:
-        raise ConfigError(f"pretrain={next(iter(cfg.pretrain))}: the tokenizer of {folder} has no mask token to predict")
+        raise ConfigError(
+            f"pretrain={next(iter(cfg.pretrain))}: the tokenizer of {folder} has no mask token to predict"
+        )
     lengths = {f"pretrain.{name}": stage.max_length for name, stage in cfg.pretrain.items()}
     most = most_tokens(config)
     for part, length in {**lengths, "finetune": cfg.finetune.max_length}.items():

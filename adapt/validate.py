@@ -33,43 +33,14 @@ STAGE_CHOICES = {
     "scope": ("token", "sequence"),
 }
 AT_LEAST_ONE = (
-    "batch_size",
-    "micro_batch_size",
-    "epochs",
-    "steps",
-    "num_steps",
-    "max_length",
-    "evaluations",
-    "heldout_sequences",
-    "train",
-    "dev",
-    "test",
-    "max_examples",
-    "max_documents",
-    "corpus_documents",
-    "train_examples",
-    "eval_examples",
-    "attack_examples",
-    "attack_steps",
-    "dapt_steps",
-    "tapt_steps",
-    "threads",
-)
+    "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
+    "heldout_sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
+    "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
+)  # fmt: skip
 NOT_NEGATIVE = (
-    "epsilon",
-    "weight",
-    "clean_weight",
-    "step_size",
-    "random_starts",
-    "head_steps",
-    "learning_rate",
-    "head_learning_rate",
-    "weight_decay",
-    "checkpoint_seconds",
-    "patience",
-    "min_words",
-    "seed",
-)
+    "epsilon", "weight", "clean_weight", "step_size", "random_starts", "head_steps", "learning_rate",
+    "head_learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "seed",
+)  # fmt: skip
 ABOVE_ZERO = ("eps", "clip_norm")  # clip_norm=null is what switches clipping off; 0 would stop the training
 SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction", "betas")
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
@@ -217,7 +188,7 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
 
 
 def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:
-    """A function's keyword-only parameters: annotation, and whether there is a default. From its source, without torch."""
+    """A function's keyword-only parameters: annotation, and whether there is a default. Read without importing it."""
     module, _, name = target.rpartition(".")
     try:
         spec = importlib.util.find_spec(module)

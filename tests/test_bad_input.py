@@ -1,4 +1,4 @@
-"""Bad input gives one error that says what was given and what is possible, before any training and without traceback."""
+"""Bad input gives one error that says what was given and what is possible, before training, without a traceback."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]
         check=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "HYDRA_FULL_ERROR": "0"},
     )
-    return {line: Answer(**found) for line, found in zip([*KEYS_AND_TYPES, "--help"], json.loads(done.stdout))}
+    answers = [Answer(**found) for found in json.loads(done.stdout)]
+    return dict(zip([*KEYS_AND_TYPES, "--help"], answers, strict=True))
 
 
 @pytest.mark.parametrize("line", KEYS_AND_TYPES)
@@ -421,7 +422,8 @@ def test_a_sweep_names_each_run_that_failed_once_and_finishes_the_others(world: 
     assert "learning_rate=-1.0: must be 0 or more" in answer.err
     for seed in (0, 1):
         for rate in ("1e+30", "-1"):
-            assert sum(f"seed={seed} finetune.optimizer.learning_rate={rate}" in line for line in answer.err.splitlines()) == 1
+            run = f"seed={seed} finetune.optimizer.learning_rate={rate}\n"
+            assert answer.err.count(run) == 1
     assert "learning_rate=0.001" not in answer.err
     assert len(list((tmp_path / "runs").glob("*.json"))) == 2
     assert "2 runs, " in answer.out

@@ -46,10 +46,10 @@ def read_corpus(cfg: CorpusConfig, banned: Iterable[str]) -> Corpus:
     """
     texts = pydoc.corpus(str(cfg.domain)) if cfg.format == "pydoc" else _from_files(cfg)
     long_enough = [text for text in texts if len(text.split()) >= cfg.min_words]
-    different = list(distinct(long_enough, str))
+    different = list(distinct(in_hash_order(long_enough, str), str))
     forbidden = BannedTexts(banned)
     allowed = [text for text in different if not forbidden.found_in(text)]
-    kept = in_hash_order(allowed, str)[: cfg.max_documents]
+    kept = allowed[: cfg.max_documents]
     dropped = {
         "short": len(texts) - len(long_enough),
         "duplicate": len(long_enough) - len(different),

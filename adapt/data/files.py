@@ -76,10 +76,15 @@ def column(row: Row, name: str, key: str) -> Any:
 
 
 def text_column(row: Row, name: str, key: str) -> str:
-    """A row's text in a column. Raises ConfigError when it is not a string."""
+    """A row's text in a column. Raises ConfigError when it is not a string, or one that cannot be written as UTF-8."""
     value = column(row, name, key)
     if not isinstance(value, str):
         raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {value!r}; it must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair: "\\ud83d"
+        half = f"half a character, {value[error.start]!r}, at position {error.start}"
+        raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {half}; remove or repair it") from error
     return value
 
 
@@ -123,7 +128,7 @@ def _csv(file: Path) -> Iterator[Row]:
             if values:
                 yield where, dict(zip(header, values, strict=True))
     except csv.Error as error:
-        raise ConfigError(f"{file}:{reader.line_num}: not CSV: {error}") from error
+        raise ConfigError(f"{file}:{reader.line_num}: cannot be read as CSV: {error}") from error
 
 
 def _parquet(file: Path) -> Iterator[Row]:

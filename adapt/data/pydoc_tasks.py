@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from adapt.config import ConfigError
 from adapt.data import pydoc
@@ -28,7 +29,8 @@ TOPICS = (
 )  # fmt: skip
 TOPIC_SECTIONS = ("summary", "description", "notes")  # the others say how an object is called, not what it is about
 TOPIC_WORDS = (10, 30)
-SECTIONS = ("summary", "description", "parameters", "returns", "attributes", "notes", "examples")
+# Without the extended description, which reads like Notes; of an entry the text alone, not its "name : type" line.
+SECTIONS = ("summary", "parameters", "returns", "attributes", "notes", "examples")
 SECTION_WORDS = (10, 40)
 MOST_OF_ONE_OBJECT = 8  # passages with the same label
 
@@ -84,7 +86,8 @@ def _topic_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[La
 def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:
     for part in parts:
         if part.section in SECTIONS:
-            yield from ((text, part.section) for text in whole_sentences(part.text, *SECTION_WORDS))
+            beginning = islice(whole_sentences(part.text, *SECTION_WORDS), 1)
+            yield from ((text, part.section) for text in beginning)
 
 
 def whole_sentences(text: str, shortest: int, longest: int) -> Iterator[str]:

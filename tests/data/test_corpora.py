@@ -10,6 +10,7 @@ import pytest
 
 from adapt.config import ConfigError, CorpusConfig
 from adapt.data.corpora import Corpus, check_corpus, corpus_files, load_corpus, read_corpus, write_corpus
+from adapt.data.text import normalise
 
 Write = Callable[[str, Any], Path]
 Config = Callable[..., CorpusConfig]
@@ -53,9 +54,12 @@ def test_max_documents_takes_a_nested_sample_of_both_parts(corpus_config: Config
 
 
 def test_short_documents_and_duplicates_are_dropped_and_counted(corpus_config: Config, write: Write) -> None:
-    write("a.txt", "\n".join([*TEXTS, "Too short.", TEXTS[0].upper(), TEXTS[1].replace(" ", ", ")]))
+    lines = [*TEXTS, "Too short.", TEXTS[0].upper(), TEXTS[1].replace(" ", ", ")]
+    write("a.txt", "\n".join(lines))
     corpus = read_corpus(corpus_config(min_words=3), [])
-    assert sorted(corpus.train + corpus.heldout) == sorted(TEXTS)
+    assert sorted(map(normalise, corpus.train + corpus.heldout)) == sorted(map(normalise, TEXTS))
+    write("a.txt", "\n".join(reversed(lines)))
+    assert read_corpus(corpus_config(min_words=3), []) == corpus
     assert corpus.dropped == {"short": 1, "duplicate": 2, "banned": 0, "surplus": 0}
 
 

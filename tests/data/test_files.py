@@ -50,7 +50,7 @@ def test_a_csv_text_may_hold_line_breaks(write: Write) -> None:
         ("a.jsonl", b'{"text": "x"}\n{"text": "\xe9"}\n', r"a\.jsonl:2: not UTF-8 at byte 24 of the file \(0xe9\)"),
         ("a.txt", b"abc\n\xff\n", r"a\.txt:2: not UTF-8 at byte 4 of the file \(0xff\)"),
         ("a.csv", b"text,label\nx,1\ny\n", r"a\.csv:3: 1 values, but the header names 2 columns"),
-        ("a.csv", b'text\n"x\n', r"a\.csv:2: not CSV: unexpected end of data"),
+        ("a.csv", b'text\n"x\n', r"a\.csv:2: cannot be read as CSV: unexpected end of data"),
         ("a.parquet", b"no parquet", r"a\.parquet: broken or not \.parquet"),
         ("a.jsonl.gz", b"no gzip", r"a\.jsonl\.gz: broken or not \.jsonl\.gz"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 99)[:-9], r"a\.jsonl\.gz: broken or not \.jsonl\.gz"),
