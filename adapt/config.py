@@ -23,6 +23,10 @@ class ModelConfig:
     format: str = MISSING
     path: str | None = MISSING
     revision: str | None = MISSING
+    # The rates that suit its size; the option files of pretrain and finetune refer to them.
+    pretrain_learning_rate: float = MISSING
+    finetune_learning_rate: float = MISSING
+    head_learning_rate: float | None = MISSING
 
 
 @dataclass
