@@ -26,6 +26,7 @@ ASSET = Path(__file__).parent / "assets" / "tiny"
 VOCABULARY = 8192
 SHAPE: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
 MIN_WORDS = 8  # a shorter passage teaches little
+CURVE_EVERY = 100  # steps whose mean loss makes one point of the curve
 HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
 RECIPE = PretrainConfig(
     name="base",
@@ -113,11 +114,26 @@ def main() -> None:
     RECIPE.steps = args.steps
     runtime = RuntimeConfig(device="auto", checkpoint_seconds=120.0, progress=True, trackers=[])
     pretrain(RECIPE, {"model": start, "text": text}, out, runtime)
+    publish(out)
+
+
+def publish(trained: Path) -> None:
+    """Copy a trained folder to ASSET, with the checksum of its weights and its loss curve (nats, every 100 steps)."""
     ASSET.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training.json"):
-        shutil.copy(out / name, ASSET / name)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(trained / name, ASSET / name)
     checksum = hashlib.sha256((ASSET / "model.safetensors").read_bytes()).hexdigest()
     (ASSET / "checksum.json").write_text(json.dumps({"model.safetensors": checksum}) + "\n")
+    lines, recent = ["step,kind,loss"], []
+    for entry in json.loads((trained / "training.json").read_text())["history"]:
+        if "measured" in entry:
+            lines.append(f"{entry['step']},heldout,{entry['measured']:.4f}")
+            continue
+        recent.append(entry["loss"])
+        if entry["step"] % CURVE_EVERY == 0:
+            lines.append(f"{entry['step']},train,{sum(recent) / len(recent):.4f}")
+            recent = []
+    (ASSET / "loss_curve.csv").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

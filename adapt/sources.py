@@ -23,7 +23,15 @@ PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 def model_folder(cfg: ModelConfig) -> Path:
     """The local folder of a model, fetched from the hub first if it is a hub name. Raises ConfigError."""
     if cfg.format == "embedded":
-        return checked_folder(ASSETS / cfg.name, f"model={cfg.name}")
+        folder = checked_folder(ASSETS / cfg.name, f"model={cfg.name}")
+        if (
+            file_hash(folder / "model.safetensors")
+            != json.loads((folder / "checksum.json").read_text())["model.safetensors"]
+        ):
+            raise ConfigError(
+                f"model={cfg.name}: {folder} has other weights than its checksum.json says; restore it from git"
+            )
+        return folder
     if cfg.format == "minilm":
         return minilm_folder()
     if cfg.format != "hf":
