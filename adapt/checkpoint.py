@@ -46,7 +46,7 @@ class Checkpoint:
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
         self._write(self.latest, {"model": model.state_dict(), "best": self._read(self.best), **state})
 
-    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, device: torch.device) -> Progress | None:
+    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR) -> Progress | None:
         """Put the latest state into the arguments and the best weights into their file; None if nothing was saved."""
         if not self.latest.exists():
             return None

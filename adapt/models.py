@@ -146,7 +146,7 @@ def make_relocatable(folder: Path) -> None:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder; code that the folder may hold is not run."""
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def load_masked_lm(folder: Path, *, dropout: float) -> tuple[MaskedLM, list[str]]:
@@ -214,7 +214,7 @@ def safe_loading() -> dict[str, Any]:
 
 def config_with_dropout(folder: Path, dropout: float) -> Any:
     """The folder's config with every dropout rate, by whatever name its architecture has for it, set to one value."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     for name, value in config.to_dict().items():
         rate = isinstance(value, float) or name == "classifier_dropout"
         if rate and ("dropout" in name or name.endswith("_pdrop")):

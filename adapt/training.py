@@ -98,7 +98,7 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     trainable = [parameter for group in parameter_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder / "checkpoint", name)
-    progress = checkpoint.load(model, optimizer, scheduler, accelerator.device) or Progress()
+    progress = checkpoint.load(model, optimizer, scheduler) or Progress()
 
     def update() -> None:
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
