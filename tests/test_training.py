@@ -173,3 +173,12 @@ def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate() -> None:
     groups = optimization.decay_groups(model, model["head"], 0.5)
     described = {(group["params"][0].shape, group.get("weight_decay"), group.get("lr")) for group in groups}
     assert described == {((2, 2), None, None), ((2,), 0.0, None), ((1, 2), None, 0.5), ((1,), 0.0, 0.5)}
+
+
+def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
+    """accelerate keeps its first precision for a process; a chain may pretrain in one and fine-tune in another."""
+    half, _ = train(tmp_path / "half", steps=10, optimizer=optimizer_config(precision="bf16"))
+    whole, _ = train(tmp_path / "whole", steps=10)
+    again, _ = train(tmp_path / "again", steps=10)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
+    assert all(value.dtype == torch.float32 for value in weights(half))
