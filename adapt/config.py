@@ -24,7 +24,8 @@ class ModelConfig:
     path: str | None = MISSING
     revision: str | None = MISSING
     # The rates that suit its size; the option files of pretrain and finetune refer to them.
-    pretrain_learning_rate: float = MISSING
+    dapt_learning_rate: float = MISSING
+    tapt_learning_rate: float = MISSING
     finetune_learning_rate: float = MISSING
     head_learning_rate: float | None = MISSING
 
