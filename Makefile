@@ -23,7 +23,7 @@ setup: .venv/.ready ## make .venv with the exact versions of requirements.lock
 reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=quickstart)
 	$(BIN)/python -m adapt experiment=$(STUDY)
 	$(BIN)/python -m adapt experiment=$(STUDY) model=tfidf "pretrain=[]" adversary=none seed=0
-	$(BIN)/python -m adapt experiment=$(STUDY) finetune=linear_probe evaluate=clean adversary=none seed=0
+	$(BIN)/python -m adapt experiment=$(STUDY) finetune=linear_probe evaluate=clean "pretrain=[]" adversary=none seed=0
 	$(BIN)/python -m analysis.tables $(STUDY)
 	$(BIN)/python -m analysis.figures $(STUDY) --root outputs
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from conftest import overrides
+from world import overrides
 
 from adapt import __main__, results, store, training
 from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children

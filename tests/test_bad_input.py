@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from command import Answer, adapt_here
-from conftest import REPOSITORY, adapt, overrides, write_jsonl
 from huggingface_hub import constants
 from safetensors.torch import save_file
 from transformers import (
@@ -26,6 +25,7 @@ from transformers import (
     ModernBertConfig,
     RobertaConfig,
 )
+from world import REPOSITORY, adapt, overrides, write_jsonl
 
 from adapt import store
 from adapt.config import ConfigError

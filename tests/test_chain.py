@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import overrides, sentence, write_jsonl
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from world import overrides, sentence, write_jsonl
 
 from adapt import results
 from adapt.config import Config

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import sentence, write_jsonl
 from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from world import sentence, write_jsonl
 
 from adapt import models, predict
 

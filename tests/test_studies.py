@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import adapt, overrides
+from world import adapt, overrides
 
 from adapt import results
 

@@ -35,14 +35,14 @@ def figure(table: pd.DataFrame) -> Figure:
         several = [c for c in ("model", "task") if points[c].nunique() > 1]
         panel.set_title("\n".join([cells.series_label(series), *(cells.display(curves[c].iloc[0]) for c in several)]))
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:  # those with no panel below
-        panel.set_xlabel(cells.radius_label(table))
+        panel.set_xlabel(r"$\epsilon$")  # in full below: it is wider than a panel
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
     for panel in axes[:, 0]:
         panel.set_ylabel(f"{cells.display(points['metric'].iloc[0])}, test")
     _legend(drawn, points["adversary"], reference=len(unadapted) > 0 and points["series"].nunique() > 1)
-    style.footnote(drawn, _how_to_read(points))
+    style.footnote(drawn, f"{cells.radius_label(table).capitalize()}. {_how_to_read(points)}")
     return drawn
 
 

@@ -1,0 +1,106 @@
+"""A small world of files for the tests of the chain, and the command that runs in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+REPOSITORY = Path(__file__).parents[1]
+WORDS = {
+    "animal": ["cat", "dog", "horse", "bird", "fish", "mouse", "fur", "tail", "paw", "feather"],
+    "metal": ["iron", "gold", "silver", "copper", "tin", "zinc", "alloy", "rust", "forge", "ore"],
+}
+FILLER = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "in",
+    "with",
+    "is",
+    "was",
+    "very",
+    "old",
+    "new",
+    "small",
+    "large",
+    "near",
+    "under",
+    "over",
+    "this",
+    "that",
+    "some",
+    "many",
+]
+
+
+def sentence(label: str, number: int) -> str:
+    """About 15 words, of which 4 tell the label; every number gives another sentence."""
+    choose = random.Random(f"{label} {number}")
+    words = choose.choices(FILLER, k=10) + choose.choices(WORDS[label], k=4)
+    choose.shuffle(words)
+    return " ".join([*words, f"n{number}"])
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_random_encoder(folder: Path, texts: list[str]) -> None:
+    """A BERT of 16 dimensions with a word-level tokenizer over the texts."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    pieces = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    pieces.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=list(special.values()), min_frequency=2))
+    pieces.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **special)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(folder)
+
+
+def overrides(world: Path, root: Path) -> list[str]:
+    """The command's arguments for a run in that world: seconds, no docstrings, no progress bars."""
+    return [
+        "budget=smoke", "model=hf", f"model.path={world / 'model'}", "task=jsonl", f"task.path={world / 'task'}",
+        "corpus=files", f"corpus.path={world / 'corpus.jsonl'}", "corpus.heldout_fraction=0.1", f"runtime.root={root}",
+        "runtime.progress=false", "runtime.threads=1", "runtime.device=cpu", "finetune.max_length=32",
+        "budget.train_examples=32", "budget.eval_examples=24", f"hydra.run.dir={root}/hydra",
+        f"hydra.sweep.dir={root}/hydra",
+    ]  # fmt: skip
+
+
+def adapt(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m adapt`` in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "adapt", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+    )
