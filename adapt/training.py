@@ -158,6 +158,8 @@ def train(
     bar.close()
     accelerator.end_training()
     checkpoint.load_best(model)
+    if not all(torch.isfinite(parameter.norm()) for parameter in trainable):  # no loss comes after the last update
+        raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
     return progress

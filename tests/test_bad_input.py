@@ -132,7 +132,7 @@ def test_keys_and_types_are_refused_without_torch(line: str, without_torch: dict
 def test_help_lists_groups_and_settings_without_torch(without_torch: dict[str, Answer]) -> None:
     answer = without_torch["--help"]
     assert (answer.code, answer.err, answer.torch) == (0, "", False)
-    assert "adversary: fgm, none, pgd" in answer.out and "batch_size: 16" in answer.out
+    assert "adversary: fgm, none, pgd" in answer.out and "batch_size: 32" in answer.out
 
 
 def test_a_process_ends_with_the_error_and_code_1(tmp_path: Path) -> None:

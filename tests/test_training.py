@@ -182,3 +182,9 @@ def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
     again, _ = train(tmp_path / "again", steps=10)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
     assert all(value.dtype == torch.float32 for value in weights(half))
+
+
+def test_weights_that_leave_the_numbers_in_the_last_step_are_refused(tmp_path: Path) -> None:
+    scores = iter([5.0, 1.0])  # the exploded weights win the selection
+    with pytest.raises(training.NonFiniteLoss, match="line, step 1: the weights are not finite; the last finite loss"):
+        train(tmp_path, steps=1, every=1, scores=scores, optimizer=optimizer_config(learning_rate=1e30))

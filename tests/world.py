@@ -88,7 +88,8 @@ def overrides(world: Path, root: Path) -> list[str]:
         "budget=smoke", "model=hf", f"model.path={world / 'model'}", "task=jsonl", f"task.path={world / 'task'}",
         "corpus=files", f"corpus.path={world / 'corpus.jsonl'}", "corpus.heldout_fraction=0.1", f"runtime.root={root}",
         "runtime.progress=false", "runtime.threads=1", "runtime.device=cpu", "finetune.max_length=32",
-        "budget.train_examples=32", "budget.eval_examples=24", f"hydra.run.dir={root}/hydra",
+        "budget.train_examples=32", "finetune.batch_size=8", "finetune.micro_batch_size=8",
+        "budget.eval_examples=24", f"hydra.run.dir={root}/hydra",
         f"hydra.sweep.dir={root}/hydra",
     ]  # fmt: skip
 
