@@ -6,7 +6,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test check smoke table figures bench base-model clean
+.PHONY: help setup reproduce test test-full check smoke table figures bench base-model clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=qui
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest $(TESTS)
+
+test-full: setup ## the test suite with the whole product of methods, models and ways to run (hours)
+	$(BIN)/python -m pytest $(TESTS) -m "full or not full"
 
 check: setup ## lint and types
 	$(BIN)/ruff check adapt analysis tests benchmarks

@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from adapt.config import OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.config import AdversaryConfig, OptimizerConfig, PretrainConfig, RuntimeConfig
 from adapt.data import corpora, pydoc
 from adapt.stages.pretrain import pretrain
 
@@ -53,6 +53,15 @@ RECIPE = PretrainConfig(
         clip_norm=1.0,
         precision="bf16",
     ),
+)
+PLAIN = AdversaryConfig(
+    name="none",
+    method={"_target_": "adapt.adversary.plain.plain", "_partial_": True},
+    ball=None,
+    dropout="fresh",
+    float32=False,
+    length=1.0,
+    exempt={},
 )
 
 
@@ -112,8 +121,10 @@ def main() -> None:
         random_model(start, train_tokenizer(corpora.load_corpus(text).train))
     out.mkdir(exist_ok=True)
     RECIPE.steps = args.steps
-    runtime = RuntimeConfig(device="auto", checkpoint_seconds=120.0, progress=True, trackers=[])
-    pretrain(RECIPE, {"model": start, "text": text}, out, runtime)
+    runtime = RuntimeConfig(
+        device="auto", checkpoint_seconds=120.0, progress=True, trackers=[], gradient_checkpointing=False
+    )
+    pretrain(RECIPE, {"model": start, "text": text}, out, runtime, adversary=PLAIN)
     publish(out)
 
 

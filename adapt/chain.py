@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapt import sources
-from adapt.config import Config, CorpusConfig, SplitSizes, TaskConfig
+from adapt.config import AdversaryConfig, Config, CorpusConfig, KeptConfig, SplitSizes, TaskConfig
+from adapt.text_attacks.names import needs_masked_lm
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _DATA = (
@@ -22,7 +23,21 @@ _DATA = (
 _PYDOC = ("adapt.data.pydoc", "adapt.data.pydoc_tasks", "adapt.data.docstrings", "adapt.data.sections")
 _MODEL = ("adapt.models", "adapt.data.batching")
 _PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
-_LOOP = ("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.steps", *_PERTURBED)
+_LOOP = (
+    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.steps", "adapt.views"),
+    *("adapt.adversary.plain", "adapt.adversary.divergence", *_PERTURBED),
+)
+_ATTACKS = (
+    *("adapt.stages.robustness", "adapt.attacks.victim", "adapt.attacks.ensemble", "adapt.attacks.checks"),
+    *("adapt.attacks.apgd", "adapt.attacks.minimal_norm", "adapt.attacks.gradient_free", "adapt.attacks.report"),
+)
+
+_TEXT_ATTACKS = (
+    *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
+    *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
+    *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
+    "adapt.text_attacks.measure",
+)
 
 
 @dataclass(frozen=True)
@@ -65,14 +80,21 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
             kind="pretrain",
             label=name,
             function="adapt.stages.pretrain:pretrain",
-            modules=("adapt.stages.pretrain", "adapt.data.masking", "adapt.adversary.plain", *_MODEL, *_LOOP),
+            modules=(
+                "adapt.stages.pretrain",
+                "adapt.data.masking",
+                target_module(cfg.pretrain_adversary),
+                *_MODEL,
+                *_LOOP,
+            ),
             argument=settings,
             inputs={"model": model, "text": text},
-            config=without(asdict(settings), "name", "text"),
+            config={**without(asdict(settings), "name", "text"), "adversary": identity(cfg.pretrain_adversary)},
+            more={"adversary": cfg.pretrain_adversary},
         )
         stages.append(model)
     stages.append(finetune_stage(cfg, model, task))
-    stages.append(evaluate_stage(cfg, stages[-1], task))
+    stages.append(evaluate_stage(cfg, stages[-1], task, masked_lm=model))
     return stages
 
 
@@ -132,7 +154,7 @@ def task_text_stage(task: Stage) -> Stage:
     )
 
 
-def finetune_stage(cfg: Config, model: Stage | Source, task: Stage) -> Stage:
+def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
     """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary."""
     if cfg.finetune.method == "linear_probe":
         return Stage(
@@ -144,32 +166,60 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage) -> Stage:
             inputs={"model": model, "task": task},
             config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
         )
+    inputs: dict[str, Stage | Source] = {"model": model, "task": task}
+    if cfg.adversary.kept is not None:
+        inputs["perturbations"] = perturbations_stage(cfg, cfg.adversary.kept, model, task)
     return Stage(
         kind="finetune",
-        label="finetune",
+        label=label,
         function="adapt.stages.finetune:finetune",
-        modules=("adapt.stages.finetune", "adapt.prediction", target_module(cfg), *_MODEL, *_LOOP),
+        modules=("adapt.stages.finetune", "adapt.prediction", target_module(cfg.adversary), *_MODEL, *_LOOP),
         argument=cfg.finetune,
-        inputs={"model": model, "task": task},
+        inputs=inputs,
         config={
             "finetune": without(asdict(cfg.finetune), "name"),
-            "adversary": without(asdict(cfg.adversary), "name", "exempt"),
+            "adversary": identity(cfg.adversary),
             "seed": cfg.seed,
         },
         more={"seed": cfg.seed, "adversary": cfg.adversary},
     )
 
 
-def evaluate_stage(cfg: Config, model: Stage, task: Stage) -> Stage:
-    """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning."""
+def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:
+    """What fools a model A, fine-tuned as the run's own is but under ``kept.method``: a run of that method shares A."""
+    adversary = replace(cfg.adversary, name="kept", method=kept.method, kept=None)
+    settings = {"max_length": cfg.finetune.max_length, "batch_size": cfg.finetune.micro_batch_size, "seed": cfg.seed}
+    return Stage(
+        kind="perturbations",
+        label="perturbations",
+        function="adapt.stages.perturbations:perturbations",
+        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.prediction", *_MODEL, *_LOOP),
+        argument=kept,
+        inputs={"model": finetune_stage(replace(cfg, adversary=adversary), model, task, "kept"), "task": task},
+        config={**without(asdict(kept), "method"), "ball": asdict(cfg.adversary)["ball"], **settings},
+        more={"ball": cfg.adversary.ball, **settings},
+    )
+
+
+def evaluate_stage(cfg: Config, model: Stage, task: Stage, masked_lm: Stage | Source) -> Stage:
+    """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning.
+
+    masked_lm: what fine-tuning began from; an input only where an attack on the text proposes words by it.
+    """
+    text = cfg.evaluate.text
+    proposes = {"masked_lm": masked_lm} if text is not None and needs_masked_lm(text.recipes) else {}
+    unused = ("name",) if text is not None else ("name", "text")
     return Stage(
         kind="evaluate",
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
-        modules=("adapt.stages.evaluate", "adapt.prediction", "adapt.adversary.robustness", *_MODEL, *_PERTURBED),
+        modules=(
+            *("adapt.stages.evaluate", "adapt.prediction", *_ATTACKS, *_MODEL, *_PERTURBED),
+            *(_TEXT_ATTACKS if text is not None else ()),
+        ),
         argument=cfg.evaluate,
-        inputs={"model": model, "task": task},
-        config={**without(asdict(cfg.evaluate), "name"), "max_length": cfg.finetune.max_length},
+        inputs={"model": model, "task": task, **proposes},
+        config={**without(asdict(cfg.evaluate), *unused), "max_length": cfg.finetune.max_length},
         more={"max_length": cfg.finetune.max_length},
     )
 
@@ -190,9 +240,14 @@ def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
     return [fit, measure]
 
 
-def target_module(cfg: Config) -> str:
+def target_module(cfg: AdversaryConfig) -> str:
     """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
-    return str(cfg.adversary.method["_target_"]).rpartition(".")[0]
+    return str(cfg.method["_target_"]).rpartition(".")[0]
+
+
+def identity(cfg: AdversaryConfig) -> dict[str, Any]:
+    """An adversary's settings without its label and its tests' exemptions."""
+    return without(asdict(cfg), "name", "exempt")
 
 
 def source_of(kind: str, files: list[Path], hashes: sources.FileHashes) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Progress:
 
     step: int = 0
     tokens: int = 0
+    examples: int = 0
     seconds: float = 0.0
     best: float | None = None
     best_step: int = 0
@@ -41,12 +42,18 @@ class Checkpoint:
         self.latest = folder / f"{name.replace('/', '-')}.latest.pt"
         self.best = folder / f"{name.replace('/', '-')}.best.pt"
 
-    def save(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress) -> None:
-        """Write the latest state and, in it, the best weights; raises FileNotFoundError before any save_best."""
-        state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
-        self._write(self.latest, {"model": model.state_dict(), "best": self._read(self.best), **state})
+    def save(
+        self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress, memory: dict[str, Any]
+    ) -> None:
+        """Write the latest state and, in it, the best weights; raises FileNotFoundError before any save_best.
 
-    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR) -> Progress | None:
+        memory: what a training method keeps from step to step (``Step.memory``).
+        """
+        state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
+        weights = {"model": model.state_dict(), "best": self._read(self.best)}
+        self._write(self.latest, {**weights, **state, "memory": memory})
+
+    def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, memory: dict[str, Any]) -> Progress | None:
         """Put the latest state into the arguments and the best weights into their file; None if nothing was saved."""
         if not self.latest.exists():
             return None
@@ -54,6 +61,7 @@ class Checkpoint:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
+        memory.update(moved(state["memory"], next(model.parameters()).device))
         self._write(self.best, state["best"])
         return Progress(**state["progress"])
 
@@ -76,3 +84,10 @@ class Checkpoint:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(fresh, file)
+
+
+def moved(memory: Any, device: torch.device) -> Any:
+    """A tree of dicts with its tensors on the device."""
+    if isinstance(memory, dict):
+        return {name: moved(value, device) for name, value in memory.items()}
+    return memory.to(device) if isinstance(memory, torch.Tensor) else memory

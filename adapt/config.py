@@ -128,9 +128,20 @@ class BallConfig:
 
     epsilon: float = MISSING
     norm: str = MISSING  # l2 | linf
-    scope: str = MISSING  # token | sequence
+    scope: str = MISSING  # token | sequence | document (of a packed sequence)
     relative: bool = MISSING  # epsilon in units of the median norm of a token's embedding
     special_tokens: bool = MISSING  # may special tokens be perturbed?
+
+
+@dataclass
+class KeptConfig:
+    """Perturbations that are found on a model A and kept, for a fresh model to be trained on."""
+
+    method: dict[str, Any] = MISSING  # A's training method; ball and dropout are the adversary's own
+    num_steps: int = MISSING  # of the attack on A whose worst point is kept
+    step_size: float = MISSING  # of that attack, in units of epsilon
+    random_start: bool = MISSING
+    share: float = MISSING  # of the training texts
 
 
 @dataclass
@@ -141,17 +152,40 @@ class AdversaryConfig:
     method: dict[str, Any] = MISSING  # _target_, _partial_, its settings
     ball: BallConfig | None = MISSING
     dropout: str = MISSING  # the inner steps' dropout mask: same | fresh | off
+    float32: bool = MISSING  # passes in float32 under mixed precision: for radii that 16 bits round away
+    length: float = MISSING  # of the training, times the plain one's: FreeAT's 1/K, a control's 2
+    kept: KeptConfig | None = None  # only for a method that trains on stored perturbations
     exempt: dict[str, str] = MISSING  # property test -> why this method cannot have it
 
 
 @dataclass
 class AttackConfig:
-    """The attack that measures robustness: PGD at fixed radii, the same for every model of a study."""
+    """The attacks that measure robustness at fixed radii, the same for every model of a study; see adapt/attacks/."""
 
     epsilons: list[float] = MISSING
-    num_steps: int = MISSING
+    members: list[str] = MISSING  # pgd | apgd_ce | apgd_dlr | minimal_norm | gradient_free; two or more: an ensemble
+    num_steps: int = MISSING  # of pgd and apgd
+    restarts: int = MISSING  # rounds at each radius, the first from no perturbation, the others from random ones
+    minimal_norm_steps: int | None = MISSING  # null where minimal_norm is no member
+    gradient_free_queries: int | None = MISSING  # null where gradient_free is no member
+    cascade: bool = MISSING  # a member attacks only whom none before it fooled: cheaper, no accuracy a member
+    checks: bool = MISSING  # whether the attacks were fooled, as rows of their own
+    seed: int = MISSING  # of all their noise
     max_examples: int | None = MISSING
     ball: BallConfig = field(default_factory=BallConfig)
+
+
+@dataclass
+class TextAttackConfig:
+    """Attacks that change words of the test texts, and the budget that all of them have alike."""
+
+    recipes: list[str] = MISSING  # bae | bert_attack | embedding | typos | case
+    max_examples: int | None = MISSING
+    max_words: float = MISSING  # share of a text's words that may be changed; one at least
+    candidates: int = MISSING  # tried for a word
+    queries: int = MISSING  # texts that the classifier answers for an example, ranking included
+    seed: int = MISSING  # of the misspellings
+    stop_words: list[str] = MISSING  # neither replaced nor proposed by bert_attack
 
 
 @dataclass
@@ -161,6 +195,7 @@ class EvaluateConfig:
     name: str = MISSING
     batch_size: int = MISSING
     attack: AttackConfig | None = MISSING
+    text: TextAttackConfig | None = MISSING
 
 
 @dataclass
@@ -173,6 +208,8 @@ class BudgetConfig:
     eval_examples: int | None = MISSING
     attack_examples: int | None = MISSING
     attack_steps: int = MISSING
+    text_attack_examples: int | None = MISSING
+    text_attack_queries: int = MISSING
     dapt_steps: int = MISSING
     tapt_steps: int = MISSING
     head_steps: int = MISSING
@@ -191,6 +228,7 @@ class RuntimeConfig:
     device: str = MISSING  # auto | cpu | cuda | mps
     threads: int | None = MISSING
     checkpoint_seconds: float = MISSING
+    gradient_checkpointing: bool = MISSING  # recompute activations in the backward pass: less memory, more time
     progress: bool = MISSING
     trackers: list[str] = MISSING
     dry_run: bool = MISSING
@@ -204,6 +242,7 @@ class Config:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     pretrain: dict[str, PretrainConfig] = field(default_factory=dict)
+    pretrain_adversary: AdversaryConfig = field(default_factory=AdversaryConfig)  # of every pretraining stage
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

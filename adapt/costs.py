@@ -9,16 +9,22 @@ import torch
 
 from adapt.checkpoint import Progress
 
+MEANS = ("delta_norm_", "delta_at_", "ascent_")
+
 
 def costs(progress: Progress) -> dict[str, float]:
-    """What a training has cost, as metrics of its rows."""
-    counts = {name: value for name, value in progress.counts.items()}
+    """What a training has cost, as metrics of its rows: sums over its steps.
+
+    The measurements of its perturbations (``Step.adversary_report``) are means over the steps instead.
+    """
+    counts = {name: value / (progress.step if name.startswith(MEANS) else 1) for name, value in progress.counts.items()}
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_resident_bytes()
     return {
         "train_seconds": progress.seconds,
         "peak_memory_bytes": float(peak),
         "steps": float(progress.step),
         "tokens": float(progress.tokens),
+        "examples_per_second": progress.examples / progress.seconds,
         **counts,
     }
 

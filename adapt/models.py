@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from adapt.config import ConfigError
 
-VERSION = 1
+VERSION = 2
 transformers_logging.disable_progress_bar()  # a bar for every file read or written would hide the training's own
 transformers_logging.set_verbosity_error()  # new weights are recorded in the stage's manifest, not warned about
 HEAD_FILE = "head.safetensors"  # beside the encoder's model.safetensors, so that AutoModel opens the folder
@@ -227,6 +227,18 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # type: ignore[assignment]  # None is how nn.Module unsets a submodule
     return encoder
+
+
+def checkpoint_gradients(model: Classifier | MaskedLM) -> None:
+    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
+
+    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
+    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot.
+    """
+    if not model.model.supports_gradient_checkpointing:
+        name = type(model.model).__name__
+        raise ConfigError(f"runtime.gradient_checkpointing=true: {name} does not support it; set it to false")
+    model.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def trainable_parameters(model: nn.Module) -> int:

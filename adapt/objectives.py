@@ -1,4 +1,4 @@
-"""What a model is trained for: the loss of each example of a batch, and how many items that loss is a sum over."""
+"""What a model is trained for: its scores, which answer each should have given, and whose they are."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-VERSION = 1
+VERSION = 2
 Batch = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """A training objective. A step's loss is the sum of its example losses over the sum of its items."""
+    """A training objective. Its items are what is answered: examples, or predicted tokens.
+
+    A step's loss is the sum over the items of its micro-batches, divided by how many there are.
+    """
 
     def items(self, batch: Batch) -> int:
-        """How many terms the batch's loss has: examples, or predicted tokens."""
+        """The number of items P."""
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """One row of class scores for each item."""
+        """Class scores [P, C]."""
 
-    def example_losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Losses [B] in float32, each the sum over the items of one example."""
+    def targets(self, batch: Batch) -> Tensor:
+        """The right class of each item, [P]."""
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The example that each item belongs to, [P]."""
 
 
 class Classification:
-    """Cross-entropy of one label an example; an item is an example."""
+    """One label an example; an item is an example."""
 
     def items(self, batch: Batch) -> int:
         """The number of examples B."""
@@ -36,13 +42,17 @@ class Classification:
         """Class scores [B, C]."""
         return model(**model_inputs(batch))
 
-    def example_losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy [B] in nats."""
-        return cross_entropy(self.logits(model, batch).float(), batch["labels"], reduction="none")
+    def targets(self, batch: Batch) -> Tensor:
+        """The labels [B]."""
+        return batch["labels"]
+
+    def rows(self, batch: Batch) -> Tensor:
+        """0 ... B - 1."""
+        return torch.arange(len(batch["labels"]), device=batch["labels"].device)
 
 
 class MaskedLanguageModel:
-    """Cross-entropy of the masked tokens (Devlin et al., 2019, section 3.1); an item is a predicted token."""
+    """The masked tokens (Devlin et al., 2019, section 3.1); an item is a predicted token."""
 
     def items(self, batch: Batch) -> int:
         """The number of predicted tokens P."""
@@ -52,11 +62,25 @@ class MaskedLanguageModel:
         """Vocabulary scores [P, V] at the predicted tokens alone."""
         return model(**model_inputs(batch), positions=batch["positions"])
 
-    def example_losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy [B] in nats, summed over each example's predicted tokens; 0 where it has none."""
-        losses = cross_entropy(self.logits(model, batch).float(), batch["targets"], reduction="none")
-        empty = torch.zeros(len(batch["input_ids"]), device=losses.device)
-        return empty.index_add(0, batch["rows"], losses)
+    def targets(self, batch: Batch) -> Tensor:
+        """The tokens under the masks, [P]."""
+        return batch["targets"]
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The sequence of each predicted token, [P]."""
+        return batch["rows"]
+
+
+def example_losses(objective: Objective, model: nn.Module, batch: Batch) -> Tensor:
+    """Cross-entropy [B] in nats, summed over each example's items; 0 where it has none."""
+    losses = cross_entropy(objective.logits(model, batch).float(), objective.targets(batch), reduction="none")
+    return by_example(objective, batch, losses)
+
+
+def by_example(objective: Objective, batch: Batch, values: Tensor) -> Tensor:
+    """Sums [B] of one value an item, [P]."""
+    empty = torch.zeros(len(batch["input_ids"]), device=values.device, dtype=values.dtype)
+    return empty.index_add(0, objective.rows(batch), values)
 
 
 def model_inputs(batch: Batch) -> Batch:

@@ -77,7 +77,7 @@ class Pipeline:
                 entry = self.build(given)
                 found += self.ancestors(given)
                 found.append({"kind": given.kind, "label": given.label, "key": self.key(given), **picked(entry)})
-        return found
+        return list({one["key"]: one for one in found}.values())  # what two stages are made from counts once
 
     def run(self) -> str:
         """Build the whole chain, write its rows, return the run id: the key of its evaluation."""
@@ -119,7 +119,7 @@ class Pipeline:
             "model": f"hf:{Path(cfg.model.path or '').name}" if cfg.model.name == "hf" else cfg.model.name,
             "corpus": cfg.corpus.name if uses_corpus else None,
             "task": task_label(cfg.task),
-            "pretrain": "+".join(cfg.pretrain) or None,
+            "pretrain": pretrain_label(cfg),
             "peft": None,
             "adversary": cfg.adversary.name,
             "budget": cfg.budget.name,
@@ -137,12 +137,14 @@ def science(cfg: Config) -> dict[str, Any]:
     unused = {"runtime", "experiment", "budget"}
     if not any(settings.text == "corpus" for settings in cfg.pretrain.values()):
         unused.add("corpus")
+    if not cfg.pretrain:
+        unused.add("pretrain_adversary")
     return {key: value for key, value in config.items() if key not in unused}
 
 
 def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
-    """A pretraining stage's rows under its own name: a run may have several."""
-    if stage["kind"] != "pretrain":
+    """The rows under their stage's own name, unless it is the run's fine-tuning: a run may have several stages."""
+    if stage["label"] in ("finetune", "linear_probe", "tfidf"):
         return stage["rows"]
     return [{**row, "split": f"{stage['label']}/{row['split']}"} for row in stage["rows"]]
 
@@ -150,6 +152,12 @@ def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
 def picked(entry: Entry) -> dict[str, Any]:
     """An entry's measurements, and whether the sources that made it differed from their commit."""
     return {"rows": entry.manifest["rows"], "dirty": entry.manifest["provenance"]["dirty"]}
+
+
+def pretrain_label(cfg: Config) -> str | None:
+    """The chain's stages, and the adversary that they trained under where there was one: ``dapt+tapt/alum``."""
+    under = "" if cfg.pretrain_adversary.name == "none" else f"/{cfg.pretrain_adversary.name}"
+    return "+".join(cfg.pretrain) + under if cfg.pretrain else None
 
 
 def task_label(cfg: TaskConfig) -> str:

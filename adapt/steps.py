@@ -1,4 +1,4 @@
-"""One optimizer step as a training method sees it: micro-batch views that give losses at a perturbation.
+"""One optimizer step as a training method sees it: micro-batch views, the ball, memory that outlives the step.
 
 A method is a generator over a step. It yields losses, the training loop runs the backward pass of each, and a delta
 that is a leaf of the yielded loss then has its gradient.
@@ -6,24 +6,56 @@ that is a leaf of the yielded loss then has its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from adapt.adversary.ball import Ball
-from adapt.adversary.perturbation import evaluating, find_embedding, median_norm, perturbed, token_mask
-from adapt.config import ConfigError
+from adapt.adversary.perturbation import find_embedding, median_norm
+from adapt.adversary.plain import plain
+from adapt.config import AdversaryConfig, ConfigError
 from adapt.objectives import Batch, Objective
+from adapt.views import View
 
-VERSION = 1
+VERSION = 2
 DROPOUT = ("same", "fresh", "off")
+ROUNDING = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12}  # half the spacing of numbers near 1
+
+
+@dataclass
+class Adversary:
+    """A training method and the settings that every method shares.
+
+    dropout: the mask in all passes over a view. ``same``: every pass draws the one mask again; ``fresh``: each pass
+    draws its own; ``off``: inner passes run in evaluation mode, and passes for a yielded loss draw their own.
+    float32: passes leave mixed precision, for perturbations so small that 16 bits would round them away.
+    """
+
+    method: Callable[..., Generator[Tensor, None, None]]
+    ball: Ball | None
+    dropout: str
+    float32: bool
+
+    def __post_init__(self) -> None:
+        if self.dropout not in DROPOUT:
+            raise ConfigError(f"adversary.dropout is {self.dropout!r}: must be one of {', '.join(DROPOUT)}")
+
+    @classmethod
+    def of(cls, cfg: AdversaryConfig) -> Adversary:
+        """What an option file of conf/adversary describes."""
+        from hydra.utils import instantiate
+
+        ball = None if cfg.ball is None else Ball(**asdict(cfg.ball))
+        return cls(instantiate(cfg.method), ball, cfg.dropout, cfg.float32)
+
+
+PLAIN = Adversary(plain, None, "fresh", False)
 
 
 @dataclass
@@ -39,13 +71,15 @@ class Counts:
 class Step:
     """The micro-batches of one optimizer step; iterate over it for a View of each.
 
-    A view's loss is its examples' losses over the items (examples, predicted tokens) of the whole step, so that the
+    A view's loss is its items' losses over the items (examples, predicted tokens) of the whole step, so that the
     yielded losses of a step add up to one mean, however it is cut.
 
+    elapsed: the share of the training that is over, from 0 to 1.
+    memory: what a method keeps from step to step (a teacher's weights, a table of perturbations): tensors and dicts of
+    tensors under names of its own. It is part of the checkpoint.
+    stored: kept embeddings [tokens, d] by example id, for a method that trains on them.
     world_items: the items of this step over all processes, where there are several; they are then ``processes``
     many, whose gradients the loop averages.
-    dropout: the mask in all passes over a view. ``same``: every pass draws the one mask again; ``fresh``: each pass
-    draws its own; ``off``: inner passes run in evaluation mode, and passes for a yielded loss draw their own.
     """
 
     def __init__(
@@ -54,28 +88,33 @@ class Step:
         objective: Objective,
         micro_batches: Sequence[Batch],
         *,
+        adversary: Adversary,
         seed: int,
         step_number: int,
-        ball: Ball | None,
-        dropout: str,
         update: Callable[[], None],
+        elapsed: float = 0.0,
+        memory: dict[str, Any] | None = None,
+        stored: Mapping[int, Tensor] | None = None,
         world_items: int | None = None,
         processes: int = 1,
     ) -> None:
-        if dropout not in DROPOUT:
-            raise ConfigError(f"adversary.dropout is {dropout!r}: must be one of {', '.join(DROPOUT)}")
         self.model = model
         self.inner_model = model.module if isinstance(model, DistributedDataParallel) else model
         self.objective = objective
+        self.adversary = adversary
         self.seed = seed
         self.step_number = step_number
-        self.dropout = dropout
         self.update = update
+        self.elapsed = elapsed
+        self.processes = processes
+        self.memory = {} if memory is None else memory
+        self.stored = {} if stored is None else stored
         self.views = [View(self, batch) for batch in micro_batches]
         self.examples = sum(len(view.batch["input_ids"]) for view in self.views)
-        self.loss_weight = processes / (world_items or sum(objective.items(batch) for batch in micro_batches))
+        self.items = world_items or sum(objective.items(batch) for batch in micro_batches)
+        self.loss_weight = processes / self.items
         self.passed = {"forward": 0, "backward": 0, "delta_backward": 0}  # examples
-        self._ball = ball
+        self.deltas: list[tuple[Tensor, Tensor]] = []
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)
@@ -84,96 +123,85 @@ class Step:
     def embedding(self) -> nn.Embedding:
         """The module whose output is perturbed."""
         batch = self.views[0].batch
-        forward = partial(self.objective.example_losses, self.inner_model, batch)
+        forward = partial(self.objective.logits, self.inner_model, batch)
         return find_embedding(self.inner_model, batch["input_ids"], forward)
 
     @cached_property
     def ball(self) -> Ball:
         """The ball with its radius as a length, measured on the weights that this step starts from."""
-        if self._ball is None:
+        ball = self.adversary.ball
+        if ball is None:
             raise ConfigError("adversary.ball is null: this method perturbs, and needs epsilon, norm and scope")
-        return self._ball.absolute(median_norm(self.embedding) if self._ball.relative else 1.0)
+        length = median_norm(self.embedding)
+        absolute = ball.absolute(length if ball.relative else 1.0)
+        if not self.adversary.float32 and torch.is_autocast_enabled(self._device):
+            refuse_rounding(absolute, length, self.embedding.embedding_dim, torch.get_autocast_dtype(self._device))
+        return absolute
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The weights that are trained, by name."""
+        return {name: weight for name, weight in self.inner_model.named_parameters() if weight.requires_grad}
+
+    @contextmanager
+    def weights(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within the block, the trained weights of these names have these values; afterwards their own, to the bit."""
+        parameters = self.parameters
+        own = {name: parameters[name].data for name in values}
+        try:
+            for name, value in values.items():
+                parameters[name].data = value
+            torch.clear_autocast_cache()  # an autocast around several passes keeps the 16-bit copies of other values
+            yield
+        finally:
+            for name, value in own.items():
+                parameters[name].data = value
+            torch.clear_autocast_cache()
+
+    def log_delta(self, view: View, delta: Tensor) -> None:
+        """Note the size of a delta that a loss is taken at: ||delta|| / ||e|| [B] and its norm in the ball's terms."""
+        with torch.no_grad():
+            moved = delta.detach() * view.mask
+            there = (view.embeddings() * view.mask).flatten(1).norm(dim=1).clamp(min=1e-12)
+            self.deltas.append((moved.flatten(1).norm(dim=1) / there, view.ball.size(moved).flatten(1).amax(1)))
 
     @property
     def counts(self) -> Counts:
         """What the step has cost so far."""
         passes = {f"{kind}_passes": examples / self.examples for kind, examples in self.passed.items()}
-        return Counts(**passes, skipped_examples=int(self.ball.skipped) if "ball" in vars(self) else 0)
+        return Counts(**passes, skipped_examples=self.ball.skipped if "ball" in vars(self) else 0)
+
+    def adversary_report(self) -> dict[str, float]:
+        """How the perturbations of this step's losses lay, over its examples; empty where nothing was perturbed.
+
+        delta_norm_p10, _p50, _p90: quantiles of ||delta|| / ||e||. delta_at_boundary: the share whose norm is epsilon.
+        ascent_gain: cross-entropy at the last perturbation tried less that at the first point, where both were taken.
+        """
+        gains = [view.ascent_gain for view in self.views if view.ascent_gain is not None]
+        report = {"ascent_gain": float(torch.stack(gains).mean())} if gains else {}
+        ratios, sizes = (torch.cat(parts) for parts in zip(*self.deltas, strict=True)) if self.deltas else (None, None)
+        if ratios is None or sizes is None or not (moved := ratios > 0).any():
+            return report
+        tenths = ratios[moved].quantile(torch.tensor([0.1, 0.5, 0.9], device=ratios.device)).tolist()
+        report |= dict(zip(("delta_norm_p10", "delta_norm_p50", "delta_norm_p90"), tenths, strict=True))
+        at_boundary = (sizes[moved] >= self.ball.radius * (1 - 1e-4)).float().mean()
+        return report | {"delta_at_boundary": float(at_boundary)}
+
+    @property
+    def _device(self) -> str:
+        return self.views[0].batch["input_ids"].device.type
 
 
-class View:
-    """One micro-batch of a step, and the losses of its examples at a perturbation delta [B, L, d]."""
+def refuse_rounding(ball: Ball, embedding_norm: float, width: int, precision: torch.dtype) -> None:
+    """Raise ConfigError where adding an element of delta to one of an embedding would mostly be rounded away.
 
-    def __init__(self, step: Step, batch: Batch) -> None:
-        self.step = step
-        self.batch = batch
-        self._draws = 0
-        self._random_state: list[Tensor] | None = None
-
-    def loss(self, delta: Tensor | None = None) -> Tensor:
-        """This view's share of the step's mean loss at delta (None: clean): a scalar for the method to yield."""
-        loss = self._example_losses(self.step.model, delta).sum() * self.step.loss_weight
-        self._count_backward(loss, "backward")
-        return loss
-
-    def losses_at(self, delta: Tensor) -> Tensor:
-        """Losses [B] for an attack's inner steps: not weighted, without gradient synchronisation."""
-        with evaluating(self.step.inner_model) if self.step.dropout == "off" else nullcontext():
-            losses = self._example_losses(self.step.inner_model, delta)
-        self._count_backward(losses, "delta_backward")
-        return losses
-
-    def zero(self) -> Tensor:
-        """No perturbation: [B, L, d] float32."""
-        shape = (*self.batch["input_ids"].shape, self.step.embedding.embedding_dim)
-        return torch.zeros(shape, device=self.batch["input_ids"].device)
-
-    def uniform(self) -> Tensor:
-        """A random point of the ball for each example, [B, L, d]; a new one at each call."""
-        return self._draw(self.step.ball.uniform)
-
-    def boundary(self) -> Tensor:
-        """A random direction of norm epsilon for each example, [B, L, d]; a new one at each call."""
-        return self._draw(self.step.ball.boundary)
-
-    @cached_property
-    def mask(self) -> Tensor:
-        """1.0 at the tokens that may be perturbed, [B, L, 1]."""
-        return token_mask(self.batch, special_tokens=self.step.ball.special_tokens)
-
-    def _example_losses(self, model: nn.Module, delta: Tensor | None) -> Tensor:
-        self.step.passed["forward"] += len(self.batch["input_ids"])
-        if self.step.dropout == "same":
-            self._replay_random_state()
-        with nullcontext() if delta is None else perturbed(self.step.embedding, delta, self.mask):
-            return self.step.objective.example_losses(model, self.batch)
-
-    def _count_backward(self, losses: Tensor, kind: str) -> None:
-        def count(_gradient: Tensor) -> None:
-            self.step.passed[kind] += len(self.batch["input_ids"])
-
-        if losses.requires_grad:
-            losses.register_hook(count)
-
-    def _draw(self, sample: Callable[[np.random.Generator, int, int], NDArray[np.float32]]) -> Tensor:
-        """Noise at the tokens that may move, for each example from (seed, step, example id, draw) alone."""
-        noise = self.zero().cpu()
-        movable = self.mask.squeeze(-1).bool().cpu()
-        for row, example in enumerate(self.batch["example_ids"].tolist()):
-            random = np.random.default_rng([self.step.seed, self.step.step_number, example, self._draws])
-            values = sample(random, int(movable[row].sum()), noise.shape[-1])
-            noise[row, movable[row]] = torch.from_numpy(values)
-        self._draws += 1
-        return noise.to(self.batch["input_ids"].device)
-
-    def _replay_random_state(self) -> None:
-        """Set torch's generators back to where the first pass over this view found them."""
-        kind = self.batch["input_ids"].device.type
-        if self._random_state is None:
-            self._random_state = [torch.get_rng_state()]
-            if kind != "cpu":
-                self._random_state.append(torch.get_device_module(kind).get_rng_state())
-        else:
-            torch.set_rng_state(self._random_state[0])
-            if kind != "cpu":
-                torch.get_device_module(kind).set_rng_state(self._random_state[1])
+    An embedding's element is about embedding_norm / sqrt(d); delta's is epsilon (linf) or at most epsilon / sqrt(d).
+    """
+    if ball.epsilon == 0:
+        return
+    share = ball.epsilon / embedding_norm * (width**0.5 if ball.norm == "linf" else 1.0)
+    if share < ROUNDING.get(precision, 0.0):
+        raise ConfigError(
+            f"adversary.ball.epsilon={ball.epsilon:g} (absolute) vanishes in {precision}: it moves an embedding by "
+            f"{share:.1g} of its size; set adversary.float32=true, or optimizer.precision=no"
+        )

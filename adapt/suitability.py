@@ -6,7 +6,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -14,6 +21,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from adapt.config import Config, ConfigError
+from adapt.text_attacks.names import MASKED_LM
 
 
 def check_model(cfg: Config, folder: Path) -> None:
@@ -24,6 +32,8 @@ def check_model(cfg: Config, folder: Path) -> None:
     config = read_config(folder)
     heads = {"finetune.pooling=cls": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING} if cfg.finetune.pooling == "cls" else {}
     heads |= {f"pretrain={name}": MODEL_FOR_MASKED_LM_MAPPING for name in cfg.pretrain}
+    guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
+    heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
     for need, mapping in heads.items():
         if type(config) not in mapping:
             raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
@@ -36,6 +46,8 @@ def check_model(cfg: Config, folder: Path) -> None:
         raise ConfigError(
             f"pretrain={next(iter(cfg.pretrain))}: the tokenizer of {folder} has no mask token to predict"
         )
+    if guessing:
+        check_masked_lm(f"evaluate.text.recipes={guessing[0]}", folder, tokenizer, bool(cfg.pretrain))
     lengths = {f"pretrain.{name}": stage.max_length for name, stage in cfg.pretrain.items()}
     most = most_tokens(config)
     for part, length in {**lengths, "finetune": cfg.finetune.max_length}.items():
@@ -45,6 +57,24 @@ def check_model(cfg: Config, folder: Path) -> None:
             raise ConfigError(f"{part}.max_length={length}: leaves no room for text; must be {least} or more")
         if most is not None and length > most:
             raise ConfigError(f"{part}.max_length={length}: {folder} has positions for {most} tokens; at most {most}")
+
+
+def check_masked_lm(need: str, folder: Path, tokenizer: PreTrainedTokenizerBase, pretrained: bool) -> None:
+    """Refuse a folder whose model cannot guess words: no mask token, no offsets of tokens, or a head never trained."""
+    if tokenizer.mask_token_id is None:
+        raise ConfigError(f"{need}: the tokenizer of {folder} has no mask token; leave out {' and '.join(MASKED_LM)}")
+    if not tokenizer.is_fast:
+        raise ConfigError(f"{need}: the tokenizer of {folder} does not tell where its tokens are in a text")
+    if pretrained:  # a head that the folder lacks is trained by then
+        return
+    _, info = AutoModelForMaskedLM.from_pretrained(
+        folder, output_loading_info=True, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+    if info["missing_keys"]:
+        raise ConfigError(
+            f"{need}: {folder} has no trained masked-LM head (it lacks {sorted(info['missing_keys'])[0]}), so it would "
+            f"propose words at random; add pretrain=[dapt], or leave out {' and '.join(MASKED_LM)}"
+        )
 
 
 def read_config(folder: Path) -> PretrainedConfig:

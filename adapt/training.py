@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from adapt.adversary.ball import Ball
 from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
 from adapt.optimization import learning_rate_shape
-from adapt.steps import Step
+from adapt.steps import Adversary, Step
 
-VERSION = 1
+VERSION = 2
 Batch = dict[str, Tensor]
 
 
@@ -71,19 +70,19 @@ def train(
     name: str,
     objective: Objective,
     plan: Plan,
-    method: Callable[..., Generator[Tensor, None, None]],
-    ball: Ball | None,
-    inner_dropout: str,
+    adversary: Adversary,
     optimizer_config: OptimizerConfig,
     parameter_groups: list[dict[str, Any]],
     selection: Selection,
     seed: int,
     folder: Path,
     runtime: RuntimeConfig,
+    stored: Mapping[int, Tensor] | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it with the best measured weights.
 
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
+    stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
     raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)
@@ -98,7 +97,8 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     trainable = [parameter for group in parameter_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder / "checkpoint", name)
-    progress = checkpoint.load(model, optimizer, scheduler) or Progress()
+    memory: dict[str, Any] = {}
+    progress = checkpoint.load(model, optimizer, scheduler, memory) or Progress()
 
     def update() -> None:
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
@@ -128,14 +128,16 @@ def train(
             model,
             objective,
             micro,
+            adversary=adversary,
             seed=seed,
             step_number=progress.step,
-            ball=ball,
-            dropout=inner_dropout,
             update=update,
+            elapsed=progress.step / plan.steps,
+            memory=memory,
+            stored=stored,
         )
         total = torch.zeros((), device=accelerator.device)
-        with closing(method(step)) as losses:
+        with closing(adversary.method(step)) as losses:
             for loss in losses:
                 total += loss.detach()
                 accelerator.backward(loss)
@@ -153,7 +155,7 @@ def train(
             measure(model, selection, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
         if time.monotonic() - saved >= runtime.checkpoint_seconds:
-            checkpoint.save(model, optimizer, scheduler, progress)
+            checkpoint.save(model, optimizer, scheduler, progress, memory)
             saved = time.monotonic()
     bar.close()
     accelerator.end_training()
@@ -195,8 +197,9 @@ def advance(progress: Progress, step: Step, micro: list[Batch], loss: float, sec
     """Add a finished step's tokens, passes and loss; ``seconds`` is the training's time up to now."""
     progress.step += 1
     progress.seconds = seconds
+    progress.examples += step.examples
     progress.tokens += sum(int(batch["attention_mask"].sum()) for batch in micro)
-    for name, count in asdict(step.counts).items():
+    for name, count in {**asdict(step.counts), **step.adversary_report()}.items():
         progress.counts[name] = progress.counts.get(name, 0.0) + count
     progress.history.append({"step": progress.step, "loss": loss})
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adapt.config import Config, ConfigError, OptimizerConfig
+from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig
 from adapt.refusals import suggestion
+from adapt.text_attacks.names import RECIPES
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
@@ -24,25 +25,33 @@ CHOICES = {
     "task.metric": ("macro_f1", "micro_f1", "accuracy"),
     "runtime.device": ("auto", "cpu"),
     "adversary.dropout": ("same", "fresh", "off"),
+    "pretrain_adversary.dropout": ("same", "fresh", "off"),
 }
 STAGE_CHOICES = {
     "schedule": ("linear", "cosine", "constant"),
     "precision": ("no", "bf16", "fp16"),
     "text": ("corpus", "task"),
+    "recipes": RECIPES,
     "norm": ("l2", "linf"),
-    "scope": ("token", "sequence"),
+    "scope": ("token", "sequence", "document"),
+    "members": ("pgd", "apgd_ce", "apgd_dlr", "minimal_norm", "gradient_free"),
 }
 AT_LEAST_ONE = (
     "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
     "heldout_sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
+    "text_attack_examples", "text_attack_queries", "candidates", "queries",
+    "restarts", "minimal_norm_steps", "gradient_free_queries",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "epsilon", "weight", "clean_weight", "step_size", "random_starts", "head_steps", "learning_rate",
+    "epsilon", "weight", "clean_weight", "teacher_weight", "step_size", "random_starts", "head_steps", "learning_rate",
     "head_learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "seed",
+    "gamma", "init", "temperature", "token_norm",
 )  # fmt: skip
-ABOVE_ZERO = ("eps", "clip_norm")  # clip_norm=null is what switches clipping off; 0 would stop the training
-SHARES = ("mask_rate", "dropout", "warmup_fraction", "heldout_fraction", "betas")
+ABOVE_ZERO = ("eps", "clip_norm", "length")  # clip_norm=null is what switches clipping off; 0 would stop the training
+SHARES = (
+    "mask_rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
+)  # fmt: skip
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
 
@@ -59,10 +68,13 @@ def check_values(cfg: DictConfig) -> Config:
     for key, node in nodes(cfg):
         if OmegaConf.get_type(node) is OptimizerConfig and len(node.betas) != 2:
             raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
+    if typed.evaluate.attack is not None:
+        check_attack(typed.evaluate.attack)
     for key, possible in CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value not in possible:
             raise ConfigError(f"{key}={value}: possible are {', '.join(possible)}")
+    check_text_attack(typed)
     for key, part, needs_path in (
         ("task", typed.task, typed.task.format != "pydoc"),
         (
@@ -85,6 +97,35 @@ def check_values(cfg: DictConfig) -> Config:
             f"adversary={typed.adversary.name} is possible with finetune=full"
         )
     return typed
+
+
+def check_attack(attack: AttackConfig) -> None:
+    """That there is an attack and a radius, and that each member has the number that it needs."""
+    key, possible = "evaluate.attack", ", ".join(STAGE_CHOICES["members"])
+    if not attack.epsilons:
+        raise ConfigError(f"{key}.epsilons=[]: must name at least one radius; evaluate=clean attacks nothing")
+    if not attack.members:
+        raise ConfigError(f"{key}.members=[]: must name at least one attack; possible are {possible}")
+    for name in attack.members:
+        if attack.members.count(name) > 1:
+            raise ConfigError(f"{key}.members={attack.members}: {name} is there twice")
+    for name, number in {"minimal_norm": "minimal_norm_steps", "gradient_free": "gradient_free_queries"}.items():
+        if name in attack.members and getattr(attack, number) is None:
+            raise ConfigError(f"{key}.{number}=null: {name} is among the members and needs a number")
+    if attack.checks and not {"apgd_ce", "pgd"} & set(attack.members):
+        raise ConfigError(f"{key}.checks=true: what is checked is apgd_ce or pgd; add one of them to {key}.members")
+    if attack.checks and not any(epsilon > 0 for epsilon in attack.epsilons):
+        raise ConfigError(f"{key}.checks=true: needs a radius above 0 among {key}.epsilons={attack.epsilons}")
+
+
+def check_text_attack(cfg: Config) -> None:
+    """One recipe or more, each once."""
+    recipes = cfg.evaluate.text.recipes if cfg.evaluate.text else list(RECIPES)
+    if not recipes:
+        raise ConfigError(f"evaluate.text.recipes=[]: name one or more of {', '.join(RECIPES)}; or set text to null")
+    for name in recipes:
+        if recipes.count(name) > 1:
+            raise ConfigError(f"evaluate.text.recipes=[{','.join(recipes)}]: {name} is there twice")
 
 
 def refuse_unknown_keys(cfg: DictConfig) -> None:
@@ -133,7 +174,10 @@ def check_value(key: str, value: Any) -> None:
             raise ConfigError(f"{key}={value}: must be more than 0")
     if name in SHARES and isinstance(value, (int, float)) and not 0 <= value < 1:
         raise ConfigError(f"{key}={value}: must be at least 0 and less than 1")
-    if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not key.startswith(("corpus.", "task.")):
+    if name == "max_words" and not 0 < value <= 1:
+        raise ConfigError(f"{key}={value}: must be more than 0 and at most 1")
+    elsewhere = key.startswith(("corpus.", "task.")) or key == "evaluate.text"  # the same name, with another meaning
+    if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not elsewhere:
         raise ConfigError(f"{key}={value}: possible are {', '.join(STAGE_CHOICES[name])}")
     if name == "_target_" and not str(value).startswith(TARGETS):
         raise ConfigError(f"{key}={value}: a config may name only {', '.join(target + '*' for target in TARGETS)}")
@@ -141,11 +185,8 @@ def check_value(key: str, value: Any) -> None:
 
 def check_parts(cfg: Config) -> None:
     """That adversary, trackers, task and corpus are there and fit. Imports what they need."""
-    check_binds("adversary.method", cfg.adversary.method)
-    if cfg.adversary.ball is None and cfg.adversary.name != "none":
-        raise ConfigError(
-            f"adversary.ball=null: adversary={cfg.adversary.name} perturbs, and needs epsilon, norm, scope, ..."
-        )
+    for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
+        check_binds(f"{key}.method", adversary.method)
     if cfg.runtime.trackers:
         check_trackers(cfg.runtime.trackers)
     from adapt.data import corpora, tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,13 @@ FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_e
 SEEDS = ["seed", "adaptation", "adaptation_seed"]
 METRICS = ["macro_f1", "micro_f1", "accuracy"]  # which is the task's, where the table does not say
 
-_NAMES = {"dapt": "DAPT", "tapt": "TAPT", "fgm": "FGM", "pgd": "PGD", "tfidf": "TF-IDF", "macro_f1": "macro-F1"}
-_NAMES |= {"micro_f1": "micro-F1", "lora": "LoRA", "freelb": "FreeLB"}
+_NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+_NAMES |= {"lora": "LoRA", "fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
+_NAMES |= {"freelb": "FreeLB", "freelb_plus_plus": "FreeLB++", "smart": "SMART", "alum": "ALUM", "sift": "SiFT"}
+_NAMES |= {"tavat": "TAVAT", "creat": "CreAT", "neftune": "NEFTune", "rdrop": "R-Drop", "awp": "AWP"}
+_NAMES |= {"pseudo_labelled": "pseudo-labelled", "random": "random direction"}
+_RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
+_PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
 
 
@@ -72,9 +78,14 @@ def scores(table: pd.DataFrame, epsilon: float | None = None, metric: str | None
 
 
 def epsilons(table: pd.DataFrame) -> list[float]:
-    """The attack radii above 0 that the table holds for test, ascending."""
-    radii = table.loc[(table["attack"] != "none") & (table["split"] == "test"), "attack_epsilon"]
+    """The radii above 0 of the study's attack on embeddings for test, ascending."""
+    radii = table.loc[(table["attack"] == study_attack(table)) & (table["split"] == "test"), "attack_epsilon"]
     return sorted(radii[radii > 0].unique().tolist())
+
+
+def attack_steps(table: pd.DataFrame, epsilon: float) -> set[int]:
+    """The numbers of steps of the study's attack at one radius."""
+    return {int(steps) for steps in _attacked(table[table["split"] == "test"], epsilon)["attack_steps"]}
 
 
 def reference_epsilon(table: pd.DataFrame) -> float:
@@ -88,6 +99,12 @@ def reference_epsilon(table: pd.DataFrame) -> float:
     return grid[(len(grid) - 1) // 2]
 
 
+def study_attack(table: pd.DataFrame) -> str:
+    """The attack whose rows are the robust scores: the ensemble (its members' rows never are), PGD, or the only one."""
+    attacks = set(table.loc[_on_embeddings(table), "attack"])
+    return next((name for name in ("ensemble", "pgd") if name in attacks), min(attacks, default="none"))
+
+
 def radius_label(table: pd.DataFrame) -> str:
     """What an axis of attack radii is called, with their unit where the table says it."""
     relative = table.get("evaluate.attack.ball.relative", pd.Series(dtype=object)).dropna()
@@ -95,22 +112,32 @@ def radius_label(table: pd.DataFrame) -> str:
     return f"attack radius $\\epsilon${unit}"
 
 
+def plain_length(adversary: str) -> int | None:
+    """How many times the steps of plain training it is: 1 for 'none', 3 for 'none_x3', None for an adversary."""
+    found = _PLAIN.fullmatch(adversary)
+    return int(found[1] or 1) if found else None
+
+
 def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The rows in the order in which they are shown: 'none' first, one stage before two, then by name."""
+    """The rows in the order in which they are shown: as rank says, numbers by size."""
 
-    def rank(values: pd.Series) -> pd.Series:
-        if pd.api.types.is_numeric_dtype(values):
-            return values
-        return values.map(lambda v: f"{v != 'none':d} {str(v).count('+')} {v}")
+    def ranks(values: pd.Series) -> pd.Series:
+        return values if pd.api.types.is_numeric_dtype(values) else values.map(rank)
 
-    return rows.sort_values(columns, key=rank, kind="stable", ignore_index=True)
+    return rows.sort_values(columns, key=ranks, kind="stable", ignore_index=True)
+
+
+def rank(value: Any) -> tuple[int, int, str]:
+    """A name's place: 'none', then plain training by its length, then one stage before two and by name."""
+    length = plain_length(str(value))
+    return (1, str(value).count("+"), str(value)) if length is None else (0, length, "")
 
 
 def display(value: Any) -> str:
     """A name as a reader writes it: 'dapt+tapt' -> 'DAPT+TAPT', 'macro_f1' -> 'macro-F1', 100.0 -> '100'."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:g}"
-    return "+".join(_NAMES.get(part, part.replace("_", " ")) for part in str(value).split("+"))
+    return "+".join(map(_name, str(value).split("+")))
 
 
 def cell_label(cell: pd.Series, columns: list[str]) -> str:
@@ -143,6 +170,13 @@ def adversary_label(name: str) -> str:
     return _said("adversary", name)
 
 
+def _name(part: str) -> str:
+    length, name = plain_length(part), part.removesuffix(_RELEASED)
+    if length is not None and part != "none":
+        return f"plain x{length}"
+    return _NAMES.get(name, name.replace("_", " ")) + (" as released" if part.endswith(_RELEASED) else "")
+
+
 def _said(column: str, value: Any) -> str:
     if value == "none" and column in _NONES:
         return _NONES[column]
@@ -158,8 +192,15 @@ def _task_metric(table: pd.DataFrame) -> pd.Series:
     return table["task.metric"].fillna(guessed) if "task.metric" in table.columns else guessed
 
 
+def _on_embeddings(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of an attack whose epsilon is a radius.
+
+    That of an attack on the text is a share of words; rows of checks ('check:<name>', 'checks') are no scores.
+    """
+    return ~rows["attack"].isin(["none", "checks"]) & ~rows["attack"].str.startswith(("text:", "check:"))
+
+
 def _attacked(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
-    """Rows under the study's attack (PGD where there are several, with the most steps) of one radius."""
-    rows = rows[(rows["attack"] != "none") & (rows["attack_epsilon"] == epsilon)]
-    rows = rows[rows["attack"] == ("pgd" if (rows["attack"] == "pgd").any() else rows["attack"].min())]
+    """Rows under the study's attack (with the most steps, where there are several) of one radius."""
+    rows = rows[(rows["attack"] == study_attack(rows)) & _on_embeddings(rows) & (rows["attack_epsilon"] == epsilon)]
     return rows[rows["attack_steps"] == rows.groupby("run_id")["attack_steps"].transform("max")]

@@ -82,7 +82,8 @@ def adversary_looks(adversaries: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A colour and a shape for each adversary, in their order; the colours are not those of the usual chains."""
     names = list(dict.fromkeys(adversaries))
     colours = ["#000000", "#D55E00", "#56B4E9", "#CC79A7", *_PALETTE[7:]]
-    return {name: (colours[i % len(colours)], _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(names)}
+    count = len(_MARKERS)  # that of the colours too: the second round pairs them otherwise
+    return {name: (colours[i % count], _MARKERS[(i + i // count) % count]) for i, name in enumerate(names)}
 
 
 def key(label: str, **properties: Any) -> Line2D:
@@ -91,8 +92,11 @@ def key(label: str, **properties: Any) -> Line2D:
     return Line2D([], [], label=label, **look)
 
 
-def legend(figure: Figure, blocks: list[list[Line2D]]) -> None:
-    """One legend above the plots, read row by row; each block of keys starts a new row; as wide as the figure lets."""
+def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
+    """One legend above the plots, read row by row; each block of keys starts a new row; as wide as the figure lets.
+
+    Returns the number of its rows.
+    """
     room = figure.get_figwidth() * 72 - 10
     for columns in range(max(map(len, blocks)), 0, -1):
         grid = [block[i : i + columns] for block in blocks for i in range(0, len(block), columns)]
@@ -102,6 +106,7 @@ def legend(figure: Figure, blocks: list[list[Line2D]]) -> None:
             break
     handles = [entry for column in by_column for entry in column]  # the order in which matplotlib fills it
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+    return len(grid)
 
 
 def seeds_in_words(counts: Iterable[int]) -> str:

@@ -1,6 +1,7 @@
 """Tables: what a study found, in plain text, and its frozen rows of record.
 
 ``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
+Where plain training of several lengths is among them it writes equal_cost.md beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons
+from analysis import cells, comparisons, equal_cost_report
+from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -66,35 +68,6 @@ def format_summary(table: pd.DataFrame) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def caveats(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know: rows of a dirty tree, several commits, cells that lack seeds."""
-    notes = []
-    runs = table.drop_duplicates("run_id")
-    dirty = int((runs["dirty"].fillna(False)).sum())
-    if dirty:
-        notes.append(f"Note: {dirty} of {len(runs)} runs come from a dirty tree: no rows of record.")
-    commits = sorted(set(runs["commit"]) - {"none"})
-    if len(commits) > 1:
-        notes.append(f"Note: the runs come from {len(commits)} commits: {', '.join(c[:7] for c in commits)}.")
-    return notes + [f"Note: missing {gap}." for gap in missing(table)]
-
-
-def missing(table: pd.DataFrame) -> list[str]:
-    """Runs that the study seems to lack: for each cell the seeds that other cells of its model have."""
-    gaps = []
-    table = table[~cells.is_baseline_model(table)]
-    columns = cells.cell_columns(table)
-    runs = cells.ordered(table.drop_duplicates("run_id"), columns)
-    varying = [c for c in columns if runs[c].nunique(dropna=False) > 1]
-    for _, group in runs.groupby(["model", "task"], sort=False):
-        seeds = set(group["seed"].dropna())
-        for _, cell in group.groupby(columns, sort=False, dropna=False):
-            lacking = sorted(seeds - set(cell["seed"]))
-            if lacking:
-                gaps.append(f"{cells.cell_label(cell.iloc[0], varying)}: seed {', '.join(map(str, lacking))}")
-    return gaps
-
-
 def published() -> pd.DataFrame:
     """Published results in the results schema, a citation key in ``source``; value is the mean over n_seeds seeds.
 
@@ -134,6 +107,13 @@ def main(arguments: list[str] | None = None) -> int:
     if outcome.table.empty:
         return 1
     print("\n" + format_summary(outcome.table))
+    try:
+        text = equal_cost_report.markdown(outcome.table)
+    except cells.NotInTable:  # no plain training of several lengths: nothing to say
+        return 0
+    path = csv.with_name("equal_cost.md")
+    path.write_text(text, encoding="utf-8")
+    print(f"\n{path}: methods against plain training of the same cost\n\n{text}")
     return 0
 
 
@@ -164,10 +144,11 @@ def _attack_in_words(table: pd.DataFrame) -> str:
     if not (grid := cells.epsilons(table)):
         return ""
     rows = cells.scores(table, grid[0])
-    steps = sorted(table.loc[table["attack"] != "none", "attack_steps"].unique())
+    steps = sorted(cells.attack_steps(table, grid[0]))
     metric = " and ".join(cells.display(m) for m in rows["metric"].unique())
     examples = " or ".join(str(n) for n in sorted(rows["n"].dropna().unique()))
-    return f"; robust@epsilon: {metric} under attack, {steps[-1]} steps, on {examples} examples"
+    ensemble = " by an ensemble" if cells.study_attack(table) == "ensemble" else ""
+    return f"; robust@epsilon: {metric} under attack{ensemble}, {steps[-1]} steps, on {examples} examples"
 
 
 def _differences(table: pd.DataFrame) -> list[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from adapt import models, training
-from adapt.adversary.plain import plain
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Classification
 from adapt.optimization import decay_groups, learning_rate_shape
 from adapt.sources import ASSETS
+from adapt.steps import PLAIN
 
 TARGET = 1.05
 STEPS, ROWS, LENGTH, CLASSES, ROUNDS = 60, 32, 32, 7, 5
@@ -68,9 +68,7 @@ def time_ours(batches: list[training.Batch]) -> float:
             name="bench",
             objective=Classification(),
             plan=training.Plan(lambda epoch: [[i] for i in range(STEPS)], lambda i, step: batches[i[0]], STEPS, ROWS),
-            method=plain,
-            ball=None,
-            inner_dropout="fresh",
+            adversary=PLAIN,
             optimizer_config=OPTIMIZER,
             parameter_groups=decay_groups(model, model.head, None),
             selection=training.Selection(lambda: 0.0, STEPS, "max"),

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from adapt import optimization, training
-from adapt.adversary.plain import plain
 from adapt.checkpoint import Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
+from adapt.steps import PLAIN
 
 
 class Line(nn.Module):
-    """A regression with dropout, so that a wrong random state shows."""
+    """One score with dropout, so that a wrong random state shows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,9 @@ class Line(nn.Module):
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
 
 
-class Regression:
+class Sign:
+    """Whether y is above 0, from one score against its negative."""
+
     def __init__(self, spoil_at: int | None = None) -> None:
         self.spoil_at = spoil_at
 
@@ -30,11 +32,15 @@ class Regression:
         return len(batch["x"])
 
     def logits(self, model: Any, batch: training.Batch) -> torch.Tensor:
-        return model.layers(batch["x"])
+        score = model.layers(batch["x"])
+        spoilt = self.spoil_at is not None and int(batch["step"][0]) == self.spoil_at
+        return torch.cat([-score, score], dim=1) * (torch.nan if spoilt else 1.0)
 
-    def example_losses(self, model: Any, batch: training.Batch) -> torch.Tensor:
-        losses = (self.logits(model, batch).squeeze(-1) - batch["y"]) ** 2
-        return losses * torch.nan if self.spoil_at is not None and int(batch["step"][0]) == self.spoil_at else losses
+    def targets(self, batch: training.Batch) -> torch.Tensor:
+        return (batch["y"] > 0).long()
+
+    def rows(self, batch: training.Batch) -> torch.Tensor:
+        return torch.arange(len(batch["x"]))
 
 
 class Killed(Exception):
@@ -75,17 +81,16 @@ def train(
 
     @torch.no_grad()
     def measure() -> float:
-        return next(scores) if scores else float(((model.layers(data).squeeze(-1) - data.sum(1)) ** 2).mean())
+        margin = torch.where(data.sum(1) > 0, 1.0, -1.0) * model.layers(data).squeeze(-1)
+        return next(scores) if scores else float(torch.nn.functional.softplus(-2 * margin).mean())
 
-    settings: dict[str, Any] = {"every": 5, "patience": None, "objective": Regression(), "micro": 3, **changes}
+    settings: dict[str, Any] = {"every": 5, "patience": None, "objective": Sign(), "micro": 3, **changes}
     progress = training.train(
         model,
         name="line",
         objective=settings["objective"],
         plan=training.Plan(epoch, collate, steps, settings["micro"]),
-        method=plain,
-        ball=None,
-        inner_dropout="fresh",
+        adversary=PLAIN,
         optimizer_config=settings.get("optimizer", optimizer_config()),
         parameter_groups=optimization.decay_groups(model, None, None),
         selection=training.Selection(measure, settings["every"], "min", settings["patience"]),
@@ -140,7 +145,7 @@ def test_patience_stops_after_so_many_measurements_without_gain(tmp_path: Path) 
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_last_finite_loss(tmp_path: Path) -> None:
     with pytest.raises(training.NonFiniteLoss, match=r"line, step 8: the loss is nan; the last finite loss was \d"):
-        train(tmp_path, objective=Regression(spoil_at=7))
+        train(tmp_path, objective=Sign(spoil_at=7))
 
 
 @pytest.mark.parametrize("micro", [4, 3, 1])

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from adapt.config import ConfigError
 
-VERSION = 1
+VERSION = 2
 NORMS = ("l2", "linf")
-SCOPES = ("token", "sequence")
+SCOPES = ("token", "sequence", "document")
 
 
 @dataclass
 class Ball:
-    """All delta [B, L, d] with norm(delta) <= epsilon for each example (sequence) or each of its tokens (token).
+    """All delta [B, L, d] with norm(delta) <= epsilon for each sequence, document of a packed sequence, or token.
 
     norm: l2, or linf (the largest absolute element; there the scope makes no difference).
     relative: epsilon is in units of the median L2 norm of a word embedding (``perturbation.median_norm``), for every
@@ -35,8 +35,9 @@ class Ball:
     scope: str
     relative: bool
     special_tokens: bool
-    skipped: Tensor | int = field(default=0, init=False, compare=False)
-    """How many gradients of an example :meth:`unit` has met that were not finite."""
+    documents: Tensor | None = field(default=None, init=False, compare=False, repr=False)
+    """[B, L]: which document of its sequence a token belongs to; bound by :meth:`of_documents`."""
+    not_finite: list[Tensor] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
@@ -50,12 +51,27 @@ class Ball:
         """The same ball with its radius as a length, given the median norm of an embedding."""
         return replace(self, epsilon=self.epsilon * embedding_norm, relative=False) if self.relative else replace(self)
 
+    def of_documents(self, documents: Tensor | None) -> Ball:
+        """The ball for a batch in which ``documents`` [B, L] share rows; it counts ``skipped`` with this one.
+
+        Document scope without any packing (None) is sequence scope. Other scopes do not ask.
+        """
+        bound = replace(self)
+        bound.documents = documents if self.scope == "document" else None
+        bound.not_finite = self.not_finite
+        return bound
+
+    @property
+    def skipped(self) -> int:
+        """How many gradients of an example :meth:`unit` has met that were not finite."""
+        return int(sum(count.item() for count in self.not_finite))
+
     def size(self, delta: Tensor) -> Tensor:
-        """The norm that epsilon bounds: [B, 1, 1] for a sequence, [B, L, 1] for tokens."""
-        largest = delta.float().abs().amax(self._dims, keepdim=True)
+        """The norm that epsilon bounds: [B, 1, 1] for a sequence, [B, L, 1] for tokens and for packed documents."""
+        largest = self._over_tokens(delta.float().abs().amax(-1, keepdim=True), "amax")
         if self.norm == "linf":
             return largest
-        return largest * _rescaled(delta, self._dims).norm(dim=self._dims, keepdim=True)
+        return largest * self._over_tokens(_divided(delta, largest).square().sum(-1, keepdim=True), "sum").sqrt()
 
     def unit(self, gradient: Tensor) -> Tensor:
         """The direction of norm 1 in which a linear function with this gradient [B, L, d] rises fastest.
@@ -63,16 +79,24 @@ class Ball:
         g / ||g|| for l2, sign(g) for linf. A zero gradient gives zero. An example whose gradient is not finite
         gives zero and is counted in ``skipped``.
         """
+        gradient = self.finite(gradient)
+        return gradient.sign() if self.norm == "linf" else self._l2_unit(gradient)
+
+    def largest(self, values: Tensor) -> Tensor:
+        """The largest of values [B, L, 1] over each token's sequence or document; in token scope the token's own."""
+        return self._over_tokens(values, "amax")
+
+    def finite(self, gradient: Tensor) -> Tensor:
+        """The gradient [B, L, d] as float32, zero for an example whose is not finite; counted in ``skipped``."""
         finite = gradient.isfinite().flatten(1).all(1)
-        self.skipped = self.skipped + (~finite).sum()
-        gradient = torch.where(finite[:, None, None], gradient.float(), 0.0)
-        return gradient.sign() if self.norm == "linf" else _l2_unit(gradient, self._dims)
+        self.not_finite.append((~finite).sum())
+        return torch.where(finite[:, None, None], gradient.float(), 0.0)
 
     def project(self, delta: Tensor) -> Tensor:
         """The nearest point of the ball, Pi(delta)."""
         if self.norm == "linf":
             return delta.clamp(-self.radius, self.radius)
-        return torch.where(self.size(delta) > self.radius, self.radius * _l2_unit(delta, self._dims), delta)
+        return torch.where(self.size(delta) > self.radius, self.radius * self._l2_unit(delta), delta)
 
     def ascend(self, delta: Tensor, gradient: Tensor, step_size: float) -> Tensor:
         """One step of projected ascent, Pi(delta + step_size * epsilon * unit(gradient)), cut off from the graph."""
@@ -94,23 +118,40 @@ class Ball:
         squares = np.square(noise).sum(axis=1 if self.scope == "token" else None, keepdims=True)
         return (self.radius * noise / np.sqrt(squares)).astype(np.float32)
 
+    def cube(self, random: np.random.Generator, tokens: int, width: int) -> NDArray[np.float32]:
+        """Uniform noise U(-1, 1) * epsilon / sqrt(N d), [tokens, width]: in the largest cube that the ball holds.
+
+        N: the tokens of the sequence or document, 1 in token scope. FreeLB's start (Zhu et al., 2020, algorithm 1)
+        and NEFTune's noise (Jain et al., 2024). The linf ball is that cube itself.
+        """
+        noise = random.uniform(-self.radius, self.radius, (tokens, width))
+        if self.norm == "l2":
+            noise /= math.sqrt(width * (1 if self.scope == "token" else max(1, tokens)))
+        return noise.astype(np.float32)
+
     @property
     def radius(self) -> float:
         """Epsilon as a length."""
         assert not self.relative, "a relative ball has no length yet: ball.absolute(embedding_norm)"
         return self.epsilon
 
-    @property
-    def _dims(self) -> tuple[int, ...]:
-        return (-1,) if self.scope == "token" else (-2, -1)
+    def _over_tokens(self, values: Tensor, reduction: str) -> Tensor:
+        """The largest, or the sum, of values [B, L, 1] over each token, sequence or document."""
+        if self.scope == "token":
+            return values
+        if self.documents is None:
+            return values.amax(1, keepdim=True) if reduction == "amax" else values.sum(1, keepdim=True)
+        index = self.documents.unsqueeze(-1)
+        totals = torch.zeros(len(values), int(index.max()) + 1, 1, dtype=values.dtype, device=values.device)
+        return totals.scatter_reduce(1, index, values, reduction).gather(1, index)
+
+    def _l2_unit(self, delta: Tensor) -> Tensor:
+        largest = self._over_tokens(delta.float().abs().amax(-1, keepdim=True), "amax")
+        rescaled = _divided(delta, largest)
+        norm = self._over_tokens(rescaled.square().sum(-1, keepdim=True), "sum").sqrt()
+        return rescaled / norm.clamp(min=1.0)  # the norm is at least 1 unless delta is zero
 
 
-def _rescaled(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
+def _divided(delta: Tensor, largest: Tensor) -> Tensor:
     """Divided by its largest absolute element, so that squaring neither overflows nor underflows; zero stays zero."""
-    largest = delta.float().abs().amax(dims, keepdim=True)
     return delta.float() / torch.where(largest > 0, largest, 1.0)
-
-
-def _l2_unit(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
-    rescaled = _rescaled(delta, dims)
-    return rescaled / rescaled.norm(dim=dims, keepdim=True).clamp(min=1.0)  # at least 1 unless delta is zero

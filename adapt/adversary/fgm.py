@@ -10,7 +10,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from adapt.steps import Step
 
-VERSION = 1
+VERSION = 2
 
 
 def fgm(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
@@ -22,4 +22,4 @@ def fgm(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
         delta = view.zero().requires_grad_()
         yield view.loss(delta)
         assert delta.grad is not None
-        yield weight * view.loss(step.ball.radius * step.ball.unit(delta.grad))
+        yield weight * view.loss(view.ball.radius * view.ball.unit(delta.grad))

@@ -15,7 +15,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-VERSION = 1
+VERSION = 2
 ROWS_AT_A_TIME = 8192
 _found: WeakKeyDictionary[nn.Module, nn.Embedding] = WeakKeyDictionary()
 
@@ -76,6 +76,21 @@ def perturbed(embedding: nn.Embedding, delta: Tensor, mask: Tensor) -> Iterator[
     finally:
         handle.remove()
     assert calls, "the perturbed embedding was not called: this pass was a clean one"
+
+
+@contextmanager
+def keep_hidden(model: nn.Module, into: list[Tensor]) -> Iterator[None]:
+    """Within the block, each forward pass puts the encoder's last hidden states [B, L, H] into the list."""
+
+    def keep(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        into.append(output[0])
+
+    encoder = cast(nn.Module, model.encoder)
+    handle = encoder.register_forward_hook(keep, prepend=True)  # before a hook that cuts them to predicted tokens
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def token_mask(batch: dict[str, Tensor], *, special_tokens: bool) -> Tensor:

@@ -13,7 +13,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from adapt.steps import Step
 
-VERSION = 1
+VERSION = 2
 
 
 def pgd(
@@ -36,10 +36,10 @@ def pgd(
             yield clean_weight * view.loss(start.requires_grad_())
             if random_starts == 0:
                 assert start.grad is not None
-                start, left = step.ball.ascend(start, start.grad, step_size), num_steps - 1
+                start, left = view.ball.ascend(start, start.grad, step_size), num_steps - 1
         starts = [view.uniform() for _ in range(random_starts)] or [start]
         if len(starts) == 1:
-            delta = ascend(view.losses_at, starts[0], ball=step.ball, step_size=step_size, num_steps=left)
+            delta = ascend(view.losses_at, starts[0], ball=view.ball, step_size=step_size, num_steps=left)
         else:
-            delta = attack(view.losses_at, starts, ball=step.ball, step_size=step_size, num_steps=left)
+            delta = attack(view.losses_at, starts, ball=view.ball, step_size=step_size, num_steps=left)
         yield view.loss(delta)

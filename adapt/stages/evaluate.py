@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import PreTrainedTokenizerBase
 
 from adapt import models, training
-from adapt.adversary.ball import Ball
-from adapt.adversary.robustness import robust_predictions
-from adapt.config import AttackConfig, EvaluateConfig, RuntimeConfig
-from adapt.data import batching, tasks
+from adapt.config import EvaluateConfig, RuntimeConfig
+from adapt.data import tasks
 from adapt.measurement import measurement
 from adapt.prediction import encode_examples, predict, score
+from adapt.stages.robustness import attacked
+from adapt.text_attacks.measure import text_attacks
 
-VERSION = 1
+VERSION = 2
 
 
 def evaluate(
@@ -38,53 +35,24 @@ def evaluate(
         found += clean(split, task, [example.label for example in examples], logits.argmax(-1).tolist())
         np.save(out / f"{split}_logits.npy", logits.numpy())
     if cfg.attack is not None:
-        answers = {0.0: logits.argmax(-1).tolist()}  # of the test split, the last one measured
-        found += attacked(cfg, cfg.attack, model, tokenizer, task, max_length, device, answers)
-    return found
-
-
-def attacked(
-    cfg: EvaluateConfig,
-    attack: AttackConfig,
-    model: models.Classifier,
-    tokenizer: PreTrainedTokenizerBase,
-    task: tasks.Task,
-    max_length: int,
-    device: torch.device,
-    answers: dict[float, list[int]],
-) -> list[dict[str, Any]]:
-    """Accuracy and the task's metric under PGD at each radius, and on the same examples without it (radius 0).
-
-    answers: the clean answers under 0.0.
-    """
-    examples = task.splits["test"][: attack.max_examples]
-    data = encode_examples(tokenizer, examples, max_length)
-    gold = [example.label for example in examples]
-    ball = Ball(**asdict(attack.ball))
-    answers = {0.0: answers[0.0][: len(gold)], **{epsilon: [0] * len(gold) for epsilon in attack.epsilons}}
-    for indices in batching.sorted_batches(data.lengths, cfg.batch_size):
-        batch = {
-            **batching.collate(tokenizer, data, indices),
-            "labels": torch.tensor([gold[index] for index in indices]),
-        }
-        batch = {name: value.to(device) for name, value in batch.items()}
-        predictions = robust_predictions(model, batch, ball=ball, epsilons=attack.epsilons, num_steps=attack.num_steps)
-        for epsilon, found in predictions.items():
-            for index, answer in zip(indices, found.tolist(), strict=True):
-                answers[epsilon][index] = answer
-    return [
-        measurement(
-            "test",
-            metric,
-            score(metric, gold, predicted, len(task.labels)),
-            n=len(gold),
-            attack="pgd",
-            epsilon=epsilon,
-            steps=attack.num_steps,
+        found += attacked(
+            cfg.attack, model, tokenizer, task, batch_size=cfg.batch_size, max_length=max_length, device=device,
+            out=out, runtime=runtime,
+        )  # fmt: skip
+    if cfg.text is not None:
+        found += text_attacks(
+            cfg.text,
+            task,
+            model,
+            tokenizer,
+            inputs.get("masked_lm"),
+            out,
+            max_length=max_length,
+            batch_size=cfg.batch_size,
+            device=device,
+            progress=runtime.progress,
         )
-        for epsilon, predicted in answers.items()
-        for metric in dict.fromkeys([task.metric, "accuracy"])
-    ]
+    return found
 
 
 def clean(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) -> list[dict[str, Any]]:

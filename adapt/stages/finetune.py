@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
 from adapt import models, training
-from adapt.adversary.ball import Ball
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs
 from adapt.data import batching, tasks
+from adapt.data.kept import load_kept
 from adapt.measurement import measurement
 from adapt.objectives import Classification
 from adapt.optimization import decay_groups
 from adapt.prediction import encode_examples, predict, score
+from adapt.steps import Adversary
 
-VERSION = 1
+VERSION = 2
 
 
 def finetune(
@@ -42,6 +41,8 @@ def finetune(
     model = models.new_classifier(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
     device = training.device(runtime)
     model.to(device)
+    if runtime.gradient_checkpointing:
+        models.checkpoint_gradients(model)
     train = encode_examples(tokenizer, task.splits["train"], cfg.max_length)
     dev = encode_examples(tokenizer, task.splits["dev"], cfg.max_length)
     labels = torch.tensor([example.label for example in task.splits["train"]])
@@ -58,20 +59,20 @@ def finetune(
         return score(task.metric, gold, predicted, len(task.labels))
 
     steps_an_epoch = len(epoch(0))
+    steps = max(1, round(cfg.epochs * steps_an_epoch * adversary.length))
     progress = training.train(
         model,
         name="finetune",
         objective=Classification(),
-        plan=training.Plan(epoch, collate, cfg.epochs * steps_an_epoch, cfg.micro_batch_size),
-        method=instantiate(adversary.method),
-        ball=None if adversary.ball is None else Ball(**asdict(adversary.ball)),
-        inner_dropout=adversary.dropout,
+        plan=training.Plan(epoch, collate, steps, cfg.micro_batch_size),
+        adversary=Adversary.of(adversary),
         optimizer_config=cfg.optimizer,
         parameter_groups=decay_groups(model, head=head_of(model), head_learning_rate=cfg.head_learning_rate),
         selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
         seed=seed,
         folder=out,
         runtime=runtime,
+        stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
     model.cpu().save(out, tokenizer, task.labels)
     (out / "training.json").write_text(

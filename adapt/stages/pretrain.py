@@ -11,20 +11,27 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt import models, training
-from adapt.adversary.plain import plain
 from adapt.checkpoint import Progress
-from adapt.config import OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.config import AdversaryConfig, OptimizerConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs
 from adapt.data import batching, corpora, masking
 from adapt.measurement import measurement
-from adapt.objectives import MaskedLanguageModel
+from adapt.objectives import MaskedLanguageModel, example_losses
 from adapt.optimization import decay_groups
+from adapt.steps import PLAIN, Adversary
 
-VERSION = 1
+VERSION = 2
 HELD_OUT_SEED = 0
 
 
-def pretrain(cfg: PretrainConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+def pretrain(
+    cfg: PretrainConfig,
+    inputs: dict[str, Path],
+    out: Path,
+    runtime: RuntimeConfig,
+    *,
+    adversary: AdversaryConfig,
+) -> list[dict[str, Any]]:
     """Train on ``inputs["text"]`` (a corpus folder) from ``inputs["model"]`` (any model folder); save into ``out``.
 
     Takes weights and tokenizer from the parent and nothing else of it: never its optimizer, schedule or step count.
@@ -40,18 +47,19 @@ def pretrain(cfg: PretrainConfig, inputs: dict[str, Path], out: Path, runtime: R
     model.to(device)
     if cfg.head_steps and new_weights:
         warm_head(model, tokenizer, data, cfg, held_out, out, runtime)
+    if runtime.gradient_checkpointing:
+        models.checkpoint_gradients(model)
+    steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.loss(model, device)
     progress = training.train(
         model,
         name=cfg.name,
         objective=MaskedLanguageModel(),
-        plan=plan(tokenizer, data, cfg, cfg.steps),
-        method=plain,
-        ball=None,
-        inner_dropout="fresh",
+        plan=plan(tokenizer, data, cfg, steps),
+        adversary=Adversary.of(adversary),
         optimizer_config=cfg.optimizer,
         parameter_groups=decay_groups(model, None, None),
-        selection=selection(held_out, model, device, cfg, cfg.steps),
+        selection=selection(held_out, model, device, cfg, steps),
         seed=cfg.seed,
         folder=out,
         runtime=runtime,
@@ -85,9 +93,7 @@ def warm_head(
         name=f"{cfg.name}-head",
         objective=MaskedLanguageModel(),
         plan=plan(tokenizer, data, cfg, cfg.head_steps),
-        method=plain,
-        ball=None,
-        inner_dropout="fresh",
+        adversary=PLAIN,
         optimizer_config=constant,
         parameter_groups=[{"params": head}],
         selection=selection(held_out, model, training.device(runtime), cfg, cfg.head_steps),
@@ -146,7 +152,7 @@ class HeldOut:
         total, items = 0.0, 0
         for batch in self.batches:
             moved = {name: value.to(device) for name, value in batch.items()}
-            total += objective.example_losses(model, moved).sum().item()
+            total += example_losses(objective, model, moved).sum().item()
             items += objective.items(moved)
         model.train(training_before)
         return total / items

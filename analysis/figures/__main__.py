@@ -15,9 +15,9 @@ import pandas as pd
 
 from adapt import results
 from analysis import style
+from analysis.caveats import caveats
 from analysis.cells import NotInTable
 from analysis.record import EXPERIMENTS
-from analysis.tables import caveats
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:

@@ -9,8 +9,11 @@ from matplotlib.figure import Figure
 from analysis import cells, style
 from analysis.cells import NotInTable
 from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.labels import beside
 
 PANEL = ["model", "task"]
+SHAPES = 7  # adversaries that shapes tell apart; more are numbered, in a panel for each chain
+KEY = 0.13  # inches a row of their key
 
 
 @style.styled
@@ -24,24 +27,38 @@ def figure(table: pd.DataFrame) -> Figure:
     clean = clean.assign(series=cells.series(clean), key=cells.keys(clean))
     points = clean.merge(robust[["run_id", "value", "n"]], on="run_id", suffixes=("", "_robust"))
     compared = _compared(table, None, metric), _compared(table, epsilon, metric)
-    panels = list(points.groupby(PANEL, sort=False))
+    numbers = {str(name): str(i) for i, name in enumerate(dict.fromkeys(points["adversary"]), 1)}
+    numbers = numbers if len(numbers) > SHAPES else {}
+    several = [c for c in PANEL if points[c].nunique() > 1] if numbers else PANEL
+    panels = list(points.groupby([*PANEL, "series"] if numbers else PANEL, sort=False))
     width = style.ONE_COLUMN if len(panels) == 1 else style.TWO_COLUMNS
     rows = (len(panels) + 1) // 2
     drawn = style.new_figure(width, 2.55 * rows + 0.95)
     axes = drawn.subplots(rows, min(len(panels), 2), squeeze=False).flat
+    numbered = []
     for panel, (context, marks) in zip(axes, panels, strict=False):
-        _panel(panel, marks, *compared)
+        _panel(panel, marks, *compared, numbered=bool(numbers))
         probes = table[cells.is_baseline_model(table) & (table["task"] == context[1])]
         style.reference_lines(panel, _references(probes, metric))
         if len(panels) > 1:
-            panel.set_title(", ".join(map(cells.display, context)), pad=14)
+            title = [cells.display(marks[c].iloc[0]) for c in several]
+            title += [cells.series_label(marks["series"].iloc[0])] if numbers else []
+            panel.set_title(", ".join(title), pad=14)
+        numbered.append((panel, marks))
         name = cells.display(metric)
         panel.set_xlabel(f"clean {name} ({style.span(marks['n'])} examples)")
         panel.set_ylabel(f"robust {name}, $\\epsilon$ = {epsilon:g} ({style.span(marks['n_robust'])} examples)")
     for panel in list(axes):
         panel.set_visible(False)
-    _legend(drawn, points)
+    keys = _legend(drawn, points, numbers)
     style.footnote(drawn, _how_to_read(points, *compared))
+    if numbers:
+        drawn.set_figheight(drawn.get_figheight() + KEY * keys)
+        drawn.draw_without_rendering()  # lays out: only then is it known which marks are near each other
+        for panel, marks in numbered:
+            seeds = marks.set_index("adversary")[["value", "value_robust"]]
+            means = seeds.groupby(level=0, sort=False).mean()
+            beside(panel, means, [numbers[str(name)] for name in means.index], avoid=seeds)
     return drawn
 
 
@@ -52,27 +69,31 @@ def _compared(table: pd.DataFrame, epsilon: float | None, metric: str) -> dict[s
         return {}
 
 
-def _panel(panel: Axes, marks: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison]) -> None:
+def _panel(
+    panel: Axes, marks: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison], numbered: bool
+) -> None:
     colours, looks = style.colours(marks["series"]), style.adversary_looks(marks["adversary"])
+    width = 0.6 if numbered else 0.9
     style.light_grid(panel, "both")
     panel.locator_params(nbins=6)
     counts = marks.groupby("key")["seed"].nunique()
     for key, cell in marks.groupby("key", sort=False):
         colour, shape = colours[cell["series"].iloc[0]], looks[cell["adversary"].iloc[0]][1]
+        shape = "o" if numbered else shape
         xs, ys = cell["value"], cell["value_robust"]
-        panel.plot(xs, ys, shape, color=colour, markersize=2.4, alpha=0.5, markeredgewidth=0)
+        panel.plot(xs, ys, shape, color=colour, markersize=2.4, alpha=0.3 if numbered else 0.5, markeredgewidth=0)
         x, y = xs.mean(), ys.mean()
         across, up = (compared.get(str(key)) for compared in (clean, robust))
         for comparison, line in ((across, panel.hlines), (up, panel.vlines)):
             if comparison is not None and comparison.n > 1:
                 low, high = (comparison.baseline_mean + end for end in comparison.t_interval)
                 shown, dashes = (colour, "-") if comparison.supported else (style.GREY, (0, (2, 1)))
-                line(y if comparison is across else x, low, high, color=shown, linestyle=dashes, linewidth=0.9)
+                line(y if comparison is across else x, low, high, color=shown, linestyle=dashes, linewidth=width)
         supported = [c.supported for c in (across, up) if c is not None]
         filled = any(supported) or not supported
         face, edge = (colour, style.edge(cell["series"].iloc[0], colour)) if filled else ("white", colour)
-        panel.plot(x, y, shape, markersize=5, mfc=face, mec=edge, markeredgewidth=0.7, zorder=3)
-        if counts.nunique() > 1:
+        panel.plot(x, y, shape, markersize=3.5 if numbered else 5, mfc=face, mec=edge, markeredgewidth=0.7, zorder=3)
+        if counts.nunique() > 1 and not numbered:
             panel.annotate(f"{counts[key]}", (x, y), (3.5, 3.5), textcoords="offset points", fontsize=5.5)
 
 
@@ -84,7 +105,7 @@ def _references(rows: pd.DataFrame, metric: str) -> dict[str, float]:
     return {str(name): float(value) for name, value in means.items()}
 
 
-def _legend(drawn: Figure, points: pd.DataFrame) -> None:
+def _legend(drawn: Figure, points: pd.DataFrame, numbers: dict[str, str]) -> int:
     chains = [
         style.key(cells.series_label(name), color=colour, marker="o", markeredgecolor=style.edge(name, colour))
         for name, colour in style.colours(points["series"]).items()
@@ -93,12 +114,16 @@ def _legend(drawn: Figure, points: pd.DataFrame) -> None:
         style.key(cells.adversary_label(name), color="#606060", marker=shape)
         for name, (_, shape) in style.adversary_looks(points["adversary"]).items()
     ]
-    style.legend(drawn, [chains, shapes])
+    if numbers:  # the panels name the chains
+        chains = chains if points["series"].nunique() == 1 else []
+        shapes = [style.key(f"{number}  {cells.adversary_label(name)}") for name, number in numbers.items()]
+    return style.legend(drawn, [block for block in (chains, shapes) if block])
 
 
 def _how_to_read(points: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison]) -> str:
     counts = points.groupby("key")["seed"].nunique()
-    numbered = ", the number at the mark" if counts.nunique() > 1 else ""
+    few = points["adversary"].nunique() <= SHAPES
+    numbered = ", the number at the mark" if counts.nunique() > 1 and few else ""
     text = (
         f"Large marks: means over {style.seeds_in_words(counts)}{numbered}; small marks: seeds. Bars: 95% t interval "
         "of the paired difference to the baseline (no bars), grey and dashed where the sign-flip test shows none "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +13,8 @@ from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
 from analysis.stats import smallest_p
 
 LINE = 0.17  # inches a row
-HEADING_COLUMNS = ["model", "task", "adversary"]  # rows that agree in these stand under one heading
+HEADING_COLUMNS = ["model", "task"]  # rows that agree in these stand under one heading, with one of:
+FEWER = ["adversary", "pretrain"]  # whichever of them has fewer values
 
 
 @style.styled
@@ -19,42 +22,44 @@ def figure(table: pd.DataFrame) -> Figure:
     """A forest plot, one row a method, clean and (where measured) under attack. Raises NotInTable."""
     radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
     compared = {epsilon: compare(table, epsilon) for epsilon in radii}
-    places, headings = _places([c for comparisons in compared.values() for c in comparisons])
+    every = [c for comparisons in compared.values() for c in comparisons]
+    heading = _heading_columns(every)
+    places, headings = _places(every, heading)
     bottom = max([*places.values(), *headings.values()]) + 0.7
     drawn = style.new_figure(style.TWO_COLUMNS, LINE * bottom + 1.05)
     panels = drawn.subplots(1, len(radii), sharey=True, squeeze=False)[0]
     for panel, (epsilon, comparisons) in zip(panels, compared.items(), strict=True):
         _panel(panel, comparisons, places, epsilon)
         _references(panel, table, comparisons, epsilon)
-    _label_rows(panels[0], compared[None], places, headings, bottom)
+    _label_rows(panels[0], compared[None], heading, places, headings, bottom)
     style.footnote(drawn, _how_to_read(compared))
     return drawn
 
 
-def _places(comparisons: list[Comparison]) -> tuple[dict[str, float], dict[str, float]]:
+def _places(comparisons: list[Comparison], heading: list[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Where each row and each heading stands, in lines from the top."""
     places: dict[str, float] = {}
     headings: dict[str, float] = {}
     line = 0.0
-    for heading in dict.fromkeys(map(_heading, comparisons)):
-        if heading:
+    by_heading = sorted(comparisons, key=lambda c: [cells.rank(c.cell[column]) for column in heading])
+    for title, group in itertools.groupby(by_heading, lambda c: cells.cell_label(c.cell, heading)):
+        if title:
             line += 0.35 if headings else 0
-            headings[heading] = line
+            headings[title] = line
             line += 1
-        for label in dict.fromkeys(c.label for c in comparisons if _heading(c) == heading):
+        for label in dict.fromkeys(c.label for c in group):
             places[label] = line
             line += 1
     return places, headings
 
 
-def _heading_columns(comparison: Comparison) -> list[str]:
-    """Those of HEADING_COLUMNS that vary, as long as another column is left to name the row by."""
-    columns = [c for c in HEADING_COLUMNS if c in comparison.columns]
-    return columns if set(comparison.columns) - set(columns) else []
-
-
-def _heading(comparison: Comparison) -> str:
-    return cells.cell_label(comparison.cell, _heading_columns(comparison))
+def _heading_columns(comparisons: list[Comparison]) -> list[str]:
+    """The columns of the headings that vary, as long as another column is left to name the row by."""
+    varying = comparisons[0].columns
+    values = pd.DataFrame([end for c in comparisons for end in (c.cell, c.baseline)])
+    fewer = min([c for c in FEWER if c in varying], key=lambda c: values[c].nunique(), default="")
+    columns = [c for c in (*HEADING_COLUMNS, fewer) if c in varying]
+    return columns if set(varying) - set(columns) else []
 
 
 def _panel(panel: Axes, comparisons: list[Comparison], places: dict[str, float], epsilon: float | None) -> None:
@@ -91,25 +96,27 @@ def _p(comparison: Comparison) -> str:
 
 def _references(panel: Axes, table: pd.DataFrame, comparisons: list[Comparison], epsilon: float | None) -> None:
     """Baseline models as dotted lines, where one baseline and so one zero is shared by all rows."""
-    rows = table[cells.is_baseline_model(table)]
-    if rows.empty or len({c.baseline_label for c in comparisons}) > 1:
-        return
-    try:
-        scores = cells.scores(rows, epsilon, comparisons[0].metric)
-    except cells.NotInTable:
+    scores = cells.scores(table, epsilon, comparisons[0].metric)  # of the whole table: by the attack of the methods
+    scores = scores[cells.is_baseline_model(scores)]
+    if scores.empty or len({c.baseline_label for c in comparisons}) > 1:
         return
     means = scores.groupby(cells.reference_names(scores))["value"].mean().sort_values() - comparisons[0].baseline_mean
     style.reference_lines(panel, {str(name): float(x) for name, x in means.items()})
 
 
 def _label_rows(
-    panel: Axes, comparisons: list[Comparison], places: dict[str, float], headings: dict[str, float], bottom: float
+    panel: Axes,
+    comparisons: list[Comparison],
+    heading: list[str],
+    places: dict[str, float],
+    headings: dict[str, float],
+    bottom: float,
 ) -> None:
-    for heading, y in headings.items():
-        panel.text(-0.02, y, heading, transform=panel.get_yaxis_transform(), ha="right", va="center", weight="bold")
+    for title, y in headings.items():
+        panel.text(-0.02, y, title, transform=panel.get_yaxis_transform(), ha="right", va="center", weight="bold")
     rows = {}
     for comparison in comparisons:
-        of_row = [c for c in comparison.columns if c not in _heading_columns(comparison)]
+        of_row = [c for c in comparison.columns if c not in heading]
         rows[comparison.label] = cells.cell_label(comparison.cell, of_row)
     panel.set_yticks([places[label] for label in rows], rows.values())
     panel.set_ylim(bottom, -0.6)

@@ -6,7 +6,7 @@ transformers is imported only by the models that need it, so that the two-proces
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from adapt import steps
 from adapt.adversary.ball import Ball
 from adapt.objectives import Batch, Classification, MaskedLanguageModel, Objective
 from adapt.steps import Counts, Step
@@ -34,7 +35,8 @@ PROPERTIES = {
     "batch_invariance": "an example's delta depends neither on the batch nor on padding; it is zero on padding",
     "zero_is_clean": "delta = 0 gives the clean loss and gradients",
     "bounded": "the norm of delta never exceeds epsilon",
-    "accumulation": "1 x 16 = 4 x 4 = 3 + 13 in gradients; inner steps leave .grad alone",
+    "accumulation": "1 x 16 = 4 x 4 = 3 + 13 in gradients",
+    "inner_steps": "inner steps leave .grad alone",
     "float32": "deltas and norms are float32 under low precision",
     "means": "doubling the batch leaves every loss unchanged",
     "one_mask": "every pass sees the same masked batch",
@@ -44,13 +46,10 @@ PROPERTIES = {
 
 
 @dataclass
-class Adversary:
+class Adversary(steps.Adversary):
     """An option file of conf/adversary."""
 
     name: str
-    method: Callable[..., Any]
-    ball: Ball | None
-    dropout: str
     exempt: dict[str, str]
 
     @classmethod
@@ -61,10 +60,18 @@ class Adversary:
         assert settings.pop("_partial_") is True
         method = partial(getattr(importlib.import_module(module), function), **settings)
         ball = Ball(**option["ball"]) if option["ball"] else None
-        return cls(option["name"], method, ball, option["dropout"], option["exempt"])
+        return cls(method, ball, option["dropout"], option["float32"], option["name"], option["exempt"])
 
     def with_ball(self, **changes: Any) -> Adversary:
         return replace(self, ball=replace(self.ball, **changes) if self.ball else None)
+
+    def visible(self) -> Adversary:
+        """Where it needs float32, a radius of .1 and noise of .001 at least: smaller ones drown in float32 as well."""
+        if self.ball is None or not self.float32:
+            return self
+        noise = self.method.keywords.get("noise")
+        raised = {"noise": max(noise, 1e-3)} if isinstance(noise, float) else {}
+        return replace(self.with_ball(epsilon=max(self.ball.epsilon, 0.1)), method=partial(self.method, **raised))
 
 
 def read(name: str, **settings: Any) -> Adversary:
@@ -91,21 +98,22 @@ class Run:
 
 def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: Sequence[Batch], **settings: Any) -> Run:
     """One step of a method, as the training loop runs it, without the update."""
-    keep = {"seed": 5, "step_number": 7, "dropout": adversary.dropout, "update": lambda: None, **settings}
-    step = Step(model, objective, batches, ball=adversary.ball, **keep)
+    adversary = replace(adversary, dropout=settings.pop("dropout", adversary.dropout))
+    keep = {"seed": 5, "step_number": 7, "update": lambda: None, "stored": kept(model, batches), **settings}
+    step = Step(model, objective, batches, adversary=adversary, **keep)
     found = Run(step=step)
     for view in step:
-        loss = view.loss
+        forward = view.forward
 
-        def recorded(delta: Tensor | None = None, view: Any = view, loss: Any = loss) -> Tensor:
+        def recorded(delta: Tensor | None = None, view: Any = view, forward: Any = forward, **more: Any) -> Any:
             if delta is not None:
                 moved, real = delta.detach().clone(), view.batch["attention_mask"].bool()
                 ids = view.batch["example_ids"].tolist()
                 found.deltas.append({example: moved[row, real[row]] for row, example in enumerate(ids)})
                 found.outside = max(found.outside, (moved * (1 - view.mask)).abs().max().item())
-            return loss(delta)
+            return forward(delta, **more)
 
-        view.loss = recorded  # type: ignore[method-assign]
+        view.forward = recorded  # type: ignore[method-assign]
     model.zero_grad()
     with closing(adversary.method(step)) as losses:
         for loss in losses:
@@ -113,6 +121,19 @@ def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: S
             found.losses.append(loss.detach())
     found.gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     found.counts = step.counts
+    return found
+
+
+def kept(model: nn.Module, batches: Sequence[Batch]) -> dict[int, Tensor]:
+    """For each example the embeddings of its real tokens, moved by noise that depends on its id alone."""
+    inner = getattr(model, "module", model)
+    weight = inner.encoder.get_input_embeddings().weight.detach()
+    found = {}
+    for batch in batches:
+        for row, example in enumerate(batch["example_ids"].tolist()):
+            ids = batch["input_ids"][row][batch["attention_mask"][row].bool()]
+            noise = torch.randn(len(ids), weight.shape[1], generator=torch.Generator().manual_seed(example))
+            found[example] = weight[ids] + 0.1 * noise
     return found
 
 
@@ -165,6 +186,9 @@ class Toy(nn.Module):
             super().__init__()
             self.words = nn.Embedding(VOCABULARY, width)
 
+        def forward(self, input_ids: Tensor) -> tuple[Tensor]:
+            return (self.words(input_ids),)
+
         def get_input_embeddings(self) -> nn.Embedding:
             return self.words
 
@@ -176,7 +200,7 @@ class Toy(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         weights = attention_mask.unsqueeze(-1).float()
-        mean = (self.encoder.words(input_ids) * weights).sum(1) / weights.sum(1)
+        mean = (self.encoder(input_ids)[0] * weights).sum(1) / weights.sum(1)
         return self.upper(torch.tanh(self.lower(mean)))
 
 

@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    adversaries = [Adversary.read(file) for file in OPTIONS]
+    adversaries = [Adversary.read(file).visible() for file in OPTIONS]
     for name, chosen in {"adversary": adversaries, "perturbing": [each for each in adversaries if each.ball]}.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, chosen, ids=[each.name for each in chosen])

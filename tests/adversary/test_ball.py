@@ -117,7 +117,7 @@ def test_a_relative_radius_becomes_a_length():
         ("epsilon", -1.0, "ball.epsilon is -1.0: must be a finite number, 0 or more"),
         ("epsilon", float("inf"), "ball.epsilon is inf"),
         ("norm", "l1", "ball.norm is 'l1': must be one of l2, linf"),
-        ("scope", "document", "ball.scope is 'document': must be one of token, sequence"),
+        ("scope", "row", "ball.scope is 'row': must be one of token, sequence, document"),
     ],
 )
 def test_a_ball_that_does_not_exist_is_refused(setting, value, answer):

@@ -10,6 +10,33 @@ COSTS = {  # method, settings: forward passes, backward passes, backward passes 
     ("none", ()): (1, 1, 0),
     ("fgm", ()): (2, 2, 0),
     ("random", ()): (2, 2, 0),
+    ("vat", ()): (3, 2, 1),
+    ("vat", (("num_steps", K),)): (K + 2, 2, K),
+    ("smart", ()): (4, 2, 1),  # one forward pass is the teacher's
+    ("smart", (("num_steps", K), ("teacher_weight", 0.0))): (K + 2, 2, K),
+    ("smart_as_released", ()): (3, 2, 1),
+    ("smart_as_released", (("num_steps", K),)): (K + 2, 2, K),
+    ("alum", ()): (3, 2, 1),
+    ("alum_as_released", ()): (3, 2, 1),
+    ("sift", ()): (3, 2, 1),
+    ("sift", (("num_steps", K),)): (K + 2, 2, K),
+    ("r3f", ()): (2, 2, 0),
+    ("rdrop", ()): (2, 2, 0),
+    ("rdrop_as_released", ()): (2, 2, 0),
+    ("pseudo_labelled", ()): (2, 2, 0),
+    ("none_x2", ()): (1, 1, 0),
+    ("none_x3", ()): (1, 1, 0),
+    ("none_x4", ()): (1, 1, 0),
+    ("fgsm", ()): (2, 2, 0),
+    ("free_at", (("num_steps", K),)): (K, K, 0),
+    ("freelb", (("num_steps", K),)): (K, K, 0),
+    ("freelb_plus_plus", (("num_steps", K),)): (K, K, 0),
+    ("tavat", (("num_steps", K),)): (K, K, 0),
+    ("tavat_as_released", (("num_steps", K),)): (K, K, 0),
+    ("creat", (("num_steps", K),)): (K + 1, 2, K - 1),
+    ("creat_as_released", (("num_steps", K),)): (K + 1, 2, K - 1),
+    ("neftune", ()): (1, 1, 0),
+    ("awp", ()): (2, 2, 0),
     ("pgd", ()): (K + 1, 1, K),
     ("pgd", (("clean_weight", 0.5),)): (K + 1, 2, K - 1),
     ("pgd", (("random_starts", 1),)): (K + 1, 1, K),
@@ -22,7 +49,7 @@ COSTS = {  # method, settings: forward passes, backward passes, backward passes 
 @pytest.mark.parametrize(("name", "settings"), COSTS)
 @pytest.mark.parametrize("cut", [(16,), (3, 13), (5, 5, 6)])
 def test_costs(name, settings, cut):
-    adversary = read(name, **(PGD | dict(settings) if name == "pgd" else {}))
+    adversary = read(name, **((PGD if name == "pgd" else {}) | dict(settings)))
     model, batch = Toy(), make_batch()
     starts = [sum(cut[:index]) for index in range(len(cut))]
     pieces = [pick(batch, range(start, start + size)) for start, size in zip(starts, cut, strict=True)]

@@ -1,18 +1,21 @@
 """The dropout mask of the passes over one micro-batch: same, fresh, or off in the inner ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from adversaries import OBJECTIVES, make_batch, pick, read, run, tiny
 
 from adapt.adversary.ball import Ball
 from adapt.config import ConfigError
-from adapt.steps import Step
+from adapt.steps import PLAIN, Step
 
 
 def view_of(dropout, model):
     ball = Ball(epsilon=1.0, norm="l2", scope="sequence", relative=False, special_tokens=True)
-    settings = {"seed": 0, "step_number": 0, "update": lambda: None}
-    (view,) = Step(model, OBJECTIVES["classification"], [make_batch()], ball=ball, dropout=dropout, **settings)
+    adversary = replace(PLAIN, ball=ball, dropout=dropout)
+    settings = {"adversary": adversary, "seed": 0, "step_number": 0, "update": lambda: None}
+    (view,) = Step(model, OBJECTIVES["classification"], [make_batch()], **settings)
     return view
 
 

@@ -1,5 +1,7 @@
 """The hook: on every architecture it reaches the word embedding, once, and leaves nothing behind."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from adversaries import (
@@ -19,8 +21,8 @@ from torch import nn
 from adapt.adversary.ball import Ball
 from adapt.adversary.perturbation import evaluating, find_embedding, median_norm, perturbed, token_mask
 from adapt.config import ConfigError
-from adapt.objectives import Classification
-from adapt.steps import Step
+from adapt.objectives import Classification, example_losses
+from adapt.steps import PLAIN, Step
 
 CASES = [(name, "classification") for name in ARCHITECTURES] + [(name, "masked_lm") for name in MASKED_LMS]
 
@@ -32,8 +34,9 @@ def embedding_of(model, objective="classification"):
 
 def step_of(model, objective="classification", dropout="fresh"):
     ball = Ball(epsilon=1.0, norm="l2", scope="sequence", relative=False, special_tokens=True)
-    settings = {"seed": 0, "step_number": 0, "dropout": dropout, "update": lambda: None}
-    return Step(model, OBJECTIVES[objective], [batch_for(objective)], ball=ball, **settings)
+    adversary = replace(PLAIN, ball=ball, dropout=dropout)
+    settings = {"adversary": adversary, "seed": 0, "step_number": 0, "update": lambda: None}
+    return Step(model, OBJECTIVES[objective], [batch_for(objective)], **settings)
 
 
 def hooks(model):
@@ -185,4 +188,4 @@ def test_an_exception_in_a_perturbed_pass_leaves_no_hook():
             losses(delta)
     handle.remove()
     assert hooks(model) == 0 and model.head.training
-    assert torch.equal(view.loss(), Classification().example_losses(model, view.batch).mean())
+    assert torch.equal(view.loss(), example_losses(Classification(), model, view.batch).mean())

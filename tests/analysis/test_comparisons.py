@@ -170,6 +170,70 @@ def test_the_metric_is_the_tasks_own_and_accuracy_under_attack_where_measured(ta
     assert cells.epsilons(table) == [0.05, 0.1, 0.2, 0.4] and cells.reference_epsilon(table) == 0.1
 
 
+def test_a_share_of_words_is_no_radius(table):
+    text = table[(table["attack"] == "pgd") & (table["attack_epsilon"] == 0.1)]
+    both = pd.concat([table, text.assign(attack="text:bae", attack_epsilon=0.3, value=0.0)])
+    assert cells.epsilons(both) == cells.epsilons(table)
+    also = pd.concat([table, text.assign(attack="text:bae", value=0.0)])
+    pd.testing.assert_frame_equal(cells.scores(also, 0.1), cells.scores(table, 0.1))
+    with pytest.raises(NotInTable):
+        cells.scores(text.assign(attack="text:bae"), 0.1)
+
+
+def test_the_ensemble_stands_for_its_members_and_a_check_for_none(table):
+    pgd = table[table["attack"] == "pgd"]
+    ensemble = pgd.assign(attack="ensemble", attack_steps=5, value=pgd["value"] / 2)
+    more_radii = pgd[pgd["attack_epsilon"] == 0.1].assign(attack_epsilon=0.8)
+    members = [pgd.assign(attack=name, attack_steps=99, value=1.0) for name in ("apgd_ce", "minimal_norm")]
+    check = pgd.assign(attack="check:unbounded", attack_epsilon=100.0, metric="passed", value=1.0)
+    norm = ensemble.assign(metric="median_minimal_norm", attack_epsilon=0.0, value=0.07)
+    both = pd.concat([table, ensemble, more_radii, *members, check, norm])
+    assert cells.study_attack(both) == "ensemble" and cells.study_attack(table) == "pgd"
+    assert cells.epsilons(both) == cells.epsilons(table) and cells.reference_epsilon(both) == 0.1
+    for epsilon in (0.0, 0.1, 0.4):
+        expected = cells.scores(table, epsilon)
+        pd.testing.assert_frame_equal(cells.scores(both, epsilon), expected.assign(value=expected["value"] / 2))
+    with pytest.raises(NotInTable):  # a radius of a member alone is none of the ensemble
+        cells.scores(both, 0.8)
+
+
+def test_a_run_without_the_ensemble_has_no_robust_score(table):
+    pgd = table[table["attack"] == "pgd"]
+    some = pgd[pgd["seed"] < 3].assign(attack="ensemble")
+    found = cells.scores(pd.concat([table, some]), 0.1)
+    assert set(found["run_id"]) == set(some["run_id"])
+
+
+def test_a_check_alone_is_no_attack(table):
+    clean = table[table["attack"] == "none"]
+    checks = table[table["attack"] == "pgd"].assign(attack="check:unbounded", metric="passed")
+    assert cells.epsilons(pd.concat([clean, checks])) == []
+    with pytest.raises(NotInTable, match="no rows under attack"):
+        cells.reference_epsilon(pd.concat([clean, checks, checks.assign(attack="checks", metric="attack_seconds")]))
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("none_x2", "plain x2"),
+        ("freelb_plus_plus", "FreeLB++"),
+        ("smart_as_released", "SMART as released"),
+        ("rdrop", "R-Drop"),
+        ("dapt+tapt", "DAPT+TAPT"),
+        ("none", "plain"),
+        ("none_xl", "none xl"),
+    ],
+)
+def test_names_as_a_reader_writes_them(name, shown):
+    assert cells.adversary_label(name) == shown
+
+
+def test_longer_plain_training_stands_after_plain_training():
+    names = ["pgd", "none_x10", "awp", "none_x2", "none"]
+    found = cells.ordered(pd.DataFrame({"adversary": names}), ["adversary"])["adversary"].tolist()
+    assert found == ["none", "none_x2", "none_x10", "awp", "pgd"]
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(12)), st.floats(-1, 1))
 def test_a_shift_of_both_sides_and_the_order_of_rows_change_nothing(order, shift):

@@ -19,6 +19,7 @@ from analysis import cells, comparisons, style, tables
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
+OF_ANY_STUDY = sorted(set(FIGURES) - {"gain_against_cost"})  # which needs plain training of several lengths
 main = importlib.import_module("analysis.figures.__main__")
 
 
@@ -48,20 +49,44 @@ GAPS = {
 }
 
 
+def with_four_chains(table):
+    more = {"none": "dapt", "dapt+tapt": "tapt"}
+    rows = table.assign(pretrain=table["pretrain"].map(more), run_id="m" + table["run_id"])
+    return pd.concat([table, rows])
+
+
+EIGHT = ["none", "none_x2", "fgm", "pgd", "vat", "r3f", "awp", "rdrop"]
+GAPS_OF_MANY = {name: GAPS[name] for name in ("whole", "one chain", "one seed")} | {
+    "unequal seeds": lambda t: t[~((t["seed"] > 3) & t["adversary"].isin(["pgd", "none_x3"]))],
+    "eight adversaries": lambda t: t[t["adversary"].isin(EIGHT)],
+    "four chains": with_four_chains,
+    "two models": with_two_models,
+}
+
+
 def test_there_are_figures():
-    assert {"paired_differences", "clean_vs_robust", "accuracy_vs_epsilon"} <= set(FIGURES)
+    assert {"paired_differences", "clean_vs_robust", "accuracy_vs_epsilon", "gain_against_cost"} <= set(FIGURES)
 
 
 @pytest.mark.parametrize("gap", GAPS)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", OF_ANY_STUDY)
 def test_nothing_is_cut_off_or_overlaps(name, gap, table):
-    figure = drawn(name, GAPS[gap](table))
+    _is_tidy(drawn(name, GAPS[gap](table)))
+
+
+@pytest.mark.parametrize("gap", GAPS_OF_MANY)
+@pytest.mark.parametrize("name", FIGURES)
+def test_many_adversaries_stay_readable(name, gap, zoo):
+    _is_tidy(drawn(name, GAPS_OF_MANY[gap](zoo)))
+
+
+def _is_tidy(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
     texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
     texts = [t for t in texts if t.axes is None or t.axes.get_visible()]
-    boxes = {t: t.get_window_extent(renderer) for t in texts}
+    boxes = {t: Text.get_window_extent(t, renderer) for t in texts}  # of an annotation without its line
     page = figure.bbox
     inside = [b.x0 >= -1 and b.y0 >= -1 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes.values()]
     ticks = {label for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
@@ -126,6 +151,44 @@ def test_curves_start_at_the_attacks_own_zero_or_at_the_clean_score(table):
         assert ("but 500 at" in note) == (n == 500) and "200 test examples" in note
 
 
+def test_gains_costs_and_the_plain_curve_are_where_they_are_measured(zoo):
+    figure = drawn("gain_against_cost", zoo)
+    panels = dict(zip([(row, chain) for row in (0, 1) for chain in ("none", "dapt+tapt")], figure.axes, strict=True))
+    for (row, chain), panel in panels.items():
+        found = comparisons.compare(zoo[zoo["pretrain"] == chain], (None, 0.1)[row])
+        gains = {c.cell["adversary"]: c for c in found}
+        methods = [c for name, c in gains.items() if not name.startswith("none")]
+        marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
+        assert sorted(m.get_ydata()[0] for m in marks) == pytest.approx(sorted(c.mean for c in methods))
+        shown = sorted(m.get_ydata()[0] for m in marks if m.get_markerfacecolor() != "white")
+        assert shown == pytest.approx(sorted(c.mean for c in methods if c.supported)) and len(marks) == 14
+        seeds = [y for line in panel.get_lines() if line.get_markersize() == 2.6 for y in line.get_ydata()]
+        assert sorted(seeds) == pytest.approx(sorted(d for c in methods for d in c.differences))
+        (curve,) = [line for line in panel.get_lines() if line.get_marker() == "D"]
+        assert list(curve.get_xdata()) == pytest.approx([1, 2, 3, 4])
+        assert list(curve.get_ydata()) == pytest.approx([0.0, *(gains[f"none_x{k}"].mean for k in (2, 3, 4))])
+        costs = [line.get_xdata()[0] for line in panel.get_lines() if len(line.get_xdata()) == 3]
+        assert sorted(costs) == pytest.approx([1, 1, 2, 2, 2, 2, 2, 8 / 3, 8 / 3, 3, 3, 10 / 3, 10 / 3, 10])
+    names = [t.get_text() for t in panels[0, "none"].texts]
+    assert len(names) == 14 and names[:2] == ["FreeAT", "NEFTune"] and names[-1] == "FreeLB++"
+
+
+def test_a_study_without_longer_plain_training_has_no_such_figure(table):
+    with pytest.raises(cells.NotInTable, match="plain training of several lengths"):
+        drawn("gain_against_cost", table)
+
+
+def test_every_number_of_many_stands_once_in_each_plane(zoo):
+    figure = drawn("clean_vs_robust", zoo)
+    for panel in figure.axes:
+        assert sorted(int(t.get_text()) for t in panel.texts) == list(range(1, 19))
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["not adapted", "DAPT+TAPT"]
+
+
+def test_looks_of_two_adversaries_are_never_the_same():
+    assert len(set(style.adversary_looks(map(str, range(40))).values())) == 40
+
+
 def test_no_global_style_is_changed(table):
     import matplotlib
 
@@ -140,8 +203,9 @@ def test_colours_differ_within_a_figure_and_stay_between_figures():
     assert style.colours(["tapt"])["tapt"] == style.colours(chains)["tapt"]
 
 
-def test_make_figures_draws_all_from_the_csv_alone_with_the_same_bytes(tmp_path, table):
-    results.save_csv(table, tmp_path / "synthetic" / "results.csv")
+def test_make_figures_draws_all_from_the_csv_alone_with_the_same_bytes(tmp_path, zoo):
+    zoo = zoo[zoo["adversary"].isin(EIGHT)]
+    results.save_csv(zoo, tmp_path / "synthetic" / "results.csv")
     (tmp_path / "synthetic" / "results.json").unlink()
     command = [sys.executable, "-m", "analysis.figures", "synthetic", "--experiments", str(tmp_path)]
     subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "1"}, cwd=REPOSITORY, check=True)

@@ -1,0 +1,45 @@
+"""AWP: the model is trained at weights that were moved up the loss, and its own weights take that gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def awp(step: Step, *, gamma: float) -> Generator[Tensor, None, None]:
+    """l at w + v, with v = gamma * ||w|| * g / ||g|| for each layer (Wu et al., 2020, section 4, with one step).
+
+    g is the gradient of l over the whole step, all micro-batches and processes, and is dropped once v is known: only
+    the gradient at w + v trains, and w is back, to the bit, before the optimizer's step. The norms are those of a
+    layer's weight matrix, word embeddings included; biases and normalisations do not move, nor does a matrix that is
+    zero (LoRA's B at the start). The paper perturbs inputs too; here they are clean.
+
+    gamma: ||v|| in units of ||w||. Costs 2F + 2Bp, and the memory of one more copy of the trained matrices.
+    """
+    for view in step:
+        yield view.loss()
+    moved = {}
+    for name, weight in step.parameters.items():
+        if weight.ndim >= 2 and weight.grad is not None:
+            moved[name] = weight.detach() + gamma * weight.detach().norm() * _unit(weight.grad)
+        weight.grad = None
+    with step.weights(moved):
+        for view in step:
+            yield view.loss()
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """g / ||g|| over a whole matrix; zero where g is zero or not finite."""
+    largest = gradient.abs().amax()
+    if not (torch.isfinite(largest) and largest > 0):
+        return torch.zeros_like(gradient)
+    rescaled = gradient / largest
+    return rescaled / rescaled.norm()

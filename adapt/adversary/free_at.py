@@ -1,0 +1,35 @@
+"""FreeAT: every pass trains the model and the perturbation, so that adversarial training costs what plain does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def free_at(step: Step, *, num_steps: int, step_size: float) -> Generator[Tensor, None, None]:
+    """K times: an optimizer step on l(e + delta), and delta <- Pi(delta + a * unit(g)) from the same backward pass.
+
+    Shafahi et al. (2019), algorithm 1. The paper carries delta on to the next minibatch, because images have one
+    shape; the next batch of text has other tokens at other places, so here delta starts at 0 on each batch.
+
+    num_steps: K, the optimizer steps on one batch (the paper's m); step_size: a, in units of epsilon.
+
+    Costs K(F + Bp) a batch; ``length: 1/K`` in the option file makes the training cost what plain training costs. The
+    learning rate moves once a batch, and the loss that is recorded is the sum of the K.
+    """
+    deltas = [view.zero() for view in step]
+    for round_ in range(num_steps):
+        if round_ > 0:
+            step.update()
+        for index, view in enumerate(step):
+            delta = deltas[index].requires_grad_()
+            yield view.loss(delta)
+            assert delta.grad is not None
+            deltas[index] = view.ball.ascend(delta, delta.grad, step_size)

@@ -1,0 +1,31 @@
+"""R3F: the answer should hold still under random noise; nothing is searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from adapt.adversary.divergence import symmetric_kl
+from adapt.config import ConfigError
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+NOISES = ("uniform", "normal")
+
+
+def r3f(step: Step, *, weight: float, noise: str) -> Generator[Tensor, None, None]:
+    """l(e) + w * S(p(e), p(e + z)), S the sum of both KL directions (Aghajanyan et al., 2021, equations 3 and 4).
+
+    weight: w. noise: ``uniform``, z a random point of the ball (linf: U(-epsilon, epsilon) for each element), or
+    ``normal``, N(0, epsilon^2) for each element, which no ball bounds. Costs 2F + 2Bp.
+    """
+    if noise not in NOISES:
+        raise ConfigError(f"adversary.method.noise is {noise!r}: must be one of {', '.join(NOISES)}")
+    for view in step:
+        z = view.uniform() if noise == "uniform" else view.ball.radius * view.normal()
+        clean = view.forward().logits
+        yield view.mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, view.forward(z).logits))

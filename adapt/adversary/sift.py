@@ -1,0 +1,49 @@
+"""SiFT: SMART's smoothness term with a radius that grows with each token's embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from adapt.adversary.attack import ascend
+from adapt.adversary.divergence import symmetric_kl
+from adapt.config import ConfigError
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+    from adapt.views import View
+
+VERSION = 1
+
+
+def sift(step: Step, *, weight: float, num_steps: int, step_size: float, noise: float) -> Generator[Tensor, None, None]:
+    """l(e) + w * S(p(e), p(e + s * delta)), S the symmetric KL, s [B, L, 1] each token's standard deviation over d.
+
+    SiFT (He et al., 2021, section 4). delta is in units of s: it starts at Pi(sigma * N(0, 1)) and takes num_steps of
+    Pi(delta + a * unit(g)). weight: w; noise: sigma, and step_size: a, both in units of epsilon, itself in units of s.
+
+    The release (microsoft/DeBERTa, DeBERTa/sift) puts x = word + position + type embeddings through a LayerNorm
+    without weights, adds delta there, and goes on to the model's own LayerNorm. As LayerNorm does not see shift and
+    scale, that is x + std(x) * delta in the model as it is; here s is that of the word embedding alone, and a model
+    without a LayerNorm there stays as it is. The release also steps by a * g / max|g| of a token, does not project
+    after the step, ascends on KL(p(e) || .) alone, cuts the distributions that weigh the two KLs off from the graph,
+    and keeps the perturbed pass from training the embedding. Costs (2 + num_steps)F + num_steps Bi + 2Bp.
+    """
+    if step.adversary.ball is not None and step.adversary.ball.relative:
+        raise ConfigError("adversary.ball.relative is true: SiFT's epsilon is in units of a token's own deviation")
+    for view in step:
+        deviation = view.embeddings().std(-1, keepdim=True, correction=0)
+        clean = view.forward().logits
+        start = view.ball.project(noise * view.ball.radius * view.normal())
+        inner = partial(divergences, view, clean.detach(), deviation)
+        delta = ascend(inner, start, ball=view.ball, step_size=step_size, num_steps=num_steps)
+        moved = view.forward(deviation * delta).logits
+        yield view.mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, moved))
+
+
+def divergences(view: View, answer: Tensor, deviation: Tensor, delta: Tensor) -> Tensor:
+    """S(answer, p(e + s * delta)) of each item, [P], for the gradient to delta alone."""
+    return symmetric_kl(answer, view.inner(deviation * delta).logits)

@@ -1,0 +1,110 @@
+"""TAVAT: FreeLB whose perturbation has a part of each token's own, remembered from batch to batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+from adapt.adversary.ball import Ball
+
+if TYPE_CHECKING:
+    from adapt.steps import Step
+
+VERSION = 1
+
+
+def tavat(step: Step, *, num_steps: int, step_size: float, init: float) -> Generator[Tensor, None, None]:
+    """The mean over k < K of l(e + delta_k + eta_k), both parts climbing its gradient g (Li & Qiu, 2021, algorithm 1).
+
+    delta_0 = U(-1, 1) * init * epsilon / sqrt(N d) is the example's, eta_0^i = V[w_i] the token's, from a table of the
+    vocabulary that starts as U(-1, 1) * init * epsilon / sqrt(d). A step is :func:`climb`. After K steps
+    V[w] <- eta_K^i, in the mean over all places i of the step (all micro-batches and processes) where w stands, so
+    that neither the order of the examples nor the cut of the batch matters; which place wins the paper leaves open.
+
+    The ball holds the sum delta + eta, from the start on: the model sees nothing else, and the authors' code, too,
+    projects the sum.
+
+    num_steps: K; step_size: a, and init, in units of epsilon. Costs K(F + Bp), and V x d numbers in the checkpoint.
+    """
+    table = token_table(step, init)
+    sums, places = torch.zeros_like(table), torch.zeros_like(table[:, :1])
+    for view in step:
+        ids = view.batch["input_ids"]
+        delta, tokens = into_ball(view.ball, init * view.cube(), table[ids] * view.mask)
+        for _ in range(num_steps):
+            delta.requires_grad_()
+            yield view.loss(delta) / num_steps
+            assert delta.grad is not None
+            delta, tokens = climb(view.ball, delta, tokens, delta.grad, step_size)
+        sums.index_add_(0, ids.flatten(), (tokens * view.mask).flatten(0, 1))
+        places.index_add_(0, ids.flatten(), view.mask.flatten(0, 1))
+    if step.processes > 1:
+        distributed.all_reduce(sums)
+        distributed.all_reduce(places)
+    step.memory["token_perturbations"] = torch.where(places > 0, sums / places.clamp(min=1), table)
+
+
+def tavat_as_released(
+    step: Step, *, num_steps: int, step_size: float, init: float, token_norm: float
+) -> Generator[Tensor, None, None]:
+    """The same as the authors' code does it (github.com/LinyangLee/Token-Aware-VAT, token_vat.py, commit ef5b427).
+
+    It rescales what it reads from V so that the norm over the whole micro-batch is token_norm (1 there, whatever
+    epsilon is), does not project the start, adds up the K losses without dividing by K, makes K - 1 steps, and adds
+    eta_{K-1} to V after each micro-batch, once for every place of a word. Only padding is left out of the norms and
+    of V here; there it is in both.
+
+    token_norm: in units of epsilon, as init and step_size (a). Costs K(F + Bp), and V x d numbers in the checkpoint.
+    """
+    table = token_table(step, init)
+    for view in step:
+        ids = view.batch["input_ids"]
+        tokens = table[ids] * view.mask
+        tokens = tokens * (token_norm * view.ball.radius / tokens.norm().clamp(min=1e-12))
+        delta = init * view.cube() + tokens
+        for index in range(num_steps):
+            delta.requires_grad_()
+            yield view.loss(delta)
+            if index < num_steps - 1:
+                assert delta.grad is not None
+                delta, tokens = climb(view.ball, delta, tokens, delta.grad, step_size)
+        table.index_put_((ids,), tokens * view.mask, accumulate=True)
+
+
+def token_table(step: Step, init: float) -> Tensor:
+    """V [vocabulary, d], kept in the step's memory; at first U(-1, 1) * init * epsilon / sqrt(d) by the seed."""
+    if "token_perturbations" not in step.memory:
+        width = step.embedding.embedding_dim
+        random = np.random.default_rng(step.seed)
+        noise = random.uniform(-1, 1, (step.embedding.num_embeddings, width)) * init * step.ball.radius / width**0.5
+        device = step.views[0].batch["input_ids"].device
+        step.memory["token_perturbations"] = torch.from_numpy(noise.astype(np.float32)).to(device)
+    table: Tensor = step.memory["token_perturbations"]
+    return table
+
+
+def climb(ball: Ball, delta: Tensor, tokens: Tensor, gradient: Tensor, step_size: float) -> tuple[Tensor, Tensor]:
+    """One step of both parts of ``delta``, which holds ``tokens``; gives the same two, [B, L, d].
+
+    delta <- delta + a * unit(g) over the ball's scope; eta^i <- n^i * (eta^i + a * g^i / ||g^i||) at each token, where
+    n^i = ||eta^i|| / max_j ||eta^j|| after the step, so that tokens that moved little move less; then the sum into the
+    ball. In token scope every n^i is 1.
+    """
+    reach, own = step_size * ball.radius, replace(ball, scope="token")
+    example = delta.detach() - tokens + reach * ball.unit(gradient)
+    tokens = tokens + reach * own.unit(gradient)
+    sizes = own.size(tokens)
+    largest = ball.largest(sizes)
+    return into_ball(ball, example, tokens * sizes / torch.where(largest > 0, largest, 1.0))
+
+
+def into_ball(ball: Ball, example: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Pi(example + tokens), and the part of ``tokens`` in it."""
+    whole = example + tokens
+    inside = ball.project(whole)
+    return inside, tokens * torch.where(whole == 0, 1.0, inside / whole)

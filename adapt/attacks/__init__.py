@@ -1,0 +1,1 @@
+"""The attacks that measure robustness: one file each over a ball and callables, their ensemble, and its checks."""

@@ -1,0 +1,123 @@
+"""Whether an attack was fooled: the checks of Carlini et al. (2019) and the flags of AutoAttack, as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adapt.adversary.ball import Ball
+from adapt.attacks.ensemble import MEMBERS, Member, Strength
+from adapt.attacks.victim import Trial, Victim
+
+VERSION = 1
+UNBOUNDED = 100.0  # "infinity", in median embedding norms
+SLACK = 0.01 + 1e-9  # an accuracy may be too high by one example in a hundred: ascent is no proof
+CHECKED = ("apgd_ce", "pgd")  # the attack under check: the first of these that is a member
+Samples = dict[str, NDArray[np.float64]]
+
+
+@dataclass
+class Check:
+    """A verdict. observed: the number behind it; epsilon: the radius it was taken at; meaning: what observed is."""
+
+    name: str
+    passed: bool
+    observed: float
+    epsilon: float
+    steps: int
+    meaning: str
+
+
+def reference(epsilons: list[float]) -> float:
+    """The radius at which attacks are checked: the lower middle of the grid's radii above 0."""
+    grid = sorted(epsilon for epsilon in set(epsilons) if epsilon > 0)
+    return grid[(len(grid) - 1) // 2]
+
+
+def sample(
+    victim: Victim, clean: tuple[Tensor, Tensor], *, ball: Ball, epsilon: float, member: str, strength: Strength
+) -> Samples:
+    """What the checks need of each example, [B] each: who falls to which attack, and what a clean pass is like.
+
+    Examples whose clean answer is wrong count as fallen. Costs
+    about (5 num_steps + 6) F + (4 num_steps + 1) Bi of the others.
+    """
+    logits, gradient = clean
+    right = logits.argmax(-1) == victim.labels
+    within = replace(ball, epsilon=epsilon).absolute(victim.length)
+    without = replace(ball, epsilon=UNBOUNDED * victim.length, relative=False)
+    more, single = (replace(strength, num_steps=number) for number in (2 * strength.num_steps, 1))
+    attack = MEMBERS[member]
+    trials = {
+        "same": (within, attack, strength),
+        "more": (within, attack, more),
+        "single": (within, MEMBERS["pgd"], single),  # one step of 2.5 epsilon, projected: to the boundary
+        "random": (within, _random, strength),
+        "unbounded": (without, attack, strength),
+    }
+    found = {name: _fooled(victim, gradient, right, *trial).double() for name, trial in trials.items()}
+    found["non_finite"] = (~logits.isfinite().all(-1) | ~gradient.isfinite().flatten(1).all(-1)).double()
+    found["zero_gradient"] = (gradient == 0).flatten(1).all(1).double()
+    sums = (logits.sum(-1) - 1).abs() < 1e-4
+    found["probabilities"] = ((logits >= 0).all(-1) & sums).double()
+    found["changed"] = (victim.logits(victim.zero()) - victim.logits(victim.zero())).abs().amax(-1)
+    found["right"] = right.double()
+    return {name: values.cpu().double().numpy() for name, values in found.items()}
+
+
+def verdicts(
+    samples: Samples, *, epsilon: float, strength: Strength, classes: int, black_box: NDArray[np.bool_] | None,
+    white_box: NDArray[np.bool_],
+) -> list[Check]:  # fmt: skip
+    """The checks, from the samples [N] of all examples.
+
+    black_box, white_box: who fell [N] at radius epsilon to the gradient-free search (None where it was not run), and
+    to any member that uses gradients.
+    """
+    robust = {name: 1 - float(values.mean()) for name, values in samples.items()}
+    steps, n = strength.num_steps, len(white_box)
+
+    def gap(name: str, weaker: float, stronger: float, steps: int, meaning: str) -> Check:
+        observed = stronger - weaker
+        return Check(name, observed <= SLACK, observed, epsilon, steps, meaning)
+
+    def none(name: str, sampled: str, meaning: str) -> Check:
+        observed = float(samples[sampled].max() if sampled == "changed" else samples[sampled].mean())
+        return Check(name, observed == 0, observed, 0.0, 0, meaning)  # NaN fails
+
+    found = [
+        gap("more_steps", robust["same"], robust["more"], 2 * steps, "accuracy under twice the steps minus under once"),
+        gap("iterated", robust["single"], robust["same"], steps, "accuracy under all steps minus that under one"),
+        gap("gradient", robust["random"], robust["same"], steps, "accuracy under gradients minus under random noise"),
+        Check("unbounded", robust["unbounded"] <= 1 / classes, robust["unbounded"], UNBOUNDED, steps,
+              f"accuracy at a radius of {UNBOUNDED:g} embeddings; chance is {1 / classes:.3f}"),
+        none("finite", "non_finite", "share of examples with logits or gradients that are not finite"),
+        none("nonzero_gradient", "zero_gradient", "share of examples whose clean gradient is exactly zero"),
+        none("logits", "probabilities", "share of examples whose scores are probabilities"),
+        none("no_dropout", "changed", "largest difference between two clean passes"),
+    ]  # fmt: skip
+    if black_box is not None:
+        only_black = float(black_box.sum() - (black_box & white_box).sum()) / n
+        meaning = "share of examples that fall to the gradient-free search alone"
+        found.append(Check("white_box", only_black <= SLACK, only_black, epsilon, steps, meaning))
+    return found
+
+
+def _fooled(victim: Victim, gradient: Tensor, right: Tensor, ball: Ball, member: Member, strength: Strength) -> Tensor:
+    fooled = ~right
+    standing = right.nonzero().flatten()
+    if len(standing):
+        trial = Trial(victim.pick(standing), ball, gradient[standing])
+        with victim.float32():
+            member(trial, strength, 0)
+        fooled = fooled.index_copy(0, standing, trial.fooled)
+    return fooled
+
+
+def _random(trial: Trial, strength: Strength, _restart: int) -> None:
+    """num_steps random directions of norm epsilon."""
+    for number in range(strength.num_steps):
+        trial.margins(trial.victim.noise(trial.ball.boundary, strength.seed, number))

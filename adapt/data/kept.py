@@ -1,0 +1,24 @@
+"""Adversarial embeddings that a stage keeps of training texts, as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+VERSION = 1
+EMBEDDINGS, TEXTS = "embeddings.safetensors", "texts.jsonl"
+
+
+def write_kept(folder: Path, embeddings: dict[int, Tensor], texts: list[dict[str, Any]]) -> None:
+    """embeddings: [tokens, d] float32 under the number of a training text; texts: what is to be known of each."""
+    save_file({str(number): embedding.contiguous() for number, embedding in embeddings.items()}, folder / EMBEDDINGS)
+    (folder / TEXTS).write_text("".join(f"{json.dumps(text)}\n" for text in texts))
+
+
+def load_kept(folder: Path) -> dict[int, Tensor]:
+    """The kept embeddings [tokens, d] by the number of their training text."""
+    return {int(number): embedding for number, embedding in load_file(folder / EMBEDDINGS).items()}

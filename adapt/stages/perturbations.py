@@ -1,0 +1,85 @@
+"""The store of perturbations: for each training text the word embeddings that a fine-tuned model answers worst."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from adapt import models, training
+from adapt.adversary.attack import attack
+from adapt.adversary.ball import Ball
+from adapt.config import BallConfig, KeptConfig, RuntimeConfig
+from adapt.data import batching, tasks
+from adapt.data.kept import write_kept
+from adapt.objectives import Classification
+from adapt.prediction import encode_examples
+from adapt.steps import PLAIN, Step
+
+VERSION = 1
+
+
+def perturbations(
+    cfg: KeptConfig,
+    inputs: dict[str, Path],
+    out: Path,
+    runtime: RuntimeConfig,
+    *,
+    ball: BallConfig,
+    max_length: int,
+    batch_size: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Attack ``inputs["model"]`` (fine-tuned) on the training texts of ``inputs["task"]`` by PGD, without dropout.
+
+    Writes ``embeddings.safetensors``: under the number of a training text, e + delta [its tokens, d] in float32 at the
+    delta of the highest loss on the way; and ``texts.jsonl``: number, label and text of each. ``cfg.share`` of the
+    texts are kept, chosen by the hash of their text.
+    """
+    task = tasks.load_task(inputs["task"])
+    examples = task.splits["train"]
+    tokenizer = models.load_tokenizer(inputs["model"])
+    model, _ = models.load_classifier(inputs["model"])
+    device = training.device(runtime)
+    model.to(device).eval()
+    data = encode_examples(tokenizer, examples, max_length)
+    chosen = [index for index, example in enumerate(examples) if share_of(" ".join(example.texts)) < cfg.share]
+    adversary = replace(PLAIN, ball=Ball(**asdict(ball)), dropout="off")
+    kept: dict[int, Tensor] = {}
+    for indices in tqdm(
+        batching.sorted_batches([data.lengths[index] for index in chosen], batch_size),
+        desc="perturbations",
+        disable=not runtime.progress,
+        leave=False,
+    ):
+        numbers = [chosen[index] for index in indices]
+        batch = {
+            **batching.collate(tokenizer, data, numbers),
+            "labels": torch.tensor([examples[number].label for number in numbers]),
+        }
+        batch = {name: value.to(device) for name, value in batch.items()}
+        step = Step(
+            model, Classification(), [batch], adversary=adversary, seed=seed, step_number=0, update=lambda: None
+        )
+        (view,) = step
+        start = view.uniform() if cfg.random_start else view.zero()
+        delta = attack(view.losses_at, [start], ball=view.ball, step_size=cfg.step_size, num_steps=cfg.num_steps)
+        found = (view.embeddings() + delta * view.mask).cpu()
+        real = batch["attention_mask"].bool().cpu()
+        kept |= {number: found[row, real[row]] for row, number in enumerate(numbers)}
+    texts = [
+        {"number": number, "label": task.labels[examples[number].label], "text": examples[number].text}
+        for number in sorted(kept)
+    ]
+    write_kept(out, kept, texts)
+    return []
+
+
+def share_of(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12

@@ -1,0 +1,116 @@
+"""Words that a masked language model proposes: BAE with the word masked, BERT-Attack with it in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from adapt.models import MaskedLM
+from adapt.text_attacks.vocabulary import tokens_of, whole_words
+from adapt.text_attacks.words import Sentence, is_word
+
+VERSION = 1
+
+Words = Callable[[Sentence, int], list[str]]
+Combination = tuple[float, tuple[int, ...]]
+
+
+class Guesser:
+    """A masked LM in eval mode with its tokenizer, cut at max_length tokens; ``count`` guesses a place."""
+
+    def __init__(self, model: MaskedLM, tokenizer: PreTrainedTokenizerBase, *, max_length: int, count: int) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.max_length, self.count = max_length, count
+        self.words = whole_words(tokenizer)
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def guesses(self, text: str, spans: Sequence[tuple[int, int]]) -> list[list[list[tuple[float, int]]]]:
+        """For each span of the text, for each of its tokens: the likeliest (log-probability, token id), best first.
+
+        A span beyond max_length has no tokens. Cost: one forward pass.
+        """
+        found = self.tokenizer(
+            text, truncation=True, max_length=self.max_length, return_offsets_mapping=True, return_tensors="pt"
+        )
+        offsets = [(int(first), int(last)) for first, last in found.pop("offset_mapping")[0]]
+        places = [tokens_of(offsets, *span) for span in spans]
+        flat = [place for tokens in places for place in tokens]
+        if not flat:
+            return [[] for _ in spans]
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        batch: dict[str, Tensor] = {name: found[name].to(self.device) for name in names if name in found}
+        logits = self.model(**batch, positions=torch.tensor(flat, device=self.device))
+        best = logits.log_softmax(-1).topk(min(self.count, logits.shape[-1]))
+        rows = [list(zip(*pair, strict=True)) for pair in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        taken = iter(rows)
+        return [[next(taken) for _ in tokens] for tokens in places]
+
+
+def masked(guesser: Guesser) -> Words:
+    """BAE-R: mask the word in the text as it is now, and take the model's guesses that are whole words.
+
+    The top ``count`` tokens are taken first and then filtered, as in the paper, so fewer may remain.
+    """
+
+    def propose(sentence: Sentence, position: int) -> list[str]:
+        text = sentence.with_word(position, str(guesser.tokenizer.mask_token)).text
+        start, _ = sentence.span(position)
+        tokens = guesser.guesses(text, [(start, start + len(str(guesser.tokenizer.mask_token)))])[0]
+        words = [guesser.words[token] for _, token in tokens[0] if token in guesser.words] if tokens else []
+        return other_words(words, sentence.words[position])
+
+    return propose
+
+
+def unmasked(guesser: Guesser, sentence: Sentence) -> Words:
+    """BERT-Attack: the model reads the original text once, nothing masked, and guesses every word of it.
+
+    A word of one token: the guesses that are whole words. A word of several: the likeliest combinations of one guess a
+    token that join to one word.
+    """
+    everywhere: list[list[str]] = []
+
+    def guess_all() -> list[list[str]]:
+        spans = [sentence.span(position) for position in range(len(sentence.words))]
+        guessed = guesser.guesses(sentence.text, spans)
+        return [joined(tokens, guesser) for tokens in guessed]
+
+    def propose(_now: Sentence, position: int) -> list[str]:
+        if not everywhere:
+            everywhere.extend(guess_all())
+        return other_words(everywhere[position], sentence.words[position])
+
+    return propose
+
+
+def joined(tokens: list[list[tuple[float, int]]], guesser: Guesser) -> list[str]:
+    """The words that guesses at the tokens of one word amount to, likeliest first."""
+    if not tokens:
+        return []
+    if len(tokens) == 1:
+        return [guesser.words[token] for _, token in tokens[0] if token in guesser.words]
+    texts = guesser.tokenizer.batch_decode([list(ids) for _, ids in combinations(tokens, guesser.count)])
+    words = [text.strip().replace(" ##", "") for text in texts]  # a word-piece tokenizer without a decoder leaves ##
+    return [word for word in words if is_word(word)]
+
+
+def combinations(tokens: list[list[tuple[float, int]]], count: int) -> list[Combination]:
+    """The ``count`` combinations of one guess a token with the largest sum of log-probabilities, best first.
+
+    Exact: the best combinations of n tokens begin with the best ones of n - 1. Cost: count squared a token, where all
+    combinations would be count to the power of tokens.
+    """
+    best: list[Combination] = [(0.0, ())]
+    for guesses in tokens:
+        longer = [(total + value, (*ids, token)) for total, ids in best for value, token in guesses]
+        best = sorted(longer, key=lambda entry: (-entry[0], entry[1]))[:count]
+    return best
+
+
+def other_words(words: list[str], original: str) -> list[str]:
+    """The words that are not the original in some case: to a lower-casing tokenizer that would be no change."""
+    return [word for word in dict.fromkeys(words) if word.casefold() != original.casefold()]

@@ -1,0 +1,153 @@
+"""Every recipe on every example, resumable: records in the stage's folder, rates as rows."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from adapt import models
+from adapt.config import TextAttackConfig
+from adapt.data.tasks import Example, Task
+from adapt.text_attacks.masked_lm import Guesser
+from adapt.text_attacks.names import needs_masked_lm
+from adapt.text_attacks.neighbours import neighbour_words
+from adapt.text_attacks.recipes import RECIPES, Recipe, Tools
+from adapt.text_attacks.records import Journal, Record, rows, write_parquet
+from adapt.text_attacks.search import CRASHED, Classify, Limits, attack
+from adapt.text_attacks.victim import attacked_text, classifier, words_read
+from adapt.text_attacks.vocabulary import whole_words
+from adapt.text_attacks.words import Sentence, split
+
+VERSION = 1
+
+log = logging.getLogger(__name__)
+FILE = "text_attacks.parquet"
+
+
+def text_attacks(
+    cfg: TextAttackConfig,
+    task: Task,
+    model: models.Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    masked_lm: Path | None,
+    out: Path,
+    *,
+    max_length: int,
+    batch_size: int,
+    device: torch.device,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Attack the first test examples by each recipe; returns the rows and writes every record to ``out``.
+
+    masked_lm: the folder of the model that proposes words, where a recipe needs one. Finished examples are kept in
+    ``out/checkpoint``, so that a killed evaluation does not attack them again.
+    """
+    tools = make_tools(cfg, model, tokenizer, masked_lm, max_length, device)
+    examples = task.splits["test"][: cfg.max_examples]
+    records, measured = [], []
+    for name in cfg.recipes:
+        recipe = RECIPES[name](tools)
+        journal = Journal(out / "checkpoint" / f"text-{name}.jsonl")
+        done = journal.read()
+        bar = tqdm(examples, desc=name, disable=not progress, leave=False, unit="example")
+        for example in bar:
+            if example.id not in done:
+                classify = classifier(
+                    model, tokenizer, example, max_length=max_length, batch_size=batch_size, device=device
+                )
+                sentence = split(attacked_text(example), tokenizer.all_special_tokens)
+                read = words_read(tokenizer, example, sentence, max_length)
+                done[example.id] = attacked_example(name, recipe, cfg, example, sentence, read, classify)
+                journal.append(done[example.id])
+        found = [done[example.id] for example in examples]
+        warn_of_crashes(name, found)
+        records += found
+        measured += rows(name, found, cfg.max_words)
+    write_parquet(records, out / FILE)
+    return measured
+
+
+def attacked_example(
+    name: str,
+    recipe: Recipe,
+    cfg: TextAttackConfig,
+    example: Example,
+    sentence: Sentence,
+    read: int,
+    classify: Classify,
+) -> Record:
+    """One example under one recipe; ``read``: how many of its words the classifier sees."""
+    started = time.monotonic()
+    found = attack(
+        sentence,
+        example.label,
+        classify=classify,
+        hide=recipe.hide,
+        propose=recipe.start(sentence, example.id),
+        positions=[position for position in range(read) if recipe.may_change(sentence.words[position])],
+        limits=Limits(words_allowed(read, cfg.max_words), cfg.candidates, cfg.queries),
+    )
+    return Record(
+        recipe=name,
+        example=example.id,
+        label=example.label,
+        status=found.status,
+        queries=found.queries,
+        words=read,
+        changed=found.changed,
+        original_text=sentence.text,
+        text=found.text,
+        original_score=found.original_score,
+        score=found.score,
+        predicted=found.predicted,
+        error=found.error,
+        seconds=time.monotonic() - started,
+    )
+
+
+def words_allowed(words: int, share: float) -> int:
+    """The share of the words, rounded down, but one at least: a text of two words would otherwise count as robust."""
+    return max(1, math.floor(words * share + 1e-9))  # .29 * 100 is 28.999999999999996
+
+
+def make_tools(
+    cfg: TextAttackConfig,
+    model: models.Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    masked_lm: Path | None,
+    max_length: int,
+    device: torch.device,
+) -> Tools:
+    """Load and compute what the chosen recipes need, and nothing else."""
+    guesser, nearest = None, None
+    if needs_masked_lm(cfg.recipes):
+        assert masked_lm is not None
+        guessing, _ = models.load_masked_lm(masked_lm, dropout=0.0)
+        own = models.load_tokenizer(masked_lm)
+        guesser = Guesser(guessing.to(device), own, max_length=max_length, count=cfg.candidates)
+    if "embedding" in cfg.recipes:
+        embeddings = model.encoder.get_input_embeddings()
+        assert isinstance(embeddings.weight, Tensor)
+
+        def encode(word: str) -> list[int]:
+            return tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+
+        nearest = neighbour_words(embeddings.weight, whole_words(tokenizer), encode)
+    stop_words = frozenset(word.casefold() for word in cfg.stop_words)
+    return Tools(cfg.candidates, cfg.seed, stop_words, guesser, nearest)
+
+
+def warn_of_crashes(name: str, records: list[Record]) -> None:
+    """Say how many crashed and how the first one did: they count as not robust, and may hide a fault of ours."""
+    crashed = [record for record in records if record.status == CRASHED]
+    if crashed:
+        first = (crashed[0].error or "").splitlines()[-1]
+        log.warning("%s: %d of %d examples crashed, the first with %s", name, len(crashed), len(records), first)

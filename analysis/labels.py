@@ -1,0 +1,79 @@
+"""Where names and marks stand when there are many: side by side on a line, or beside their points on a plane."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+
+from analysis.stats import Floats
+
+STEPS = [
+    (radius, turn) for radius in (7, 9, 12, 15, 19, 24, 30) for turn in range(16)
+]  # points; sixteenths of a circle
+
+
+def apart(wanted: ArrayLike, distance: float, length: float) -> Floats:
+    """Ascending places on [0, length], no two closer than distance, as near to the wanted ones as can be.
+
+    Least squares by pooling neighbours; where they do not all fit, they are evenly spread.
+    """
+    x = np.asarray(wanted, dtype=np.float64)
+    distance = min(distance, length / len(x))
+    steps = distance * np.arange(len(x))
+    pools: list[list[float]] = []  # mean and size of each run of neighbours that would collide
+    for value in x - steps:
+        pools.append([value, 1])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (a, m), (b, n) = pools[-2:]
+            pools[-2:] = [[(a * m + b * n) / (m + n), m + n]]
+    level = np.concatenate([np.full(int(size), mean) for mean, size in pools])
+    return np.clip(level, distance / 2, length - distance / 2 - steps[-1]) + steps
+
+
+def beside(axes: Axes, points: ArrayLike, texts: list[str], avoid: ArrayLike, size: float = 5.6) -> None:
+    """Write each text near its point with a line to it, away from the other points and texts; the layout must stand.
+
+    points: [texts, 2]; avoid: [any, 2], small marks to leave free. Greedy, in the given order: of the STEPS around the
+    point the one that covers and crosses least.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    scale = 72 / figure.dpi  # pixels to points
+    centres, small = (axes.transData.transform(np.asarray(of, dtype=np.float64)) * scale for of in (points, avoid))
+    (left, bottom), (right, top) = axes.transAxes.transform([(0, 0), (1, 1)]) * scale
+    marks = _boxes(centres, 2.5, 2.5)
+    taken = [*marks, *_boxes(small, 1.0, 1.0)]
+    for text, (x, y), own, point in zip(texts, centres, marks, np.asarray(points), strict=True):
+        others = [box for box in taken if box is not own]
+        choices = []
+        for radius, turn in STEPS:
+            dx, dy = radius * math.cos(turn * math.pi / 8), radius * math.sin(turn * math.pi / 8)
+            (box,) = _boxes([(x + dx, y + dy)], 0.32 * size * len(text) + 0.5, 0.42 * size + 0.5)
+            outside = box[0] < left or box[1] < bottom or box[2] > right or box[3] > top
+            line = [(x + dx * f / 6, y + dy * f / 6) for f in range(1, 6)]
+            crossed = sum(a < u < c and b < v < d for (u, v), (a, b, c, d) in itertools.product(line, others))
+            cost = sum(_common(box, other) for other in taken) + 2 * crossed + 1e3 * outside
+            cost += 0.3 * radius + (4 if turn % 4 == 0 else 0)  # intervals run straight up and across
+            choices.append((cost, dx, dy, box))
+        _, dx, dy, box = min(choices)
+        taken.append(box)
+        line_to = {"arrowstyle": "-", "linewidth": 0.4, "color": "#606060", "shrinkA": 0, "shrinkB": 1.5}
+        note = axes.annotate(text, point, (dx, dy), textcoords="offset points", fontsize=size, ha="center", va="center",
+                             arrowprops=line_to, zorder=4)  # fmt: skip
+        note.set_path_effects([withStroke(linewidth=1.2, foreground="white")])
+        note.set_in_layout(False)
+
+
+def _boxes(centres: ArrayLike, width: float, height: float) -> list[tuple[float, ...]]:
+    """Left, bottom, right and top of boxes of half the width and height around the centres."""
+    return [(x - width, y - height, x + width, y + height) for x, y in np.asarray(centres).tolist()]
+
+
+def _common(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Area that two boxes share, in square points."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

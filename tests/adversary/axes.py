@@ -1,0 +1,139 @@
+"""The axes that every method must stand: architecture, PEFT, accumulation, checkpointing, precision, processes.
+
+A case is one value of each axis. ``pairwise`` is a small set of cases in which every two values of two axes meet;
+``every`` is all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from adversaries import ARCHITECTURES, MASKED_LMS, OBJECTIVES, OPTIONS, Run, batch_for, pick, read, run, tiny
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "method": tuple(file.stem for file in OPTIONS),
+    "architecture": ARCHITECTURES,
+    "objective": tuple(OBJECTIVES),
+    "peft": ("full", "lora"),
+    "cut": ((16,), (4, 4, 4, 4), (3, 13)),
+    "checkpointing": (False, True),
+    "precision": ("float32", "bf16"),
+    "processes": (1, 2),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One value of each axis."""
+
+    method: str
+    architecture: str
+    objective: str
+    peft: str
+    cut: tuple[int, ...]
+    checkpointing: bool
+    precision: str
+    processes: int
+
+    def __str__(self) -> str:
+        cut = "+".join(map(str, self.cut))
+        checkpointing = "checkpointing" if self.checkpointing else "no-checkpointing"
+        names = (self.method, self.architecture, self.objective, self.peft, cut, checkpointing, self.precision)
+        return "-".join([*names, f"{self.processes}p"])
+
+    @property
+    def plain(self) -> Case:
+        """The same model and method in one process, one batch, nothing recomputed."""
+        return Case(
+            self.method, self.architecture, self.objective, self.peft, (16,), False, self.precision, processes=1
+        )
+
+
+def possible(values: dict[str, Any]) -> bool:
+    """Decoders and encoder-decoders have no masked-LM head, and transformers cannot checkpoint ALBERT and MPNet."""
+    if values.get("checkpointing") and values.get("architecture") in ("albert", "mpnet"):
+        return False
+    return values.get("objective") != "masked_lm" or values.get("architecture", "bert") in MASKED_LMS
+
+
+def pairwise() -> list[Case]:
+    """Greedy: each case starts from a pair that no case has yet and is the fullest of new pairs among random draws."""
+    draw = random.Random(0)
+    names = list(AXES)
+    open_pairs = {
+        ((one, value), (other, another))
+        for one, other in itertools.combinations(names, 2)
+        for value in AXES[one]
+        for another in AXES[other]
+        if possible({one: value, other: another})
+    }
+    cases = []
+    while open_pairs:
+        start = dict(min(open_pairs, key=str))
+        drawn = [{name: start.get(name, draw.choice(AXES[name])) for name in names} for _ in range(60)]
+        drawn = [values for values in drawn if possible(values)]
+        best = max(drawn, key=lambda values: len(open_pairs & pairs_of(values)), default=None)
+        if best is not None:
+            open_pairs -= pairs_of(best)
+            cases.append(Case(**best))
+    return cases
+
+
+def pairs_of(values: dict[str, Any]) -> set[Any]:
+    return set(itertools.combinations(values.items(), 2))
+
+
+def every() -> list[Case]:
+    """The full product."""
+    products = (dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values()))
+    return [Case(**values) for values in products if possible(values)]
+
+
+def model_of(case: Case) -> nn.Module:
+    """A tiny random model of the case's architecture, with LoRA and checkpointing where the case has them."""
+    model = tiny(case.architecture, case.objective)
+    if case.peft == "lora":
+        add_lora(model)
+    if case.checkpointing:
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def add_lora(model: nn.Module) -> None:
+    """LoRA (Hu et al., 2022) of rank 2 on every linear layer of the encoder; of the rest only the head is trained."""
+    from peft import LoraConfig, inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D
+
+    encoder = model.encoder
+    inside = {id(parameter) for parameter in encoder.parameters()}
+    targets = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    torch.manual_seed(1)
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=targets, init_lora_weights=False), encoder)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name or id(parameter) not in inside)
+
+
+def step_of(case: Case, rank: int = 0) -> Run:
+    """One step of the case; under two processes, the half of its batch that belongs to ``rank``."""
+    model, batch = model_of(case), batch_for(case.objective)
+    rows = list(range(16))
+    more: dict[str, Any] = {}
+    if case.processes == 2:
+        rows = rows[8 * rank : 8 * rank + 8]
+        items = OBJECTIVES[case.objective].items(batch)
+        more = {"world_items": items, "processes": 2}
+        model = DistributedDataParallel(model, forward_sync_buffers=False)
+    sizes = case.cut if case.processes == 1 else (3, 5) if len(case.cut) > 1 else (8,)
+    starts = [sum(sizes[:index]) for index in range(len(sizes))]
+    pieces = [pick(batch, rows[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
+    with torch.autocast("cpu", torch.bfloat16) if case.precision == "bf16" else nullcontext():
+        found = run(read(case.method).visible(), model, OBJECTIVES[case.objective], pieces, **more)
+    found.gradients = {name.removeprefix("module."): value for name, value in found.gradients.items()}
+    return found

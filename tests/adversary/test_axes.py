@@ -1,0 +1,98 @@
+"""Every method on thirteen architectures, with LoRA, accumulation, checkpointing, bf16 and two processes.
+
+Each pair of values meets in some case here; ``make test-full`` runs the whole product (marker ``full``).
+"""
+
+import functools
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from adversaries import Run, read
+from axes import AXES, Case, every, pairs_of, pairwise, possible, step_of
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+PAIRWISE = pairwise()
+
+
+def pytest_generate_tests(metafunc):
+    if "case" in metafunc.fixturenames:
+        cases = PAIRWISE
+        if metafunc.config.getoption("markexpr") != "not full":  # building the product's ids takes seconds
+            cases = PAIRWISE + sorted(set(every()) - set(PAIRWISE), key=str)
+        marks = [() if case in set(PAIRWISE) else (pytest.mark.full,) for case in cases]
+        metafunc.parametrize(
+            "case", [pytest.param(case, id=str(case), marks=mark) for case, mark in zip(cases, marks, strict=True)]
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def plain(case: Case) -> Run:
+    return step_of(case.plain)
+
+
+@pytest.fixture(scope="module")
+def distributed(request, tmp_path_factory):
+    """The gradients of the cases of two processes that were collected, on each rank."""
+    collected = [
+        item.callspec.params["case"] for item in request.session.items if getattr(item, "function", None) is test_case
+    ]
+    cases = [case for case in collected if case.processes == 2]
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "cases.pickle").write_bytes(pickle.dumps(cases))
+    outs = [folder / "0.pt", folder / "1.pt"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, str(rank), folder / "store", folder / "cases.pickle", out],
+            env={"PYTHONPATH": f"{SCRIPT.parents[2]}:{SCRIPT.parent}", "OMP_NUM_THREADS": "1", "PATH": ""},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=60 + 2 * len(cases))
+        assert process.returncode == 0, errors
+    return [dict(zip(cases, torch.load(out), strict=True)) for out in outs]
+
+
+def test_case(case, request):
+    """Neither how the batch is cut nor what is recomputed nor who computes it changes a gradient."""
+    adversary, whole = read(case.method), plain(case)
+    assert all(gradient.isfinite().all() for gradient in whole.gradients.values())
+    assert max(gradient.abs().max() for gradient in whole.gradients.values()) > 0
+    assert whole.outside == 0
+    if adversary.ball is not None and "bounded" not in adversary.exempt:
+        sizes = [whole.step.ball.size(delta[None]).max() for deltas in whole.deltas for delta in deltas.values()]
+        assert max(sizes) <= whole.step.ball.radius * (1 + 1e-5)
+    if case.processes == 2:
+        if "processes" in adversary.exempt:
+            pytest.skip(f"{case.method} is exempt from processes: {adversary.exempt['processes']}")
+        halves = [ranks[case] for ranks in request.getfixturevalue("distributed")]
+    else:
+        if len(case.cut) > 1 and "accumulation" in adversary.exempt:
+            pytest.skip(f"{case.method} is exempt from accumulation: {adversary.exempt['accumulation']}")
+        halves = [step_of(case).gradients]
+    for found in halves:
+        assert found.keys() == whole.gradients.keys()
+        assert distance(found, whole.gradients) < (2e-5 if case.precision == "float32" else 0.1)
+
+
+def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """||found - expected|| / ||expected|| over all gradients."""
+    difference = sum((found[name] - value).double().square().sum() for name, value in expected.items())
+    return float((difference / sum(value.double().square().sum() for value in expected.values())).sqrt())
+
+
+def test_every_pair_of_values_meets():
+    met = set().union(*(pairs_of({name: getattr(case, name) for name in AXES}) for case in PAIRWISE))
+    names = list(AXES)
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
+            for value in AXES[one]:
+                for another in AXES[other]:
+                    if possible({one: value, other: another}):
+                        assert ((one, value), (other, another)) in met

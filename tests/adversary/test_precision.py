@@ -1,0 +1,54 @@
+"""Low precision: perturbations that 16 bits would round away are taken in float32, or refused."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from adversaries import OBJECTIVES, batch_for, read, run, tiny
+
+from adapt.adversary.ball import Ball
+from adapt.config import ConfigError
+from adapt.steps import refuse_rounding
+
+
+@pytest.fixture
+def accelerator():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Accelerator(mixed_precision="bf16", cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_methods_in_float32_give_the_gradients_of_full_precision_under_mixed_precision(
+    adversary, objective, accelerator
+):
+    batch = batch_for(objective)
+    expected = run(adversary, tiny("bert", objective), OBJECTIVES[objective], [batch])
+    model = accelerator.prepare(tiny("bert", objective))
+    wrapped = vars(model)["forward"]
+    found = run(adversary, model, OBJECTIVES[objective], [batch])
+    assert vars(model)["forward"] is wrapped
+    same = all(torch.equal(found.gradients[name], value) for name, value in expected.gradients.items())
+    assert same == adversary.float32
+
+
+def test_a_radius_that_bf16_rounds_away_is_refused():
+    tiny_radius = read("fgm").with_ball(epsilon=1e-4)
+    model, batch = tiny("bert"), batch_for("classification")
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ConfigError, match=r"vanishes in torch.bfloat16"):
+        run(tiny_radius, model, OBJECTIVES["classification"], [batch])
+    run(tiny_radius, model, OBJECTIVES["classification"], [batch])  # in float32 nothing is wrong with it
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "refused"),
+    # an embedding of norm 1 in 16 dimensions has elements of 1/4; bf16 resolves 2^-9 = .00195 of them
+    [("l2", 0.0019, True), ("l2", 0.002, False), ("linf", 0.00048, True), ("linf", 0.0005, False), ("l2", 0.0, False)],
+)
+def test_the_limit_by_hand(norm, epsilon, refused):
+    ball = Ball(epsilon=epsilon, norm=norm, scope="token", relative=False, special_tokens=True)
+    if refused:
+        with pytest.raises(ConfigError, match="adversary.float32=true"):
+            refuse_rounding(ball, 1.0, 16, torch.bfloat16)
+    else:
+        refuse_rounding(ball, 1.0, 16, torch.bfloat16)
