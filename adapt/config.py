@@ -208,6 +208,7 @@ class BudgetConfig:
     eval_examples: int | None = MISSING
     attack_examples: int | None = MISSING
     attack_steps: int = MISSING
+    ensemble_examples: int | None = MISSING  # of evaluate=ensemble, whose steps are fixed in its own file
     text_attack_examples: int | None = MISSING
     text_attack_queries: int = MISSING
     dapt_steps: int = MISSING

@@ -40,6 +40,7 @@ AT_LEAST_ONE = (
     "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
     "heldout_sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
+    "ensemble_examples",
     "text_attack_examples", "text_attack_queries", "candidates", "queries",
     "restarts", "minimal_norm_steps", "gradient_free_queries",
 )  # fmt: skip
