@@ -21,12 +21,14 @@ class Merge:
     refused: list[str] = field(default_factory=list)  # from a dirty tree
     same: list[str] = field(default_factory=list)  # recorded already, with the same numbers
     differ: list[str] = field(default_factory=list)  # recorded already, with other numbers
+    superseded: list[str] = field(default_factory=list)  # recorded under older code, with the settings of a merged run
 
 
 def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool = False) -> Merge:
     """Merge a study's rows under root into its results.csv by run_id, rows of a clean commit only.
 
-    A run that is recorded keeps its recorded rows, unless ``replace`` and its numbers differ.
+    A run that is recorded keeps its recorded rows, unless ``replace`` and its numbers differ. A run of older code,
+    which has another run_id, makes room for one with its settings: both would count as the same seed.
     """
     path = experiments / study / "results.csv"
     fresh = results.load(root, study)
@@ -44,7 +46,30 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
             outcome.differ.append(run_id)
     taken = outcome.merged + (outcome.differ if replace else [])
     if taken:
-        kept = [record[~record["run_id"].isin(taken)], fresh[fresh["run_id"].isin(taken)]]
+        new = fresh[fresh["run_id"].isin(taken)]
+        outcome.superseded = sorted(set(_same_settings(record, new)) - set(taken))
+        kept = [record[~record["run_id"].isin([*taken, *outcome.superseded])], new]
         outcome.table = results.typed(pd.concat([rows for rows in kept if len(rows)], ignore_index=True))
         results.save_csv(outcome.table, path)
     return outcome
+
+
+def _same_settings(record: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """The run_ids in ``record`` that agree with a run of ``new`` in all factors and all config columns that both have.
+
+    Not in ``adaptation``, which is a key and changes with the code.
+    """
+    config = sorted((set(record.columns) & set(new.columns)) - set(results.COLUMNS))
+    columns = [name for name in (*results.FACTORS, *config) if name != "adaptation"]
+    of_record, of_new = (
+        rows.drop_duplicates("run_id").set_index("run_id")[columns].map(_text).agg("|".join, axis=1)
+        for rows in (record, new)
+    )
+    return list(of_record[of_record.isin(set(of_new))].index)
+
+
+def _text(value: object) -> str:
+    """A cell as text; a whole number reads the same from JSON and from a CSV column with gaps."""
+    if pd.isna(value):  # type: ignore[call-overload]  # a cell is a scalar
+        return ""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -95,6 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
     failures = failures[failures["experiment"] == study]
     print(f"{csv}: {outcome.table['run_id'].nunique()} runs, {len(outcome.table)} rows")
     print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
+    if outcome.superseded:
+        print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
     if outcome.differ:
         done = "replaced" if given.replace else "the record is kept (--replace takes the new ones)"
         print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")

@@ -115,6 +115,23 @@ def test_the_record_is_kept_unless_replaced(tmp_path, small, write_study):
     assert not merged(tmp_path, tmp_path).differ
 
 
+def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_path, small, write_study, capsys):
+    write_study(tmp_path / "old", small)
+    merged(tmp_path / "old", tmp_path / "lab")
+    newer = small[(small["seed"] == 1) & (small["pretrain"] == "dapt")].assign(adaptation="rebuilt")
+    newer = newer.assign(run_id=newer["run_id"] + "-newer", value=0.25, **{"adversary.length": 1.0})
+    write_study(tmp_path / "new", newer)
+    outcome = merged(tmp_path / "new", tmp_path / "lab")
+    old = small[(small["seed"] == 1) & (small["pretrain"] == "dapt")]
+    assert outcome.superseded == sorted(old["run_id"].unique())
+    frozen = results.load_csv(tmp_path / "lab" / "synthetic" / "results.csv")
+    assert frozen["run_id"].nunique() == small["run_id"].nunique()
+    assert set(frozen.loc[frozen["value"] == 0.25, "run_id"]) == set(newer["run_id"])
+    elsewhere = newer.assign(run_id=newer["run_id"] + "-lr", **{"finetune.method": "other"})  # another point
+    write_study(tmp_path / "other", elsewhere)
+    assert merged(tmp_path / "other", tmp_path / "lab").superseded == []
+
+
 def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small[~((small["seed"] == 1) & (small["pretrain"] == "dapt"))])
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)
