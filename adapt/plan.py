@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from adapt.chain import Source, Stage
+from adapt.config import AdversaryConfig
 from adapt.pipeline import Pipeline
 from adapt.store import MANIFEST, Store
 
 FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
-PASSES = {"none": 1.0, "fgm": 2.0, "random": 2.0, "pgd": 3.0}  # about, in units of one forward and backward pass
+PASSES = {"plain": 1.0, "neftune": 1.0, "fgm": 2.0, "random_direction": 2.0, "r3f": 2.0, "rdrop": 2.0, "awp": 2.0}
+OTHER_PASSES = 3.0  # of other methods: about, in units of one forward and backward pass
 
 
 def describe(pipeline: Pipeline) -> str:
@@ -76,10 +78,15 @@ def arithmetic(pipeline: Pipeline, stage: Stage) -> float:
         return 20.0
     if stage.kind == "pretrain":
         tokens = stage.argument.steps * stage.argument.batch_size * stage.argument.max_length / 2
-        return 6 * parameters(stage) * tokens / FLOPS_A_SECOND
+        return 6 * parameters(stage) * tokens * passes(cfg.pretrain_adversary) / FLOPS_A_SECOND
     examples = cfg.task.max_examples.train or 5000
     tokens = cfg.finetune.epochs * examples * cfg.finetune.max_length / 2
-    return 6 * parameters(stage) * tokens * PASSES.get(cfg.adversary.name, 3.0) / FLOPS_A_SECOND
+    return 6 * parameters(stage) * tokens * passes(cfg.adversary) / FLOPS_A_SECOND
+
+
+def passes(adversary: AdversaryConfig) -> float:
+    """About what a method costs in units of plain training."""
+    return adversary.length * PASSES.get(str(adversary.method["_target_"]).split(".")[-2], OTHER_PASSES)
 
 
 def parameters(stage: Stage) -> int:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapt import models
 from adapt.data import batching, tasks
+from adapt.objectives import model_inputs
 
 VERSION = 1
 
@@ -43,9 +44,7 @@ def predict(
     """Logits [N, C] in the order of ``data``, on the CPU; the model is in eval mode."""
     logits: dict[int, Tensor] = {}
     for indices in batching.sorted_batches(data.lengths, batch_size):
-        batch = batching.collate(tokenizer, data, indices)
-        more = {
-            name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch
-        }
-        logits.update(zip(indices, model(**more).cpu(), strict=True))
+        batch = model_inputs(batching.collate(tokenizer, data, indices))
+        read = {name: value.to(device) for name, value in batch.items()}
+        logits.update(zip(indices, model(**read).cpu(), strict=True))
     return torch.stack([logits[index] for index in range(len(data.ids))])

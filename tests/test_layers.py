@@ -39,7 +39,7 @@ MAY = {
     "text_attacks": {"data", "measurement", "models", "prediction"},
     "data": set(),
     "models": set(),
-    "prediction": {"data", "models"},
+    "prediction": {"data", "models", "objectives"},
     "predict": {"data", "models", "prediction", "sources", "store"},
     "base_model": {"data", "stages"},
 }

@@ -18,6 +18,7 @@ from adapt import models, training
 from adapt.config import FinetuneConfig, RuntimeConfig
 from adapt.data import batching, tasks
 from adapt.measurement import measurement
+from adapt.objectives import model_inputs
 from adapt.prediction import encode_examples, score
 
 VERSION = 1
@@ -101,11 +102,9 @@ def pooled(model: models.Classifier, tokenizer: Any, data: batching.Encoded, dev
     found = np.zeros((len(data.ids), model.encoder.config.hidden_size))
     for indices in batching.sorted_batches(data.lengths, FEATURE_BATCH):
         batch = batching.collate(tokenizer, data, indices)
-        more = {
-            name: batch[name].to(device) for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch
-        }
-        hidden = model.encoder(**more).last_hidden_state
-        found[indices] = models.mean_pool(hidden, more["attention_mask"]).cpu().numpy()
+        read = {name: value.to(device) for name, value in model_inputs(batch).items()}
+        hidden = model.encoder(**read).last_hidden_state
+        found[indices] = models.mean_pool(hidden, read["attention_mask"]).cpu().numpy()
     return found
 
 
