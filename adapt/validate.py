@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import importlib.util
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig
 from adapt.refusals import suggestion
+from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
 
 CHOICES = {
@@ -188,6 +186,7 @@ def check_parts(cfg: Config) -> None:
     """That adversary, trackers, task and corpus are there and fit. Imports what they need."""
     for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
         check_binds(f"{key}.method", adversary.method)
+        check_needs(key, adversary)
     if cfg.runtime.trackers:
         check_trackers(cfg.runtime.trackers)
     from adapt.data import corpora, tasks
@@ -208,45 +207,3 @@ def check_trackers(names: list[str]) -> None:
             raise ConfigError(f"runtime.trackers={name}: no such tracker; {suggestion(name, known)}")
         if name not in (*installed, "all"):
             raise ConfigError(f"runtime.trackers={name}: its package is not installed; pip install {name}")
-
-
-def check_binds(key: str, settings: dict[str, Any]) -> None:
-    """A partial hides a misspelt argument until its first call, in the middle of a run: bind it now."""
-    target = str(settings.get("_target_"))
-    parameters = keyword_parameters(f"{key}._target_", target)
-    given = {name: value for name, value in settings.items() if not name.startswith("_")}
-    unknown = sorted(set(given) - set(parameters))
-    if unknown:
-        raise ConfigError(f"{key}.{unknown[0]}: {target} has no such setting; {suggestion(unknown[0], parameters)}")
-    required = [name for name, (_, has_default) in parameters.items() if not has_default]
-    absent = sorted(set(required) - set(given))
-    if absent:
-        raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
-    for name, value in given.items():
-        kind, _ = parameters[name]
-        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
-            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {kind} here")
-
-
-def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:
-    """A function's keyword-only parameters: annotation, and whether there is a default. Read without importing it."""
-    module, _, name = target.rpartition(".")
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
-        raise ConfigError(f"{key}={target}: no such module as {module}")
-    functions = {
-        node.name: node.args
-        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    }
-    if name not in functions:
-        raise ConfigError(f"{key}={target}: no such function in {module}; {suggestion(name, functions)}")
-    found = functions[name]
-    return {
-        argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "", default is not None)
-        for argument, default in zip(found.kwonlyargs, found.kw_defaults, strict=True)
-    }

@@ -39,7 +39,7 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "+finetune.batchsize=4": ["finetune.batchsize: no such key", "did you mean batch_size?", "micro_batch_size"],
     "adversry=fgm": ["adversry=fgm: no such key", "did you mean adversary?"],
     "+adversry=fgm": ["adversry: no such key", "did you mean adversary?"],
-    "adversary=fgmm": ["adversary=fgmm: no such option", "possible: fgm, none, pgd"],
+    "adversary=fgmm": ["adversary=fgmm: no such option", "possible: alum"],
     "experiment=quickstrat": ["experiment=quickstrat: no such option", "quickstart"],
     "pretrain=[daptt]": ["pretrain=daptt: no such option", "possible: dapt, tapt"],
     "pretrain=[dapt,tapt,dapt]": ["pretrain=[dapt,tapt,dapt]: dapt is there twice"],
@@ -83,6 +83,7 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "adversary=pgd adversary.method.num_stepz=2": ["adversary.method.num_stepz=2: no such key", "num_steps"],
     "adversary=pgd +adversary.method.num_stepz=2": ["adversary.method.num_stepz: ", "no such setting", "num_steps"],
     "adversary=pgd adversary.ball=null": ["adversary.ball=null", "epsilon"],
+    "adversary=rdrop adversary.dropout=same": ["adversary.dropout=same", "works with fresh alone"],
     "adversary.ball.epsilon=1": ["adversary.ball.epsilon=1: the chosen option of adversary has no such part"],
     "adversary=fgm adversary.method._target_=os.system": ["_target_=os.system: a config may name only adapt.*"],
     "adversary=fgm adversary.method._target_=adapt.adversary.fgm.fgn": ["_target_=adapt.adversary.fgm.fgn", "fgm?"],
@@ -132,7 +133,7 @@ def test_keys_and_types_are_refused_without_torch(line: str, without_torch: dict
 def test_help_lists_groups_and_settings_without_torch(without_torch: dict[str, Answer]) -> None:
     answer = without_torch["--help"]
     assert (answer.code, answer.err, answer.torch) == (0, "", False)
-    assert "adversary: fgm, none, pgd" in answer.out and "batch_size: 32" in answer.out
+    assert "adversary: alum, alum_as_released, awp" in answer.out and "batch_size: 32" in answer.out
 
 
 def test_a_process_ends_with_the_error_and_code_1(tmp_path: Path) -> None:

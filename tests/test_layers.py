@@ -13,7 +13,8 @@ MAY = {
     "__main__": {"cli", "refusals"},
     "cli": {"pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
     "refusals": {"store"},
-    "validate": {"data", "refusals", "text_attacks"},  # of text_attacks the names alone
+    "signatures": {"refusals"},
+    "validate": {"signatures", "data", "refusals", "text_attacks"},  # of text_attacks the names alone
     "plan": {"chain", "pipeline", "store"},
     "pipeline": {"chain", "provenance", "results", "sources", "store", "suitability"},
     "suitability": {"text_attacks"},

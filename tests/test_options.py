@@ -9,7 +9,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from adapt.config import Config
-from adapt.validate import check_binds, check_values
+from adapt.signatures import check_binds
+from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")

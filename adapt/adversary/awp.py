@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from adapt.steps import Step
 
 VERSION = 1
+PERTURBS = False
 
 
 def awp(step: Step, *, gamma: float) -> Generator[Tensor, None, None]:

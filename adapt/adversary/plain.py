@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from adapt.steps import Step
 
 VERSION = 1
+PERTURBS = False
 
 
 def plain(step: Step) -> Generator[Tensor, None, None]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from adapt.steps import Step
 
 VERSION = 1
+PERTURBS = False
+NEEDS_DROPOUT = "fresh"
 
 
 def rdrop(step: Step, *, weight: float) -> Generator[Tensor, None, None]:

@@ -1,0 +1,74 @@
+"""What a ``_target_`` asks for, read from its source: nothing is imported, so that a refusal comes at once."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from adapt.config import AdversaryConfig, ConfigError
+from adapt.refusals import suggestion
+
+
+def check_binds(key: str, settings: dict[str, Any]) -> None:
+    """A partial hides a misspelt argument until its first call, in the middle of a run: bind it now."""
+    target = str(settings.get("_target_"))
+    parameters = keyword_parameters(f"{key}._target_", target)
+    given = {name: value for name, value in settings.items() if not name.startswith("_")}
+    unknown = sorted(set(given) - set(parameters))
+    if unknown:
+        raise ConfigError(f"{key}.{unknown[0]}: {target} has no such setting; {suggestion(unknown[0], parameters)}")
+    required = [name for name, (_, has_default) in parameters.items() if not has_default]
+    absent = sorted(set(required) - set(given))
+    if absent:
+        raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+    for name, value in given.items():
+        kind, _ = parameters[name]
+        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
+            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {kind} here")
+
+
+def check_needs(key: str, adversary: AdversaryConfig) -> None:
+    """What a method's module says of it in constants: ``PERTURBS = False``, or ``NEEDS_DROPOUT = "fresh"``."""
+    constants = {
+        target.id: node.value.value
+        for node in syntax(f"{key}.method._target_", str(adversary.method["_target_"]).rpartition(".")[0]).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    if adversary.ball is None and constants.get("PERTURBS", True):
+        raise ConfigError(
+            f"{key}.ball=null: {key}={adversary.name} perturbs, and needs epsilon, norm, scope, ...; "
+            "a method that does not says PERTURBS = False in its module"
+        )
+    if adversary.dropout != constants.get("NEEDS_DROPOUT", adversary.dropout):
+        raise ConfigError(
+            f"{key}.dropout={adversary.dropout}: {key}={adversary.name} works with {constants['NEEDS_DROPOUT']!s} alone"
+        )
+
+
+def syntax(key: str, module: str) -> ast.Module:
+    """A module's source, parsed and not imported."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"{key}={module}: no such module as {module}")
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:
+    """A function's keyword-only parameters: annotation, and whether there is a default. Read without importing it."""
+    module, _, name = target.rpartition(".")
+    functions = {node.name: node.args for node in syntax(key, module).body if isinstance(node, ast.FunctionDef)}
+    if name not in functions:
+        raise ConfigError(f"{key}={target}: no such function in {module}; {suggestion(name, functions)}")
+    found = functions[name]
+    return {
+        argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "", default is not None)
+        for argument, default in zip(found.kwonlyargs, found.kw_defaults, strict=True)
+    }
