@@ -1,0 +1,197 @@
+"""Which texts of a test set stand in other texts, at three levels, each of which includes the stricter ones.
+
+- ``exact``: the same string.
+- ``normalised``: the same letters and digits (``adapt.data.text.normalise``). Nothing but signs ("...") is in no such
+  form; it can only be exactly the same.
+- ``contained``: at least ``threshold`` of the text's distinct word n-grams stand in the other texts, no matter in how
+  many of them. Texts of fewer than n words have no n-gram: they are contained where they are normalised-equal.
+
+The defaults are those of PaLM (Chowdhery et al., 2022, on dataset contamination): an example is contaminated if at
+least 70% of its 8-grams were seen in training; our n-grams are words of the normalised text. GPT-3 (Brown et al., 2020,
+appendix C) takes a single common n-gram of 8 to 13 words for a leak, which flags every stock phrase. Languages written
+without spaces have no words here, so for them only the first two levels mean anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from adapt.data.text import normalise
+
+VERSION = 1
+
+LEVELS = ("exact", "normalised", "contained")
+WORDS = 8
+THRESHOLD = 0.7
+
+
+@dataclass
+class Match:
+    """The first other text that matched, by its place and its matching passage; ``labels``: of all that matched."""
+
+    number: int
+    passage: str
+    labels: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A text that was found. ``level``: the strictest that holds; ``share``: of its n-grams, found anywhere.
+
+    ``matches``: for each level the other texts that match one by one. A contained text is without such a match where
+    no single text, but only several together, hold enough of its n-grams.
+    """
+
+    number: int
+    level: str
+    share: float
+    matches: dict[str, Match]
+
+    @property
+    def first(self) -> Match | None:
+        """The first match of the strictest level."""
+        return self.matches.get(self.level)
+
+    def at(self, level: str) -> bool:
+        """Whether the text counts as found at this level."""
+        return LEVELS.index(self.level) <= LEVELS.index(level)
+
+
+@dataclass(frozen=True)
+class LevelCount:
+    """The hits at one level. Duplicates among the texts count each in ``hits`` and once in ``distinct_hits``.
+
+    Distinct means of different normalised form. With labels on both sides, each hit is one of four: all its matches
+    have its label (``same_label``), none has (``other_label``), some have (``both_labels``), or it has no match of its
+    own (``no_single_text``, which is known without labels too). Without labels the three are None.
+    """
+
+    level: str
+    texts: int
+    distinct: int
+    hits: int
+    distinct_hits: int
+    same_label: int | None
+    other_label: int | None
+    both_labels: int | None
+    no_single_text: int
+
+
+class OverlapSearch:
+    """Texts that are searched for in a stream of others, one at a time (``add``), then reported (``hits``).
+
+    Memory grows with the texts sought and not with the stream; time is linear in the stream. A text that a single
+    other one contains is recognised by its rarest n-grams: whoever holds k of n holds one of any n - k + 1 of them
+    (prefix filtering; Chaudhuri et al., 2006). So a phrase that stands in every text does not make it quadratic.
+    """
+
+    def __init__(self, texts: Sequence[str], words: int = WORDS, threshold: float = THRESHOLD) -> None:
+        if words < 1:
+            raise ValueError(f"words={words}: must be 1 or more")
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold={threshold}: must be more than 0 and at most 1")
+        self.words, self.threshold = words, threshold
+        self.added = 0
+        self._texts = list(texts)
+        self._forms = [normalise(text) for text in texts]
+        self._matches: dict[str, dict[str, Match]] = {level: {} for level in LEVELS}  # by text, form and form
+        self._exact, self._whole = set(self._texts), set(self._forms) - {""}
+        frequency = Counter(gram for form in self._whole for gram in self._grams(form))
+        self._known, self._seen = set(frequency), set[str]()
+        self._rare: dict[str, list[str]] = {}  # n-gram -> the forms that it stands for
+        for form in self._whole:
+            rarest = sorted(self._grams(form), key=lambda gram: (frequency[gram], gram))
+            for gram in rarest[: len(rarest) - self._enough(len(rarest)) + 1]:
+                self._rare.setdefault(gram, []).append(form)
+
+    def add(self, text: str, label: str | None = None) -> None:
+        """Look at the next text of the stream."""
+        form = normalise(text)
+        if text in self._exact:
+            self._note("exact", text, text, label)
+        if form in self._whole:
+            self._note("normalised", form, text, label)
+        shared = {gram: place for gram, place in self._grams(form).items() if gram in self._known}
+        self._seen.update(shared)
+        for sought in {sought for gram in shared for sought in self._rare.get(gram, ())}:
+            grams = self._grams(sought)
+            places = [shared[gram] for gram in grams if gram in shared]
+            if len(places) >= self._enough(len(grams)):
+                start, size = min(places), sought.count(" ") + 1
+                self._note("contained", sought, " ".join(form.split()[start : start + size]), label)
+        self.added += 1
+
+    def hits(self) -> list[Hit]:
+        """The texts found so far, in their own order."""
+        found = []
+        for number, (text, form) in enumerate(zip(self._texts, self._forms, strict=True)):
+            exact = self._matches["exact"].get(text)
+            normalised = self._matches["normalised"].get(form) or exact  # the same string, though nothing but signs
+            contained = self._matches["contained"].get(form) or normalised
+            matches = dict(zip(LEVELS, (exact, normalised, contained), strict=True))
+            kept = {level: match for level, match in matches.items() if match is not None}
+            grams = self._grams(form)
+            held = sum(gram in self._seen for gram in grams)
+            if kept or (grams and held >= self._enough(len(grams))):
+                share = held / len(grams) if grams else 1.0
+                found.append(Hit(number, next(iter(kept), "contained"), share, kept))
+        return found
+
+    def _note(self, level: str, key: str, passage: str, label: str | None) -> None:
+        match = self._matches[level].setdefault(key, Match(self.added, passage))
+        if label is not None:
+            match.labels.add(label)
+
+    def _enough(self, count: int) -> int:
+        """The least number k of n-grams with k / count >= threshold; the small number undoes what floats round up."""
+        return math.ceil(self.threshold * count - 1e-9)
+
+    def _grams(self, form: str) -> dict[str, int]:
+        """The distinct n-grams of a normalised text and the first place of each."""
+        words = form.split()
+        found: dict[str, int] = {}
+        for start in range(len(words) - self.words + 1):
+            found.setdefault(" ".join(words[start : start + self.words]), start)
+        return found
+
+
+def count(texts: Sequence[str], labels: Sequence[str] | None, hits: Sequence[Hit], level: str) -> LevelCount:
+    """What was found of the texts at a level. ``labels``: theirs, or None where either side has none."""
+    forms = [normalise(text) or text for text in texts]
+    found = [hit for hit in hits if hit.at(level)]
+    kinds: Counter[str] = Counter()
+    for hit in found:
+        match = hit.matches.get(level)
+        if match is None:
+            kinds["no single text"] += 1
+        elif labels is not None:
+            mine = labels[hit.number] in match.labels
+            kinds["other" if not mine else "both" if len(match.labels) > 1 else "same"] += 1
+    same, other, both = (None if labels is None else kinds[kind] for kind in ("same", "other", "both"))
+    distinct_hits = len({forms[hit.number] for hit in found})
+    return LevelCount(
+        level, len(texts), len(set(forms)), len(found), distinct_hits, same, other, both, kinds["no single text"]
+    )
+
+
+def clean_examples(
+    texts: Sequence[str],
+    *sources: Iterable[str],
+    level: str = "contained",
+    words: int = WORDS,
+    threshold: float = THRESHOLD,
+) -> list[bool]:
+    """For each text whether none of the sources (the training texts, a corpus) holds it at that level."""
+    if level not in LEVELS:
+        raise ValueError(f"level={level}: possible are {', '.join(LEVELS)}")
+    clean = [True] * len(texts)
+    for source in sources:
+        search = OverlapSearch(texts, words, threshold)
+        for text in source:
+            search.add(text)
+        for hit in search.hits():
+            clean[hit.number] &= not hit.at(level)
+    return clean
