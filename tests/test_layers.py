@@ -42,6 +42,7 @@ MAY = {
     "models": set(),
     "prediction": {"data", "models", "objectives"},
     "predict": {"data", "models", "prediction", "sources", "store"},
+    "leakage": {"cli", "data", "refusals", "validate"},
     "base_model": {"data", "stages"},
 }
 
@@ -98,6 +99,7 @@ def test_stages_do_not_know_the_store() -> None:
         "adapt.results",
         "adapt.chain",
         "adapt.pipeline",
+        "adapt.leakage",
         "analysis.tables",
         "analysis.stats",
     ],

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from adapt.config import ConfigError
 from adapt.data.text import normalise
 
 VERSION = 1
@@ -86,13 +87,14 @@ class OverlapSearch:
     Memory grows with the texts sought and not with the stream; time is linear in the stream. A text that a single
     other one contains is recognised by its rarest n-grams: whoever holds k of n holds one of any n - k + 1 of them
     (prefix filtering; Chaudhuri et al., 2006). So a phrase that stands in every text does not make it quadratic.
+    Raises ConfigError for ``words`` or ``threshold`` out of range.
     """
 
     def __init__(self, texts: Sequence[str], words: int = WORDS, threshold: float = THRESHOLD) -> None:
         if words < 1:
-            raise ValueError(f"words={words}: must be 1 or more")
+            raise ConfigError(f"words={words}: must be 1 or more")
         if not 0 < threshold <= 1:
-            raise ValueError(f"threshold={threshold}: must be more than 0 and at most 1")
+            raise ConfigError(f"threshold={threshold}: must be more than 0 and at most 1")
         self.words, self.threshold = words, threshold
         self.added = 0
         self._texts = list(texts)
@@ -147,7 +149,7 @@ class OverlapSearch:
 
     def _enough(self, count: int) -> int:
         """The least number k of n-grams with k / count >= threshold; the small number undoes what floats round up."""
-        return math.ceil(self.threshold * count - 1e-9)
+        return max(1, math.ceil(self.threshold * count - 1e-9))
 
     def _grams(self, form: str) -> dict[str, int]:
         """The distinct n-grams of a normalised text and the first place of each."""
@@ -184,9 +186,9 @@ def clean_examples(
     words: int = WORDS,
     threshold: float = THRESHOLD,
 ) -> list[bool]:
-    """For each text whether none of the sources (the training texts, a corpus) holds it at that level."""
+    """For each text whether no source (training texts, a corpus) holds it at that level. Raises ConfigError."""
     if level not in LEVELS:
-        raise ValueError(f"level={level}: possible are {', '.join(LEVELS)}")
+        raise ConfigError(f"level={level}: possible are {', '.join(LEVELS)}")
     clean = [True] * len(texts)
     for source in sources:
         search = OverlapSearch(texts, words, threshold)
