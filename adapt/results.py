@@ -139,7 +139,7 @@ def load_csv(path: Path | str) -> pd.DataFrame:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)} of a results table")
     beside = Path(path).with_suffix(".json")
     constant = _read(beside)["constant_config"] if beside.exists() else {}
-    return typed(table.assign(**constant))
+    return typed(pd.concat([table, pd.DataFrame(constant, index=table.index)], axis=1))  # at once: no fragments
 
 
 def write_failure(root: Path | str, id: str, experiment: str | None, config: dict[str, Any], traceback: str) -> Path:

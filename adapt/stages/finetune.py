@@ -10,7 +10,7 @@ import torch
 
 from adapt import models, training
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
-from adapt.costs import costs
+from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
 from adapt.measurement import measurement
@@ -60,6 +60,7 @@ def finetune(
 
     steps_an_epoch = len(epoch(0))
     steps = max(1, round(cfg.epochs * steps_an_epoch * adversary.length))
+    forget_peak()
     progress = training.train(
         model,
         name="finetune",

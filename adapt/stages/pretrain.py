@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from adapt import models, training
 from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, OptimizerConfig, PretrainConfig, RuntimeConfig
-from adapt.costs import costs
+from adapt.costs import costs, forget_peak
 from adapt.data import batching, corpora, masking
 from adapt.measurement import measurement
 from adapt.objectives import MaskedLanguageModel, example_losses
@@ -51,6 +51,7 @@ def pretrain(
         models.checkpoint_gradients(model)
     steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.loss(model, device)
+    forget_peak()
     progress = training.train(
         model,
         name=cfg.name,
