@@ -66,8 +66,12 @@ class Checkpoint:
         return Progress(**state["progress"])
 
     def save_best(self, model: nn.Module) -> None:
-        """Write the model's weights over the best ones so far."""
-        self._write(self.best, model.state_dict())
+        """Write the model's weights over the best ones so far.
+
+        Not flushed to the disk, which would cost more than some steps: after a crash of the machine, ``load`` takes the
+        best weights from the latest state, which is.
+        """
+        self._write(self.best, model.state_dict(), flush=False)
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into the model; raises FileNotFoundError before any save_best."""
@@ -76,13 +80,14 @@ class Checkpoint:
     def _read(self, file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
-    def _write(self, file: Path, state: Any) -> None:
+    def _write(self, file: Path, state: Any, *, flush: bool = True) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:
             torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(fresh, file)
 
 
