@@ -24,6 +24,13 @@ from adapt.stages.pretrain import pretrain
 
 ASSET = Path(__file__).parent / "assets" / "tiny"
 VOCABULARY = 8192
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 SHAPE: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
 MIN_WORDS = 8  # a shorter passage teaches little
 CURVE_EVERY = 100  # steps whose mean loss makes one point of the curve
@@ -74,26 +81,21 @@ def base_text() -> corpora.Corpus:
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     """Lower-case WordPiece (Devlin et al., 2019) of VOCABULARY pieces, learned from ``texts`` alone."""
-    special = {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
     pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pieces.train_from_iterator(
         texts,
-        trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=list(special.values()), show_progress=False),
+        trainers.WordPieceTrainer(
+            vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
+        ),
     )
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", pieces.token_to_id("[CLS]")), ("[SEP]", pieces.token_to_id("[SEP]"))],
     )
-    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **special)
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **SPECIAL_TOKENS)
 
 
 def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -132,9 +132,10 @@ class Step:
         ball = self.adversary.ball
         if ball is None:
             raise ConfigError("adversary.ball is null: this method perturbs, and needs epsilon, norm and scope")
-        length = median_norm(self.embedding)
-        absolute = ball.absolute(length if ball.relative else 1.0)
-        if not self.adversary.float32 and torch.is_autocast_enabled(self._device):
+        rounds = not self.adversary.float32 and torch.is_autocast_enabled(self._device)
+        length = median_norm(self.embedding) if ball.relative or rounds else 1.0
+        absolute = ball.absolute(length)
+        if rounds:
             refuse_rounding(absolute, length, self.embedding.embedding_dim, torch.get_autocast_dtype(self._device))
         return absolute
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertModel
 
@@ -38,7 +38,6 @@ def run() -> list[str]:
         "bare PGD": lambda: bare_pgd(model, batch),
         "FreeLB": lambda: ours(model, batch, lambda step: freelb(step, **FREELB)),
         "3 plain passes": lambda: [ours(model, batch, plain) for _ in range(K)],
-        "forward": lambda: forward_alone(model, batch),
         "forward and delta backward": lambda: delta_backward(model, batch),
         "plain pass": lambda: ours(model, batch, plain),
     }
@@ -151,12 +150,6 @@ def bare_pgd(model: Classifier, batch: Batch) -> None:
 def clean_loss(model: Classifier, batch: Batch) -> Tensor:
     """Mean cross-entropy."""
     return cross_entropy(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
-
-
-@torch.no_grad()
-def forward_alone(model: nn.Module, batch: Batch) -> None:
-    """One forward pass that keeps nothing."""
-    model(batch["input_ids"], batch["attention_mask"])
 
 
 def delta_backward(model: Classifier, batch: Batch) -> None:

@@ -59,20 +59,17 @@ def write_random_encoder(folder: Path, texts: list[str]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-    special = {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
+    from adapt.base_model import SPECIAL_TOKENS
+
     pieces = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
-    pieces.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=list(special.values()), min_frequency=2))
+    pieces.train_from_iterator(
+        texts, trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS.values()), min_frequency=2)
+    )
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **SPECIAL_TOKENS)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(

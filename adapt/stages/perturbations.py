@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from adapt.adversary.ball import Ball
 from adapt.config import BallConfig, KeptConfig, RuntimeConfig
 from adapt.data import batching, tasks
 from adapt.data.kept import write_kept
+from adapt.data.text import hash_share
 from adapt.objectives import Classification
 from adapt.prediction import encode_examples
 from adapt.steps import PLAIN, Step
 
-VERSION = 1
+VERSION = 2
 
 
 def perturbations(
@@ -48,7 +48,9 @@ def perturbations(
     device = training.device(runtime)
     model.to(device).eval()
     data = encode_examples(tokenizer, examples, max_length)
-    chosen = [index for index, example in enumerate(examples) if share_of(" ".join(example.texts)) < cfg.share]
+    chosen = [
+        index for index, example in enumerate(examples) if hash_share(" ".join(example.texts), salt="kept") < cfg.share
+    ]
     adversary = replace(PLAIN, ball=Ball(**asdict(ball)), dropout="off")
     kept: dict[int, Tensor] = {}
     for indices in tqdm(
@@ -78,8 +80,3 @@ def perturbations(
     ]
     write_kept(out, kept, texts)
     return []
-
-
-def share_of(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
