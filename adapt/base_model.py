@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,17 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from adapt.config import AdversaryConfig, OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.config import (
+    AdversaryConfig,
+    MaskingConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    RetentionConfig,
+    RuntimeConfig,
+)
 from adapt.data import corpora, pydoc
 from adapt.stages.pretrain import pretrain
+from adapt.stages.tokens import tokens
 
 ASSET = Path(__file__).parent / "assets" / "tiny"
 VOCABULARY = 8192
@@ -38,9 +47,13 @@ HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
 RECIPE = PretrainConfig(
     name="base",
     text="corpus",
+    selection=None,
+    leaks="drop",
     seed=0,
-    mask_rate=0.15,
+    masking=MaskingConfig(strategy="token", rate=0.15, span_length=3.0, anchors=100),
     max_length=128,
+    packing=False,
+    snapshots=False,
     batch_size=64,
     micro_batch_size=64,
     steps=0,
@@ -60,6 +73,7 @@ RECIPE = PretrainConfig(
         clip_norm=1.0,
         precision="bf16",
     ),
+    retention=RetentionConfig(toward_start=0.0, layer_decay=1.0, frozen_layers=0),
 )
 PLAIN = AdversaryConfig(
     name="none",
@@ -79,7 +93,7 @@ def base_text() -> corpora.Corpus:
     return corpora.Corpus([text for text in passages if text not in held_out], sorted(held_out), {})
 
 
-def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """Lower-case WordPiece (Devlin et al., 2019) of VOCABULARY pieces, learned from ``texts`` alone."""
     pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -117,7 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    start, text, out = args.work / "random", args.work / "text", args.work / "trained"
+    start, text, read, out = (args.work / name for name in ("random", "text", "tokens", "trained"))
     if not (text / "report.json").exists():
         corpora.write_corpus(base_text(), text)
         random_model(start, train_tokenizer(corpora.load_corpus(text).train))
@@ -126,7 +140,11 @@ def main() -> None:
     runtime = RuntimeConfig(
         device="auto", checkpoint_seconds=120.0, progress=True, trackers=[], gradient_checkpointing=False
     )
-    pretrain(RECIPE, {"model": start, "text": text}, out, runtime, adversary=PLAIN)
+    if not (read / "tokens.json").exists():  # the last file of the folder to be written
+        read.mkdir(exist_ok=True)
+        inputs = {"text": text, "tokenizer": start}
+        tokens(None, inputs, read, runtime, max_length=RECIPE.max_length, packing=False, words=False)
+    pretrain(RECIPE, {"model": start, "text": read}, out, runtime, adversary=PLAIN)
     publish(out)
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 from adapt import sources
-from adapt.config import AdversaryConfig, Config, CorpusConfig, KeptConfig, SplitSizes, TaskConfig
+from adapt.config import AdversaryConfig, Config, KeptConfig, PretrainConfig, TaskConfig
+from adapt.domain_chain import domain_stages
+from adapt.stage import Source, Stage, without
 from adapt.text_attacks.names import needs_masked_lm
+from adapt.text_chain import TextChain, leaks_stage, task_stage
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
-_DATA = (
-    "adapt.stages.data",
-    "adapt.data.tasks",
-    "adapt.data.corpora",
-    "adapt.data.files",
-    "adapt.data.leakage",
-    "adapt.data.text",
-)
-_PYDOC = ("adapt.data.pydoc", "adapt.data.pydoc_tasks", "adapt.data.docstrings", "adapt.data.sections")
 _MODEL = ("adapt.models", "adapt.data.batching")
 _PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
 _LOOP = (
-    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.steps", "adapt.views"),
+    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.retention", "adapt.steps", "adapt.views"),
     *("adapt.adversary.plain", "adapt.adversary.divergence", *_PERTURBED),
 )
 _ATTACKS = (
@@ -40,29 +33,6 @@ _TEXT_ATTACKS = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """An input that no stage made: a folder, known by the hash of its files."""
-
-    folder: Path
-    content: str
-
-
-@dataclass
-class Stage:
-    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
-
-    kind: str
-    label: str  # for people, and in the split column of its rows
-    function: str  # module:name, imported only when the stage is built
-    modules: tuple[str, ...]
-    argument: Any
-    inputs: dict[str, Stage | Source]
-    config: dict[str, Any]
-    more: dict[str, Any] = field(default_factory=dict)
-    by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
-
-
 def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes) -> list[Stage]:
     """The stages of a run that lead to model and score, in order; the last one is its evaluation.
 
@@ -70,87 +40,61 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     """
     task = task_stage(cfg.task, hashes)
     if cfg.model.format == "tfidf":
-        return baseline_chain(cfg, task)
+        return baseline_chain(cfg, task, leaks_stage(cfg, task, hashes, {}))
     folder = sources.model_folder(cfg.model)
     model: Stage | Source = Source(folder, hashes.of_model(folder))
-    stages = []
-    for name, settings in cfg.pretrain.items():
-        text = task_text_stage(task) if settings.text == "task" else corpus_stage(cfg, named_task, hashes)
-        model = Stage(
-            kind="pretrain",
-            label=name,
-            function="adapt.stages.pretrain:pretrain",
-            modules=(
-                "adapt.stages.pretrain",
-                "adapt.data.masking",
-                target_module(cfg.pretrain_adversary),
-                *_MODEL,
-                *_LOOP,
-            ),
-            argument=settings,
-            inputs={"model": model, "text": text},
-            config={**without(asdict(settings), "name", "text"), "adversary": identity(cfg.pretrain_adversary)},
-            more={"adversary": cfg.pretrain_adversary},
-        )
+    tokenizer: Stage | Source = Source(folder, hashes.of_tokenizer(folder))
+    text = TextChain(cfg, named_task, hashes)
+    stages: list[Stage] = []
+    kept: dict[str, Stage | Source] = {}  # text that may hold dev or test text
+    for settings in cfg.pretrain.values():
+        inputs = text.inputs(settings, model, tokenizer)
+        if not stages and cfg.vocabulary.new_tokens:
+            model = tokenizer = vocabulary_stage(cfg, model, inputs["text"].inputs["text"])
+            inputs = text.inputs(settings, model, tokenizer)
+        if settings.leaks == "keep":
+            kept |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
+        model = pretrain_stage(cfg, settings, model, inputs)
         stages.append(model)
+    measured = domain_stages(cfg, text, model, list(stages), tokenizer, task)
     stages.append(finetune_stage(cfg, model, task))
-    stages.append(evaluate_stage(cfg, stages[-1], task, masked_lm=model))
+    leaks = leaks_stage(cfg, task, hashes, kept)
+    stages.append(evaluate_stage(cfg, stages[-1], task, leaks, masked_lm=model, measured=measured))
     return stages
 
 
-def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
-    """A task's splits, known by its settings and by where its text comes from, not by its name or path."""
-    from adapt.data import tasks
-
+def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage | Source) -> Stage:
+    """The base model with new tokens for the text, before anything is trained."""
     return Stage(
-        kind="task",
-        label=cfg.name,
-        function="adapt.stages.data:task",
-        modules=(*_DATA, *(_PYDOC if cfg.format == "pydoc" else ())),
-        argument=cfg,
-        inputs={},
-        config={**without(asdict(cfg), "name", "path"), "source": source_of(cfg.format, tasks.task_files(cfg), hashes)},
-        by_content=True,
+        kind="vocabulary",
+        label="vocabulary",
+        function="adapt.stages.vocabulary:vocabulary",
+        modules=("adapt.stages.vocabulary", "adapt.vocabulary", "adapt.models"),
+        argument=cfg.vocabulary,
+        inputs={"model": model, "text": text},
+        config=without(asdict(cfg.vocabulary), "name"),
     )
 
 
-def corpus_stage(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes) -> Stage:
-    """The corpus without the dev and test texts of ``corpus.exclude``, tasks that become its inputs.
-
-    Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
-    """
-    from adapt.data import corpora
-
-    corpus: CorpusConfig = cfg.corpus
-    excluded = [cfg.task if name == cfg.task.name else named_task(name) for name in corpus.exclude]
-    whole = {task.name: replace(task, max_examples=SplitSizes(None, None, None)) for task in excluded}
-    files = corpora.corpus_files(corpus)
+def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
+    """Continued pretraining of ``model`` on the tokens among ``inputs``; its text is known by those alone."""
     return Stage(
-        kind="corpus",
-        label=corpus.name,
-        function="adapt.stages.data:corpus",
-        modules=(*_DATA, *(_PYDOC if corpus.format == "pydoc" else ())),
-        argument=corpus,
-        inputs={name: task_stage(task, hashes) for name, task in whole.items()},
+        kind="pretrain",
+        label=settings.name,
+        function="adapt.stages.pretrain:pretrain",
+        modules=(
+            *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
+            *("adapt.heldout", "adapt.language_modelling", "adapt.projection", "adapt.packing"),
+            *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
+            *(target_module(cfg.pretrain_adversary), *_MODEL, *_LOOP),
+        ),
+        argument=settings,
+        inputs={"model": model, **inputs},
         config={
-            **without(asdict(corpus), "name", "path", "exclude"),
-            "source": source_of(corpus.format, files, hashes),
+            **without(asdict(settings), "name", "text", "selection", "leaks", "packing"),
+            "adversary": identity(cfg.pretrain_adversary),
         },
-        by_content=True,
-    )
-
-
-def task_text_stage(task: Stage) -> Stage:
-    """The task's own training texts as a corpus, its dev texts held out."""
-    return Stage(
-        kind="task_text",
-        label=f"{task.label} text",
-        function="adapt.stages.data:task_text",
-        modules=_DATA,
-        argument=None,
-        inputs={"task": task},
-        config={},
-        by_content=True,
+        more={"adversary": cfg.pretrain_adversary},
     )
 
 
@@ -173,7 +117,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
         kind="finetune",
         label=label,
         function="adapt.stages.finetune:finetune",
-        modules=("adapt.stages.finetune", "adapt.prediction", target_module(cfg.adversary), *_MODEL, *_LOOP),
+        modules=("adapt.stages.finetune", *kind_modules(cfg), target_module(cfg.adversary), *_MODEL, *_LOOP),
         argument=cfg.finetune,
         inputs=inputs,
         config={
@@ -201,30 +145,34 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
     )
 
 
-def evaluate_stage(cfg: Config, model: Stage, task: Stage, masked_lm: Stage | Source) -> Stage:
+def evaluate_stage(
+    cfg: Config, model: Stage, task: Stage, leaks: Stage, masked_lm: Stage | Source, measured: dict[str, Stage]
+) -> Stage:
     """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning.
 
+    leaks: the stage that knows which test examples nothing that was trained on holds.
     masked_lm: what fine-tuning began from; an input only where an attack on the text proposes words by it.
+    measured: stages that it does not read, whose rows belong to the run.
     """
     text = cfg.evaluate.text
     proposes = {"masked_lm": masked_lm} if text is not None and needs_masked_lm(text.recipes) else {}
-    unused = ("name",) if text is not None else ("name", "text")
+    unused = ("name", "domains") if text is not None else ("name", "domains", "text")
     return Stage(
         kind="evaluate",
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
         modules=(
-            *("adapt.stages.evaluate", "adapt.prediction", *_ATTACKS, *_MODEL, *_PERTURBED),
+            *("adapt.stages.evaluate", "adapt.stages.scores", *kind_modules(cfg), *_ATTACKS, *_MODEL, *_PERTURBED),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
         argument=cfg.evaluate,
-        inputs={"model": model, "task": task, **proposes},
+        inputs={"model": model, "task": task, "leaks": leaks, **proposes, **measured},
         config={**without(asdict(cfg.evaluate), *unused), "max_length": cfg.finetune.max_length},
         more={"max_length": cfg.finetune.max_length},
     )
 
 
-def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
+def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
     """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
     modules = ("adapt.stages.baseline", "adapt.prediction")
     fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
@@ -232,12 +180,18 @@ def baseline_chain(cfg: Config, task: Stage) -> list[Stage]:
         "evaluate",
         "evaluate",
         "adapt.stages.baseline:evaluate_tfidf",
-        modules,
+        (*modules, "adapt.stages.scores"),
         None,
-        {"model": fit, "task": task},
+        {"model": fit, "task": task, "leaks": leaks},
         {"model": "tfidf"},
     )
     return [fit, measure]
+
+
+def kind_modules(cfg: Config) -> tuple[str, ...]:
+    """What encodes, answers and scores the run's kind of task."""
+    own = ("adapt.token_classifier", "adapt.data.tagging") if cfg.task.kind == "tagging" else ("adapt.prediction",)
+    return ("adapt.stages.kinds", *own)
 
 
 def target_module(cfg: AdversaryConfig) -> str:
@@ -248,17 +202,3 @@ def target_module(cfg: AdversaryConfig) -> str:
 def identity(cfg: AdversaryConfig) -> dict[str, Any]:
     """An adversary's settings without its label and its tests' exemptions."""
     return without(asdict(cfg), "name", "exempt")
-
-
-def source_of(kind: str, files: list[Path], hashes: sources.FileHashes) -> str:
-    """What the text comes from: the installed packages' versions, or the files' bytes."""
-    if kind == "pydoc":
-        from adapt.data import pydoc
-
-        return pydoc.fingerprint()
-    return hashes.of_all(files)
-
-
-def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A copy of the config that lacks these keys of its top level."""
-    return {key: value for key, value in config.items() if key not in names}

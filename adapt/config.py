@@ -42,22 +42,28 @@ class CorpusConfig:
     min_words: int = MISSING  # shorter documents are dropped
     heldout_fraction: float = MISSING  # by hash of the text, so that it does not depend on order
     max_documents: int | None = MISSING  # the first by hash of the text
+    near_duplicates: float | None = (
+        MISSING  # drop what is this similar to a kept text (MinHash); null: nothing
+    )
     exclude: list[str] = MISSING  # tasks whose dev and test text must not enter
 
 
 @dataclass
 class TaskConfig:
-    """A text classification task. ``format``: pydoc, jsonl, csv or parquet (``path``: folder with train, dev, test)."""
+    """A task of one kind. ``format``: pydoc, jsonl, csv, parquet or conll (``path``: folder with train, dev, test)."""
 
     name: str = MISSING
+    kind: str = MISSING  # classification (a label a text) | tagging (a tag a word: spans in IOB, BIOES)
     format: str = MISSING
     path: str | None = MISSING
-    question: str | None = MISSING  # pydoc only: topic | section
+    unlabelled: str | None = MISSING  # more text of its kind (file, folder or glob), for pretraining on the pool
+    entity_markers: str = MISSING  # keep | strip: << >> and [[ ]] around entities, in text to pretrain on
+    question: str | None = MISSING  # pydoc only: topic | section; of kind tagging: entities
     text_column: str = MISSING
     text_pair_column: str | None = MISSING
     label_column: str = MISSING
-    metric: str = MISSING  # macro_f1 | micro_f1 | accuracy
-    num_classes: int | None = MISSING  # checked when given
+    metric: str = MISSING  # macro_f1 | micro_f1 | accuracy; of kind tagging: span_f1
+    num_classes: int | None = MISSING  # labels, or types of spans; checked when given
     max_examples: SplitSizes = field(default_factory=lambda: SplitSizes())
 
 
@@ -85,14 +91,50 @@ class OptimizerConfig:
 
 
 @dataclass
+class SelectionConfig:
+    """Documents of the run's corpus that are chosen for the task's training text, and read together with it."""
+
+    method: str = MISSING  # tfidf | states | sentences: nearest neighbours in that space; dsir: importance resampling
+    neighbours: int | None = MISSING  # of each training text (Gururangan et al., 2020, section 5.2); null under dsir
+    documents: int | None = MISSING  # chosen in all; null where neighbours decide it
+    encoder: str | None = MISSING  # folder or hub name of a sentence-transformers model; sentences only
+    control: bool = MISSING  # as many documents as the method chooses, drawn at random instead
+    seed: int = MISSING  # of that draw, and of dsir's
+
+
+@dataclass
+class MaskingConfig:
+    """Which tokens a masked language model predicts."""
+
+    strategy: str = MISSING  # token | whole_word | span | difference
+    rate: float = MISSING  # share of an example's ordinary tokens
+    span_length: float = MISSING  # 1 / p of the geometric number of words in a span, at most 10; under span
+    anchors: int = MISSING  # words that mark the text's difference from general text, under difference
+
+
+@dataclass
+class RetentionConfig:
+    """What keeps a model near the one it started from."""
+
+    toward_start: float = MISSING  # L2-SP's alpha (Li et al., 2018): alpha / 2 times the squared way from the start
+    layer_decay: float = MISSING  # learning rate of a layer over that of the layer above it; 1 is the same for all
+    frozen_layers: int = MISSING  # layers that are not trained, from the lowest; with one or more, embeddings too
+
+
+@dataclass
 class PretrainConfig:
-    """One stage of continued pretraining by masked language modelling."""
+    """One stage of continued pretraining: masked LM for encoders, causal LM for decoders."""
 
     name: str = MISSING
-    text: str = MISSING  # corpus | task
+    text: str = MISSING  # corpus | general | task | pool | other_task: see adapt/text_chain.py
+    selection: SelectionConfig | None = MISSING
+    mix: dict[str, float] = field(default_factory=dict)  # other text -> its share of the sequences read (replay)
+    leaks: str = MISSING  # drop | keep: text that holds dev or test text
     seed: int = MISSING
-    mask_rate: float = MISSING
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
     max_length: int = MISSING  # tokens a sequence
+    packing: bool = MISSING  # several texts a sequence, none of which attends to another
+    snapshots: bool = MISSING  # keep the model of each evaluation, for the trajectory of what it can do
     batch_size: int = MISSING  # sequences a step
     micro_batch_size: int = MISSING
     steps: int = MISSING
@@ -103,6 +145,16 @@ class PretrainConfig:
     patience: int | None = MISSING  # evaluations without gain before stopping; null never stops
     dropout: float = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+
+
+@dataclass
+class VocabularyConfig:
+    """New tokens for the text of the first pretraining stage, before it; ``none`` adds none."""
+
+    name: str = MISSING
+    new_tokens: int = MISSING  # at most
+    min_frequency: int = MISSING  # occurrences in the text
 
 
 @dataclass
@@ -111,7 +163,7 @@ class FinetuneConfig:
 
     name: str = MISSING
     method: str = MISSING
-    pooling: str = MISSING  # cls | mean
+    pooling: str = MISSING  # cls | mean; of a tagger: the architecture's head | one linear layer
     max_length: int = MISSING
     batch_size: int = MISSING
     micro_batch_size: int = MISSING
@@ -120,6 +172,7 @@ class FinetuneConfig:
     dropout: float = MISSING
     head_learning_rate: float | None = MISSING  # null: the encoder's
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
 @dataclass
@@ -189,13 +242,23 @@ class TextAttackConfig:
 
 
 @dataclass
+class DomainsConfig:
+    """The held-out texts on which the model that fine-tuning starts from is measured as a language model."""
+
+    texts: list[str] = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
+    max_length: int = MISSING  # tokens a sequence, whatever the chain was trained with
+    sequences: int | None = MISSING  # at most, of each text; null measures all
+
+
+@dataclass
 class EvaluateConfig:
-    """What is measured of a fine-tuned model: clean scores, and robustness unless ``attack`` is null."""
+    """What is measured: clean scores, robustness unless ``attack`` is null, and what adaptation did to the encoder."""
 
     name: str = MISSING
     batch_size: int = MISSING
     attack: AttackConfig | None = MISSING
     text: TextAttackConfig | None = MISSING
+    domains: DomainsConfig | None = MISSING
 
 
 @dataclass
@@ -213,6 +276,8 @@ class BudgetConfig:
     text_attack_queries: int = MISSING
     dapt_steps: int = MISSING
     tapt_steps: int = MISSING
+    selected_documents: int = MISSING  # by dsir
+    new_tokens: int = MISSING  # of vocabulary=extended
     head_steps: int = MISSING
     evaluations: int = MISSING  # held-out evaluations along a pretraining stage
     heldout_sequences: int = MISSING
@@ -241,6 +306,9 @@ class Config:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    general: CorpusConfig = field(default_factory=CorpusConfig)  # text of no domain: controls, replay, forgetting
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    other_task: TaskConfig = field(default_factory=TaskConfig)  # whose text transfer-TAPT reads
     task: TaskConfig = field(default_factory=TaskConfig)
     pretrain: dict[str, PretrainConfig] = field(default_factory=dict)
     pretrain_adversary: AdversaryConfig = field(default_factory=AdversaryConfig)  # of every pretraining stage
@@ -251,3 +319,4 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     experiment: str | None = MISSING
     seed: int = MISSING
+    adaptation_seed: int = MISSING  # of every pretraining stage and selection

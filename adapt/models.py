@@ -12,15 +12,19 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from adapt.config import ConfigError
+from adapt.packing import keeps_apart
+from adapt.projection import LanguageModel
 
 VERSION = 2
 transformers_logging.disable_progress_bar()  # a bar for every file read or written would hide the training's own
@@ -90,47 +94,29 @@ class Classifier(nn.Module):
         make_relocatable(folder)
 
 
-class MaskedLM(nn.Module):
-    """A masked-LM model that projects to the vocabulary at the predicted positions alone.
-
-    With 15% of the tokens predicted, the dense projection that transformers computes spends 85% of its work on
-    logits that no loss reads. A hook on the base model keeps the hidden states of the predicted tokens, so the
-    architecture's own head runs on those, whatever it consists of.
-    """
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    def encoder(self) -> PreTrainedModel:
-        """The transformers base model, whose embedding output is what an adversary perturbs."""
-        return self.model.base_model  # type: ignore[return-value]  # transformers annotates it as nn.Module
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
-        """Logits [P, V] in float32 at ``positions`` [P], flat indices row * L + column."""
-
-        def keep_predicted(_module: nn.Module, _args: Any, output: Any) -> Any:
-            hidden = output[0]
-            output["last_hidden_state"] = hidden.reshape(-1, hidden.shape[-1])[positions].unsqueeze(0)
-            return output
-
-        handle = self.encoder.register_forward_hook(keep_predicted)
-        try:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask, **more).logits[0].float()
-        finally:
-            handle.remove()
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters outside the encoder; an output matrix tied to the embeddings belongs to the encoder."""
-        inside = {id(parameter) for parameter in self.encoder.parameters()}
-        return [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
+class MaskedLM(LanguageModel):
+    """An encoder that guesses masked tokens: it sees the text on both sides of them."""
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """A plain transformers folder of encoder, masked-LM head and tokenizer."""
-        self.model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        make_relocatable(folder)
+        save_language_model(self, folder, tokenizer)
+
+
+class CausalLM(LanguageModel):
+    """A decoder that guesses the next token: position p of ``positions`` predicts what stands at p + 1."""
+
+    causal = True
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """A plain transformers folder of decoder, output matrix and tokenizer."""
+        save_language_model(self, folder, tokenizer)
+
+
+def save_language_model(model: LanguageModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What transformers opens again under the same class, and the same bytes for equal weights."""
+    model.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    make_relocatable(folder)
 
 
 def make_relocatable(folder: Path) -> None:
@@ -145,8 +131,52 @@ def make_relocatable(folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder; code that the folder may hold is not run."""
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    """The tokenizer of a folder; code that the folder may hold is not run.
+
+    One without a padding token (GPT-2) pads with its end of text: nothing reads padding, and the vocabulary stays.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def is_causal(config: Any) -> bool:
+    """Whether a model of this config is trained on next tokens: one that cannot guess masked ones, or is a decoder.
+
+    Raises ConfigError where transformers has no class for either.
+    """
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return False
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not config.is_encoder_decoder:
+        return True
+    raise ConfigError(
+        f"a {config.model_type} can be pretrained neither on masked nor on next tokens: transformers has no such head "
+        "for it; possible are encoders such as bert, roberta, modernbert and decoders such as gpt2, llama, qwen2"
+    )
+
+
+def load_language_model(folder: Path, *, dropout: float) -> tuple[MaskedLM | CausalLM, list[str]]:
+    """The folder's model for masked or next tokens, whichever it is made for, and the names of its new weights."""
+    if is_causal(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)):
+        return load_causal_lm(folder, dropout=dropout)
+    return load_masked_lm(folder, dropout=dropout)
+
+
+def keeps_packed_apart(folder: Path) -> bool:
+    """Whether the folder's language model gives packed texts the states that each has alone; tries it."""
+    model, _ = load_language_model(folder, dropout=0.0)
+    model.eval()
+    return keeps_apart(model.encoder, lambda *given: model.encoder(**model.inputs(*given))[0])
+
+
+def load_causal_lm(folder: Path, *, dropout: float) -> tuple[CausalLM, list[str]]:
+    """The causal-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
+    )
+    model, info = loaded
+    return CausalLM(model), sorted(info["missing_keys"])
 
 
 def load_masked_lm(folder: Path, *, dropout: float) -> tuple[MaskedLM, list[str]]:
@@ -229,7 +259,7 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     return encoder
 
 
-def checkpoint_gradients(model: Classifier | MaskedLM) -> None:
+def checkpoint_gradients(model: Classifier | MaskedLM | CausalLM) -> None:
     """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
 
     Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no

@@ -30,6 +30,9 @@ class Objective(Protocol):
     def rows(self, batch: Batch) -> Tensor:
         """The example that each item belongs to, [P]."""
 
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropies [P] in nats of ``logits`` with ``targets``, without [P, C] whole where it is large."""
+
 
 class Classification:
     """One label an example; an item is an example."""
@@ -50,9 +53,13 @@ class Classification:
         """0 ... B - 1."""
         return torch.arange(len(batch["labels"]), device=batch["labels"].device)
 
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropies [B] in nats."""
+        return cross_entropy(self.logits(model, batch).float(), self.targets(batch), reduction="none")
 
-class MaskedLanguageModel:
-    """The masked tokens (Devlin et al., 2019, section 3.1); an item is a predicted token."""
+
+class PredictedTokens:
+    """Tokens of the vocabulary at the ``positions`` of a batch; an item is a predicted token."""
 
     def items(self, batch: Batch) -> int:
         """The number of predicted tokens P."""
@@ -63,18 +70,29 @@ class MaskedLanguageModel:
         return model(**model_inputs(batch), positions=batch["positions"])
 
     def targets(self, batch: Batch) -> Tensor:
-        """The tokens under the masks, [P]."""
+        """The right tokens, [P]."""
         return batch["targets"]
 
     def rows(self, batch: Batch) -> Tensor:
         """The sequence of each predicted token, [P]."""
         return batch["rows"]
 
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropies [P] in nats; the model cuts a large projection into chunks (adapt/projection.py)."""
+        return model(**model_inputs(batch), positions=batch["positions"], targets=batch["targets"]).float()
+
+
+class MaskedLanguageModel(PredictedTokens):
+    """The masked tokens (Devlin et al., 2019, section 3.1)."""
+
+
+class CausalLanguageModel(PredictedTokens):
+    """Each next token of a text from those before it (Radford et al., 2018, section 3.1, equation 1)."""
+
 
 def example_losses(objective: Objective, model: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy [B] in nats, summed over each example's items; 0 where it has none."""
-    losses = cross_entropy(objective.logits(model, batch).float(), objective.targets(batch), reduction="none")
-    return by_example(objective, batch, losses)
+    return by_example(objective, batch, objective.losses(model, batch))
 
 
 def by_example(objective: Objective, batch: Batch, values: Tensor) -> Tensor:
@@ -84,5 +102,6 @@ def by_example(objective: Objective, batch: Batch, values: Tensor) -> Tensor:
 
 
 def model_inputs(batch: Batch) -> Batch:
-    """The part of a batch that every encoder reads."""
-    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+    """The part of a batch that a model reads; ``document_ids`` only in packed batches, which language models take."""
+    names = ("input_ids", "attention_mask", "token_type_ids", "document_ids")
+    return {name: batch[name] for name in names if name in batch}

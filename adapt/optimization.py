@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from adapt.config import OptimizerConfig
+from adapt.retention import layer_numbers
 
 VERSION = 1
 
@@ -28,18 +29,34 @@ def learning_rate_shape(config: OptimizerConfig, steps: int) -> Callable[[int], 
     return factor
 
 
-def decay_groups(model: nn.Module, head: nn.Module | None, head_learning_rate: float | None) -> list[dict[str, Any]]:
-    """Trainable parameters as AdamW groups: no weight decay on biases and norms, the head with its own rate."""
+def decay_groups(
+    model: nn.Module,
+    head: nn.Module | None,
+    head_learning_rate: float | None,
+    *,
+    layer_decay: float = 1.0,
+    learning_rate: float | None = None,
+) -> list[dict[str, Any]]:
+    """Trainable parameters as AdamW groups: no weight decay on biases and norms, the head with its own rate.
+
+    layer_decay: below 1, layer l of L has the rate ``learning_rate * layer_decay ** (L + 1 - l)``, where the embeddings
+    are layer 0 and what stands above the layers, the head at ``learning_rate`` among it, is layer L + 1 (Howard &
+    Ruder, 2018, section 3.2; Clark et al., 2020, appendix A). Layers are counted by ``retention.layer_numbers``.
+    """
     in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    numbers = layer_numbers(model) if layer_decay != 1 else {}
+    top = max(numbers.values(), default=0)
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in in_head, parameter.ndim >= 2), []).append(parameter)
+            key = (id(parameter) in in_head, top - numbers.get(name, top), parameter.ndim >= 2)
+            groups.setdefault(key, []).append(parameter)
     return [
         {
             "params": parameters,
             **({} if decays else {"weight_decay": 0.0}),
+            **({"lr": learning_rate * layer_decay**below} if learning_rate is not None and below else {}),
             **({"lr": head_learning_rate} if is_head and head_learning_rate is not None else {}),
         }
-        for (is_head, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (is_head, below, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]

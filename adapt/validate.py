@@ -13,14 +13,16 @@ from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig
 from adapt.refusals import suggestion
 from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
+from adapt.text_chain import sources_read
+from adapt.validate_kind import check_kind
+from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
     "corpus.format": ("pydoc", "files"),
-    "task.format": ("pydoc", "jsonl", "csv", "parquet"),
+    "general.format": ("pydoc", "files"),
     "finetune.method": ("full", "linear_probe"),
     "finetune.pooling": ("cls", "mean"),
-    "task.metric": ("macro_f1", "micro_f1", "accuracy"),
     "runtime.device": ("auto", "cpu"),
     "adversary.dropout": ("same", "fresh", "off"),
     "pretrain_adversary.dropout": ("same", "fresh", "off"),
@@ -28,7 +30,11 @@ CHOICES = {
 STAGE_CHOICES = {
     "schedule": ("linear", "cosine", "constant"),
     "precision": ("no", "bf16", "fp16"),
-    "text": ("corpus", "task"),
+    "text": TEXTS,
+    "leaks": ("drop", "keep"),
+    "entity_markers": ("keep", "strip"),
+    "texts": MEASURED_TEXTS,
+    "strategy": ("token", "whole_word", "span", "difference"),
     "recipes": RECIPES,
     "norm": ("l2", "linf"),
     "scope": ("token", "sequence", "document"),
@@ -36,21 +42,22 @@ STAGE_CHOICES = {
 }
 AT_LEAST_ONE = (
     "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
-    "heldout_sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
+    "heldout_sequences", "sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
-    "ensemble_examples",
+    "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length", "min_frequency",
     "text_attack_examples", "text_attack_queries", "candidates", "queries",
     "restarts", "minimal_norm_steps", "gradient_free_queries",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "epsilon", "weight", "clean_weight", "teacher_weight", "step_size", "random_starts", "head_steps", "learning_rate",
     "head_learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "seed",
-    "gamma", "init", "temperature", "token_norm",
+    "toward_start", "frozen_layers", "new_tokens", "gamma", "init", "temperature", "token_norm",
 )  # fmt: skip
 ABOVE_ZERO = ("eps", "clip_norm", "length")  # clip_norm=null is what switches clipping off; 0 would stop the training
 SHARES = (
-    "mask_rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
+    "rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
 )  # fmt: skip
+CONFIGURED = {"corpus", "general", "other_task"}  # text sources with a config of their own, beside the task
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
 
@@ -73,17 +80,15 @@ def check_values(cfg: DictConfig) -> Config:
         value = OmegaConf.select(cfg, key)
         if value not in possible:
             raise ConfigError(f"{key}={value}: possible are {', '.join(possible)}")
+    check_kind(typed)
     check_text_attack(typed)
-    for key, part, needs_path in (
-        ("task", typed.task, typed.task.format != "pydoc"),
-        (
-            "corpus",
-            typed.corpus,
-            typed.corpus.format != "pydoc" and any(s.text == "corpus" for s in typed.pretrain.values()),
-        ),
-        ("model", typed.model, typed.model.format == "hf"),
-    ):
-        if needs_path and part.path is None:
+    check_pretraining(typed)
+    check_domains(typed)
+    parts = {"task": typed.task, **{name: getattr(typed, name) for name in sorted(CONFIGURED & sources_read(typed))}}
+    needing = {key: part for key, part in parts.items() if part.format != "pydoc"}
+    needing |= {"model": typed.model} if typed.model.format == "hf" else {}
+    for key, part in needing.items():
+        if part.path is None:
             raise ConfigError(f"{key}.path has no value; {key}={part.name} needs one: {key}.path=<where it is>")
     if typed.model.format == "tfidf":
         if typed.pretrain or typed.adversary.name != "none":
@@ -173,7 +178,7 @@ def check_value(key: str, value: Any) -> None:
             raise ConfigError(f"{key}={value}: must be more than 0")
     if name in SHARES and isinstance(value, (int, float)) and not 0 <= value < 1:
         raise ConfigError(f"{key}={value}: must be at least 0 and less than 1")
-    if name == "max_words" and not 0 < value <= 1:
+    if name in ("max_words", "layer_decay", "near_duplicates") and value is not None and not 0 < value <= 1:
         raise ConfigError(f"{key}={value}: must be more than 0 and at most 1")
     elsewhere = key.startswith(("corpus.", "task.")) or key == "evaluate.text"  # the same name, with another meaning
     if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not elsewhere:
@@ -192,8 +197,12 @@ def check_parts(cfg: Config) -> None:
     from adapt.data import corpora, tasks
 
     tasks.check_task(cfg.task)
-    if any(settings.text == "corpus" for settings in cfg.pretrain.values()):
-        corpora.check_corpus(cfg.corpus)
+    read = sources_read(cfg)
+    for name in ("corpus", "general"):
+        if name in read:
+            corpora.check_corpus(getattr(cfg, name), name)
+    if "other_task" in read:
+        tasks.check_task(cfg.other_task)
 
 
 def check_trackers(names: list[str]) -> None:

@@ -30,9 +30,11 @@ class Pass:
     """What one forward pass gave."""
 
     logits: Tensor
-    """[P, C] float32: a row an item, which is an example or a predicted token."""
+    """[P, C] float32: a row an item, which is an example or a predicted token; empty where losses were asked for."""
     hidden: list[Tensor]
     """The encoder's last hidden states [B, L, H], alone in the list where they were asked for."""
+    losses: Tensor
+    """Cross-entropies [P] in nats of the items, where they were asked for in place of logits; else empty."""
 
 
 class View:
@@ -47,30 +49,31 @@ class View:
 
     # Passes ---------------------------------------------------------------------------------------------------------
 
-    def forward(self, delta: Tensor | None = None, *, hidden: bool = False) -> Pass:
-        """The model at delta (None: clean), for a loss to yield. hidden: keep the last hidden states too."""
+    def forward(self, delta: Tensor | None = None, *, hidden: bool = False, losses: bool = False) -> Pass:
+        """The model at delta (None: clean), for a loss to yield. hidden: keep the last hidden states too.
+
+        losses: cross-entropies in place of logits, which a large vocabulary then never fills memory with.
+        """
         if delta is not None:
             self.step.log_delta(self, delta)
-        return self._pass(self.step.model, delta, "backward", hidden)
+        return self._pass(self.step.model, delta, "backward", hidden, losses)
 
-    def inner(self, delta: Tensor | None, *, hidden: bool = False) -> Pass:
+    def inner(self, delta: Tensor | None, *, hidden: bool = False, losses: bool = False) -> Pass:
         """The model at delta, for a gradient to delta alone: without gradient synchronisation, and by ``dropout``."""
         with evaluating(self.step.inner_model) if self.step.adversary.dropout == "off" else nullcontext():
-            return self._pass(self.step.inner_model, delta, "delta_backward", hidden)
+            return self._pass(self.step.inner_model, delta, "delta_backward", hidden, losses)
 
     def loss(self, delta: Tensor | None = None) -> Tensor:
         """This view's share of the step's mean cross-entropy at delta: a scalar to yield."""
-        return self.mean(self.cross_entropy(self.forward(delta).logits))
+        return self.mean(self._met(self.forward(delta, losses=True).losses))
 
     def losses_at(self, delta: Tensor) -> Tensor:
         """Cross-entropies [B] for an attack's inner steps: summed over an example's items, not weighted."""
-        return by_example(self.step.objective, self.batch, self.cross_entropy(self.inner(delta).logits))
+        return by_example(self.step.objective, self.batch, self._met(self.inner(delta, losses=True).losses))
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """-log p(right class) of each item, [P], in nats."""
-        losses = cross_entropy(logits, self.step.objective.targets(self.batch), reduction="none")
-        self._losses_met.append(losses.detach().mean())
-        return losses
+        return self._met(cross_entropy(logits, self.step.objective.targets(self.batch), reduction="none"))
 
     def mean(self, values: Tensor) -> Tensor:
         """Values [P] of the items as this view's share of their mean over the whole step."""
@@ -85,8 +88,8 @@ class View:
 
     @cached_property
     def ball(self) -> Ball:
-        """The step's ball; in document scope it knows which documents share a row (``documents`` of the batch)."""
-        return self.step.ball.of_documents(self.batch.get("documents"))
+        """The step's ball; in document scope it knows which documents share a row (``document_ids`` of the batch)."""
+        return self.step.ball.of_documents(self.batch.get("document_ids"))
 
     @cached_property
     def mask(self) -> Tensor:
@@ -144,11 +147,15 @@ class View:
         self._draws += 1
         return noise.to(self.batch["input_ids"].device)
 
-    def _pass(self, model: torch.nn.Module, delta: Tensor | None, kind: str, hidden: bool) -> Pass:
+    def _met(self, losses: Tensor) -> Tensor:
+        self._losses_met.append(losses.detach().mean())
+        return losses
+
+    def _pass(self, model: torch.nn.Module, delta: Tensor | None, kind: str, hidden: bool, losses: bool) -> Pass:
         self.step.passed["forward"] += len(self.batch["input_ids"])
         if self.step.adversary.dropout == "same":
             self._replay_random_state()
-        found = Pass(torch.empty(0), [])
+        found = Pass(torch.empty(0), [], torch.empty(0))
         with ExitStack() as stack:
             if self.step.adversary.float32:
                 stack.enter_context(full_precision(self.step.inner_model, self.batch["input_ids"].device.type))
@@ -156,16 +163,19 @@ class View:
                 stack.enter_context(perturbed(self.step.embedding, delta, self.mask))
             if hidden:
                 stack.enter_context(keep_hidden(self.step.inner_model, found.hidden))
-            found.logits = self.step.objective.logits(model, self.batch).float()
-        self._count_backward(found.logits, kind)
+            if losses:
+                found.losses = self.step.objective.losses(model, self.batch)
+            else:
+                found.logits = self.step.objective.logits(model, self.batch).float()
+        self._count_backward(found.losses if losses else found.logits, kind)
         return found
 
-    def _count_backward(self, logits: Tensor, kind: str) -> None:
+    def _count_backward(self, answer: Tensor, kind: str) -> None:
         def count(_gradient: Tensor) -> None:
             self.step.passed[kind] += len(self.batch["input_ids"])
 
-        if logits.requires_grad:
-            logits.register_hook(count)
+        if answer.requires_grad:
+            answer.register_hook(count)
 
     def _replay_random_state(self) -> None:
         """Set torch's generators back to where the first pass over this view found them."""

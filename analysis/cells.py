@@ -13,13 +13,18 @@ from adapt.results import COLUMNS
 IDENTITY = ["model", "task", "pretrain", "adversary"]
 FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
 SEEDS = ["seed", "adaptation", "adaptation_seed"]
-METRICS = ["macro_f1", "micro_f1", "accuracy"]  # which is the task's, where the table does not say
+METRICS = ["macro_f1", "micro_f1", "span_f1", "accuracy"]  # which is the task's, where the table does not say
 
 _NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+_NAMES |= {"span_f1": "span-F1"}
 _NAMES |= {"lora": "LoRA", "fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
 _NAMES |= {"freelb": "FreeLB", "freelb_plus_plus": "FreeLB++", "smart": "SMART", "alum": "ALUM", "sift": "SiFT"}
 _NAMES |= {"tavat": "TAVAT", "creat": "CreAT", "neftune": "NEFTune", "rdrop": "R-Drop", "awp": "AWP"}
 _NAMES |= {"pseudo_labelled": "pseudo-labelled", "random": "random direction"}
+_NAMES |= {"irrelevant_dapt": "irrelevant DAPT", "transfer_tapt": "transfer-TAPT", "curated_tapt": "curated-TAPT"}
+_NAMES |= {f"knn_tapt_{k}": f"{k}NN-TAPT" for k in (50, 150, 500)} | {"knn_tapt_states": "kNN-TAPT (states)"}
+_NAMES |= {"rand_tapt": "RAND-TAPT", "dsir": "DSIR", "rand_dsir": "RAND-DSIR"}
+_NAMES |= {f"rand_tapt_{k}": f"RAND-TAPT ({k})" for k in (150, 500)} | {"knn_tapt_sentences": "kNN-TAPT (sentences)"}
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
 _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
@@ -58,7 +63,9 @@ def reference_names(rows: pd.DataFrame) -> pd.Series:
     return names.mask(adapted, names + " (" + rows["pretrain"].map(display) + ")").rename("reference")
 
 
-def scores(table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None) -> pd.DataFrame:
+def scores(
+    table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None, split: str = "test"
+) -> pd.DataFrame:
     """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
 
     The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. The rows
@@ -66,14 +73,14 @@ def scores(table: pd.DataFrame, epsilon: float | None = None, metric: str | None
     """
     kept = ["run_id", *cell_columns(table), *SEEDS, "metric", "value", "n"]
     rows = table.assign(wanted=metric or _task_metric(table))
-    rows = rows[rows["split"] == "test"]
+    rows = rows[rows["split"] == split]
     rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
     if epsilon is not None and metric is None and (rows["metric"] == "accuracy").any():
         rows = rows.assign(wanted="accuracy")
     rows = rows[rows["metric"] == rows["wanted"]]
     if rows.empty:
         what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
-        raise NotInTable(f"no {what} of split test with {metric or 'the metric of the task'}")
+        raise NotInTable(f"no {what} of split {split} with {metric or 'the metric of the task'}")
     return ordered(rows[kept], [*cell_columns(table), "seed", "adaptation"])
 
 
@@ -128,9 +135,13 @@ def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def rank(value: Any) -> tuple[int, int, str]:
-    """A name's place: 'none', then plain training by its length, then one stage before two and by name."""
+    """A name's place: 'none', then plain training by its length, then one stage before two and by name.
+
+    A number within names counts as one: knn_tapt_50 before knn_tapt_150.
+    """
     length = plain_length(str(value))
-    return (1, str(value).count("+"), str(value)) if length is None else (0, length, "")
+    name = re.sub(r"\d+", lambda digits: digits[0].zfill(9), str(value))
+    return (1, name.count("+"), name) if length is None else (0, length, "")
 
 
 def display(value: Any) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis import cells, comparisons, stats
 from analysis.cells import NotInTable
-from analysis.comparisons import Comparison
+from analysis.comparison import Comparison
 
 WEIGHTS = {"forward_passes": 1.0, "backward_passes": 2.0, "delta_backward_passes": 1.0}
 CONVENTION = "a forward pass counts 1, a backward pass 2, a backward pass to the perturbation alone 1"

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from analysis import cells, comparisons, equal_cost
-from analysis.comparisons import LEVEL
+from analysis import cells, comparisons, equal_cost, markdown
+from analysis.comparison import LEVEL
 from analysis.equal_cost import Method
 from analysis.stats import smallest_p
 
@@ -15,7 +15,7 @@ COLUMNS = ["method", "cost in passes", "measured time", "gain over plain", "at e
 COLUMNS += ["pairs", "p", "Holm", "reading"]
 
 
-def markdown(table: pd.DataFrame) -> str:
+def report(table: pd.DataFrame) -> str:
     """A table for each score and chain: cost, gain, and the difference to the plain curve. Raises NotInTable."""
     radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
     families = equal_cost.adjusted([equal_cost.methods(table, epsilon) for epsilon in radii])
@@ -25,7 +25,8 @@ def markdown(table: pd.DataFrame) -> str:
         for context in dict.fromkeys(method.context for method in found):
             among = [method for method in found if method.context == context]
             parts.append(f"## {context}: {cells.display(among[0].gain.metric)}, {under}")
-            parts.append(_markdown_table([_row(method) for method in sorted(among, key=_by_cost)]))
+            rows = [dict(zip(COLUMNS, _row(method), strict=True)) for method in sorted(among, key=_by_cost)]
+            parts.append(markdown.table(rows, words=("method", "reading")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,11 +45,6 @@ def _row(method: Method) -> list[str]:
         row[5] = "{:+.3f} to {:+.3f}".format(*compared.t_interval)
         row[7:9] = [f"{compared.p:.2g}", f"{compared.p_holm:.2g}"]
     return row
-
-
-def _markdown_table(rows: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(COLUMNS) - 2), "---"]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [COLUMNS, rule, *rows])
 
 
 def _how_to_read(families: list[list[Method]]) -> str:

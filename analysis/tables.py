@@ -1,12 +1,13 @@
 """Tables: what a study found, in plain text, and its frozen rows of record.
 
 ``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
-Where plain training of several lengths is among them it writes equal_cost.md beside it.
+Beside it go the pages that its rows allow: equal_cost.md, contrasts.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 from pathlib import Path
@@ -14,11 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons, equal_cost_report
+from analysis import cells, comparisons, contrasts, equal_cost_report
 from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
 PUBLISHED = Path(__file__).parent / "published"
+PAGES = {
+    "equal_cost.md": (equal_cost_report.report, "methods against plain training of the same cost"),
+    "contrasts.md": (contrasts.report, "what each step of a chain adds"),
+}
 COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
 
 
@@ -26,7 +31,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a cell: its columns, seeds, adaptations, metric, and mean and sd over seeds of each score; mean costs.
 
     Costs are of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may share.
-    Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd. sd is NaN for one seed.
+    Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd, and 'unleaked' where a
+    run's test examples are not all clean of its training text (on those that are). sd is NaN for one seed.
     """
     if table.empty:
         raise cells.NotInTable("the table has no rows")
@@ -36,6 +42,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     groups = clean.assign(adaptation=adapted).groupby(columns, sort=False, dropna=False)
     parts = [groups["seed"].nunique().rename("seeds"), groups["adaptation"].nunique().rename("adaptations")]
     parts += [groups["metric"].first(), *_moments(clean, columns, "clean")]
+    if len(unleaked := _unleaked(table)):
+        parts += _moments(unleaked, columns, "unleaked")
     for epsilon in cells.epsilons(table):
         parts += _moments(cells.scores(table, epsilon), columns, f"robust@{epsilon:g}")
     adapting = table["split"] != "train"  # a pretraining stage's costs stand under its own name
@@ -64,6 +72,7 @@ def format_summary(table: pd.DataFrame) -> str:
     metric = " and ".join(cells.display(m) for m in cell_table["metric"].unique())
     context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
     heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"
+    heading += _unleaked_in_words(table)
     parts = [heading, _aligned(shown), *_differences(table), "\n".join(caveats(table))]
     return "\n\n".join(part for part in parts if part)
 
@@ -109,13 +118,12 @@ def main(arguments: list[str] | None = None) -> int:
     if outcome.table.empty:
         return 1
     print("\n" + format_summary(outcome.table))
-    try:
-        text = equal_cost_report.markdown(outcome.table)
-    except cells.NotInTable:  # no plain training of several lengths: nothing to say
-        return 0
-    path = csv.with_name("equal_cost.md")
-    path.write_text(text, encoding="utf-8")
-    print(f"\n{path}: methods against plain training of the same cost\n\n{text}")
+    for name, (report, what) in PAGES.items():
+        with contextlib.suppress(cells.NotInTable):  # the study has nothing of the kind
+            text = report(outcome.table)
+            path = csv.with_name(name)
+            path.write_text(text, encoding="utf-8")
+            print(f"\n{path}: {what}\n\n{text}")
     return 0
 
 
@@ -123,6 +131,20 @@ def _moments(scores: pd.DataFrame, columns: list[str], name: str) -> list[pd.Ser
     # A seed that was fine-tuned on several adaptations counts once, with its mean: as in the comparisons.
     seeds = scores.groupby([*columns, "seed"], dropna=False)["value"].mean().groupby(columns, dropna=False)
     return [seeds.mean().rename(name), seeds.std().rename(f"{name}_sd")]
+
+
+def _unleaked(table: pd.DataFrame) -> pd.DataFrame:
+    """The scores on the clean part of test; none where that part is the whole of it in every run."""
+    if "test_clean" not in set(table["split"]):
+        return table[:0]
+    part, whole = cells.scores(table, split="test_clean"), cells.scores(table)
+    return part[:0] if (part["n"] == part["run_id"].map(whole.set_index("run_id")["n"])).all() else part
+
+
+def _unleaked_in_words(table: pd.DataFrame) -> str:
+    part = _unleaked(table)
+    examples = " or ".join(str(n) for n in sorted(part["n"].dropna().unique()))
+    return f"; unleaked: on the {examples} examples that no training text holds" if examples else ""
 
 
 def _aligned(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,20 @@ def test_an_epoch_holds_every_example_once(lengths: list[int], size: int, seed: 
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert sum(len(batch) < size for batch in batches) <= 1
     assert all(len(batch) <= size for batch in batches)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 3))
+@settings(deadline=None)
+def test_batches_as_sorting_by_hand_makes_them(lengths: list[int], size: int, seed: int) -> None:
+    random = np.random.default_rng([seed, 7])
+    order, by_hand = random.permutation(len(lengths)).tolist(), []
+    for start in range(0, len(order), batching.POOL * size):
+        pool = sorted(order[start : start + batching.POOL * size], key=lambda index: (lengths[index], index))
+        by_hand += [pool[cut : cut + size] for cut in range(0, len(pool), size)]
+    by_hand = [by_hand[index] for index in random.permutation(len(by_hand))]
+    assert batching.shuffled_batches(lengths, size, seed=seed, epoch=7) == by_hand
+    longest = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    assert sum(batching.sorted_batches(lengths, size), []) == longest
 
 
 def test_an_order_is_a_function_of_seed_and_epoch() -> None:
@@ -46,16 +61,6 @@ def test_buckets_pad_less_than_a_plain_shuffle() -> None:
 @pytest.fixture(scope="module")
 def tokenizer(world: Path):
     return models.load_tokenizer(world / "model")
-
-
-def test_a_long_text_becomes_several_sequences_and_no_token_is_lost(tokenizer) -> None:
-    texts = ["cat dog horse bird fish mouse fur tail paw feather iron", "gold"]
-    plain = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    found = batching.chunk(tokenizer, texts, 6)  # 4 tokens and 2 special ones
-    inside = [sequence[1:-1] for sequence in found.ids]
-    assert [len(sequence) for sequence in found.ids] == [6, 6, 5, 3]
-    assert sum(inside[:3], []) == plain[0]
-    assert inside[3] == plain[1]  # a sequence never holds two texts
 
 
 def test_padding_and_special_tokens_are_marked(tokenizer) -> None:

@@ -11,6 +11,7 @@ from world import overrides, sentence, write_jsonl
 
 from adapt import results
 from adapt.config import Config
+from adapt.data.corpora import load_corpus
 from adapt.pipeline import Pipeline
 from adapt.plan import describe
 from adapt.validate import check_values
@@ -43,7 +44,10 @@ def grid(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_sweep_trains_each_stage_once(grid: Path) -> None:
     # the task stands there twice: cut to the budget, and whole for what the corpus must leave out
-    assert built(grid) == {"task": 2, "corpus": 1, "task_text": 1, "pretrain": 2, "finetune": 8, "evaluate": 8}
+    assert built(grid) == {
+        **{"task": 2, "corpus": 1, "task_text": 1, "tokens": 2, "leaks": 1},
+        **{"pretrain": 2, "finetune": 8, "evaluate": 8},
+    }
 
 
 def test_the_same_run_again_trains_nothing_and_gives_the_same_rows(world: Path, grid: Path) -> None:
@@ -67,8 +71,10 @@ def test_rows_have_factors_measurements_and_costs(grid: Path) -> None:
     table = results.load(grid)
     assert table["run_id"].nunique() == 8
     one = table[(table["pretrain"] == "dapt+tapt") & (table["adversary"] == "pgd") & (table["seed"] == 1)]
-    assert set(one["split"]) == {"dev", "test", "train", "dapt/train", "dapt/heldout", "tapt/train", "tapt/heldout"}
+    stages = {f"{stage}/{split}" for stage in ("dapt", "tapt") for split in ("train", "heldout", "text")}
+    assert {"dev", "test", "train"} | stages <= set(one["split"])
     value = one.set_index(["split", "attack", "attack_epsilon", "metric"])["value"]
+    assert value["dapt/train", "none", 0.0, "steps"] == value["tapt/train", "none", 0.0, "steps"] == 3  # budget=smoke
     assert value["train", "none", 0.0, "forward_passes"] / value["train", "none", 0.0, "steps"] == 4.0  # K + 1
     assert value["train", "none", 0.0, "backward_passes"] / value["train", "none", 0.0, "steps"] == 2.0
     assert value["train", "none", 0.0, "delta_backward_passes"] / value["train", "none", 0.0, "steps"] == 2.0  # K - 1
@@ -117,9 +123,10 @@ def test_dev_and_test_text_never_reaches_pretraining(world: Path, tmp_path: Path
     rows = [json.loads(line) for line in (world / "corpus.jsonl").read_text().splitlines()]
     write_jsonl(tmp_path / "leaky.jsonl", [*rows, {"text": f"Before. {leaked.upper()} After."}])
     chain = pipeline(world, tmp_path, "pretrain=[dapt]", f"corpus.path={tmp_path / 'leaky.jsonl'}")
-    folder = chain.build(chain.stages[0].inputs["text"]).folder  # type: ignore[arg-type]
-    text = "".join(file.read_text() for file in folder.glob("*.jsonl")).lower()
-    assert leaked not in text
+    corpus = chain.stages[0].inputs["text"].inputs["text"]  # type: ignore[union-attr]
+    folder = chain.build(corpus).folder  # type: ignore[arg-type]
+    kept = load_corpus(folder)
+    assert leaked not in "\n".join([*kept.train, *kept.heldout]).lower()
     assert json.loads((folder / "report.json").read_text())["dropped"]["banned"] == 1
     clean = pipeline(world, tmp_path, "pretrain=[dapt]")
     assert chain.key(chain.stages[0]) == clean.key(clean.stages[0])  # the text that remains is the same
@@ -128,9 +135,9 @@ def test_dev_and_test_text_never_reaches_pretraining(world: Path, tmp_path: Path
 def test_a_dry_run_trains_nothing_and_knows_what_is_there(world: Path, grid: Path, tmp_path: Path) -> None:
     fresh = describe(pipeline(world, tmp_path, "pretrain=[dapt]"))
     assert built(tmp_path) == {}
-    assert fresh.count("to build") == 6
+    assert fresh.count("to build") == 8
     partly = describe(pipeline(world, grid, "pretrain=[dapt]", "adversary=fgm"))
-    assert partly.count("in the store") == 4 and partly.count("to build") == 2
+    assert partly.count("in the store") == 6 and partly.count("to build") == 2
     assert built(grid)["finetune"] == 8
 
 

@@ -18,9 +18,15 @@ FILES = [file for group in GROUPS for file in sorted((CONF / group).glob("*.yaml
 NEEDS = {
     "corpus/files": ["corpus.path=x"],
     "model/hf": ["model.path=x"],
+    "vocabulary/extended": ["pretrain=[dapt]"],
     "task/jsonl": ["task.path=x"],
     "task/csv": ["task.path=x"],
     "task/parquet": ["task.path=x"],
+    "task/conll": ["task.path=x", "evaluate=clean"],
+    **{
+        f"task/{name}": ["evaluate=clean"]
+        for name in ("bc5cdr", "conll2003", "jnlpba", "ncbi_disease", "pydoc_entities")
+    },
 }
 
 

@@ -86,7 +86,9 @@ def overrides(world: Path, root: Path) -> list[str]:
         "corpus=files", f"corpus.path={world / 'corpus.jsonl'}", "corpus.heldout_fraction=0.1", f"runtime.root={root}",
         "runtime.progress=false", "runtime.threads=1", "runtime.device=cpu", "finetune.max_length=32",
         "budget.train_examples=32", "finetune.batch_size=8", "finetune.micro_batch_size=8",
-        "budget.eval_examples=24", f"hydra.run.dir={root}/hydra",
+        "budget.eval_examples=24", f"hydra.run.dir={root}/hydra", "corpus@general=files",
+        f"general.path={world / 'general.jsonl'}", "general.heldout_fraction=0.1", "task@other_task=jsonl",
+        f"other_task.path={world / 'other_task'}",
         f"hydra.sweep.dir={root}/hydra",
     ]  # fmt: skip
 

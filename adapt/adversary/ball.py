@@ -68,10 +68,10 @@ class Ball:
 
     def size(self, delta: Tensor) -> Tensor:
         """The norm that epsilon bounds: [B, 1, 1] for a sequence, [B, L, 1] for tokens and for packed documents."""
-        largest = self._over_tokens(delta.float().abs().amax(-1, keepdim=True), "amax")
         if self.norm == "linf":
-            return largest
-        return largest * self._over_tokens(_divided(delta, largest).square().sum(-1, keepdim=True), "sum").sqrt()
+            return self._over_tokens(delta.float().abs().amax(-1, keepdim=True), "amax")
+        _, largest, norm = self._l2_parts(delta)
+        return largest * norm
 
     def unit(self, gradient: Tensor) -> Tensor:
         """The direction of norm 1 in which a linear function with this gradient [B, L, d] rises fastest.
@@ -88,7 +88,7 @@ class Ball:
 
     def finite(self, gradient: Tensor) -> Tensor:
         """The gradient [B, L, d] as float32, zero for an example whose is not finite; counted in ``skipped``."""
-        finite = gradient.isfinite().flatten(1).all(1)
+        finite = gradient.abs().flatten(1).amax(1).isfinite()  # a NaN or an infinity is the largest of its example
         self.not_finite.append((~finite).sum())
         return torch.where(finite[:, None, None], gradient.float(), 0.0)
 
@@ -96,7 +96,8 @@ class Ball:
         """The nearest point of the ball, Pi(delta)."""
         if self.norm == "linf":
             return delta.clamp(-self.radius, self.radius)
-        return torch.where(self.size(delta) > self.radius, self.radius * self._l2_unit(delta), delta)
+        rescaled, largest, norm = self._l2_parts(delta)
+        return torch.where(largest * norm > self.radius, self.radius * (rescaled / norm.clamp(min=1.0)), delta)
 
     def ascend(self, delta: Tensor, gradient: Tensor, step_size: float) -> Tensor:
         """One step of projected ascent, Pi(delta + step_size * epsilon * unit(gradient)), cut off from the graph."""
@@ -146,12 +147,15 @@ class Ball:
         return totals.scatter_reduce(1, index, values, reduction).gather(1, index)
 
     def _l2_unit(self, delta: Tensor) -> Tensor:
-        largest = self._over_tokens(delta.float().abs().amax(-1, keepdim=True), "amax")
-        rescaled = _divided(delta, largest)
-        norm = self._over_tokens(rescaled.square().sum(-1, keepdim=True), "sum").sqrt()
-        return rescaled / norm.clamp(min=1.0)  # the norm is at least 1 unless delta is zero
+        rescaled, _, norm = self._l2_parts(delta)
+        return rescaled / norm.clamp(min=1.0)
 
+    def _l2_parts(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Delta over its largest absolute element, that element, and the norm of the first: 1 at least, 0 for zero.
 
-def _divided(delta: Tensor, largest: Tensor) -> Tensor:
-    """Divided by its largest absolute element, so that squaring neither overflows nor underflows; zero stays zero."""
-    return delta.float() / torch.where(largest > 0, largest, 1.0)
+        Divided first, so that squaring neither overflows nor underflows; zero stays zero.
+        """
+        delta = delta.float()
+        largest = self._over_tokens(delta.abs().amax(-1, keepdim=True), "amax")
+        rescaled = delta / torch.where(largest > 0, largest, 1.0)
+        return rescaled, largest, self._over_tokens(rescaled.square().sum(-1, keepdim=True), "sum").sqrt()

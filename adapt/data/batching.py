@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 VERSION = 1
+Lengths = Sequence[int] | NDArray[np.int32]
 POOL = 32  # batches that are sorted by length together: little padding, and still a shuffle
 
 
-def shuffled_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+def shuffled_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
     """Cut one epoch's shuffle into batches of about equal length.
 
     Within a pool of ``POOL * batch_size`` examples of the shuffle, examples are sorted by length and cut into
     batches; the batches are then shuffled. Each example occurs once; the last batch of the last pool may be short.
     """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths))
+    order, lengths = random.permutation(len(lengths)), np.asarray(lengths)
     batches: list[list[int]] = []
     for start in range(0, len(order), POOL * batch_size):
-        pool = sorted(order[start : start + POOL * batch_size].tolist(), key=lambda index: (lengths[index], index))
+        pool = np.sort(order[start : start + POOL * batch_size])
+        pool = pool[np.argsort(lengths[pool], kind="stable")].tolist()
         batches += [pool[cut : cut + batch_size] for cut in range(0, len(pool), batch_size)]
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+def sorted_batches(lengths: Lengths, batch_size: int) -> list[list[int]]:
     """All examples by length, longest first, for evaluation: least padding, and memory is tried at once."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
     return [order[cut : cut + batch_size] for cut in range(0, len(order), batch_size)]
 
 
@@ -57,33 +61,68 @@ def encode(
     return Encoded(found["input_ids"], found.get("token_type_ids"))
 
 
-def chunk(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Encoded:
-    """Whole texts: one longer than max_length becomes several sequences, and no tail is lost.
+class TokenSequences(Protocol):
+    """Sequences of token ids that are read one by one, such as those of a file (adapt.data.tokens)."""
 
-    Each sequence has its own special tokens and never holds tokens of two texts.
-    """
-    found = tokenizer(list(texts), truncation=True, max_length=max_length, stride=0, return_overflowing_tokens=True)
-    return Encoded(found["input_ids"], found.get("token_type_ids"))
+    packed: bool
+    words: bool
+
+    def ids(self, index: int) -> NDArray[np.int32]:
+        """The token ids of a sequence, special ones included."""
+
+    def word_starts(self, index: int) -> NDArray[np.bool_]:
+        """Whether each token begins a word, where ``words``."""
+
+    def starts(self, index: int) -> NDArray[np.int32]:
+        """Where in a packed sequence each of its texts begins: 0 first."""
 
 
-def collate(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, indices: Sequence[int]) -> dict[str, Tensor]:
+def collate(
+    tokenizer: PreTrainedTokenizerBase, encoded: Encoded | TokenSequences, indices: Sequence[int]
+) -> dict[str, Tensor]:
     """Some sequences, padded to the longest of them.
 
-    Returns input_ids, attention_mask, special_tokens_mask (and token_type_ids) [B, L], example_ids [B] = indices.
+    Returns input_ids, attention_mask, special_tokens_mask (and token_type_ids) [B, L], example_ids [B] = indices; of
+    packed sequences also document_ids [B, L]: 0 at padding, then 1, 2, ... for the texts of each; where words are
+    marked, word_starts [B, L].
     """
-    length = max(len(encoded.ids[index]) for index in indices)
+    if isinstance(encoded, Encoded):
+        rows = [np.asarray(encoded.ids[index]) for index in indices]
+    else:
+        rows = [encoded.ids(index) for index in indices]
+    sizes = np.array(list(map(len, rows)))
+    real = np.arange(sizes.max()) < sizes[:, None]
 
-    def padded(rows: list[list[int]], value: int) -> Tensor:
-        return torch.tensor([row + [value] * (length - len(row)) for row in rows])
+    def padded(values: Sequence[NDArray[Any]], fill: int) -> Tensor:
+        found = np.full(real.shape, fill, dtype=np.int64)
+        found[real] = np.concatenate(values)
+        return torch.from_numpy(found)
 
-    input_ids = padded([encoded.ids[index] for index in indices], tokenizer.pad_token_id)
-    attention_mask = padded([[1] * len(encoded.ids[index]) for index in indices], 0)
+    input_ids = padded(rows, padding(tokenizer))
+    special = np.isin(input_ids.numpy(), tokenizer.all_special_ids) | ~real
     batch = {
         "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "special_tokens_mask": torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids)).long(),
+        "attention_mask": torch.from_numpy(real.astype(np.int64)),
+        "special_tokens_mask": torch.from_numpy(special.astype(np.int64)),
         "example_ids": torch.tensor(list(indices)),
     }
-    if encoded.segments is not None:
-        batch["token_type_ids"] = padded([encoded.segments[index] for index in indices], 0)
+    if isinstance(encoded, Encoded):
+        if encoded.segments is not None:
+            batch["token_type_ids"] = padded([np.asarray(encoded.segments[index]) for index in indices], 0)
+        return batch
+    if "token_type_ids" in tokenizer.model_input_names:
+        batch["token_type_ids"] = torch.zeros_like(input_ids)
+    if encoded.words:
+        batch["word_starts"] = padded([encoded.word_starts(index) for index in indices], 0)
+    if encoded.packed:
+        numbers = [np.zeros(size, dtype=np.int64) for size in sizes]
+        for number, index in zip(numbers, indices, strict=True):
+            number[encoded.starts(index)] = 1
+        batch["document_ids"] = padded([np.cumsum(number) for number in numbers], 0)
     return batch
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that fills a row; a decoder's tokenizer may have none, and any will do where no token attends to it."""
+    given = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(token for token in given if token is not None)

@@ -88,7 +88,7 @@ def text_column(row: Row, name: str, key: str) -> str:
     return value
 
 
-def _lines(file: Path) -> Iterator[str]:
+def lines(file: Path) -> Iterator[str]:
     """Decoded lines, without a byte order mark."""
     position = 0
     with gzip.open(file, "rb") if file.suffix == ".gz" else open(file, "rb") as stream:
@@ -104,7 +104,7 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _jsonl(file: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
@@ -118,7 +118,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    reader = csv.reader(_lines(file), strict=True)
+    reader = csv.reader(lines(file), strict=True)
     try:
         header = next(reader, [])
         for values in reader:
@@ -141,7 +141,7 @@ def _parquet(file: Path) -> Iterator[Row]:
 
 
 def _txt(file: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(lines(file), start=1):
         if line.strip():
             yield f"{file}:{number}", {"text": line.strip()}
 

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.text import normalise
 
-VERSION = 1
+VERSION = 2
 
 
 class BannedTexts:
-    """Texts whose copies are found in linear time, in normalised form (letters and digits, lower case).
+    """Texts of which another text must hold none, by the levels of the leak report (adapt/data/overlap.py).
 
-    A text of at least ``shingle`` words is found anywhere inside another; a shorter one ("Yes.") only as a whole, since
-    it stands in documents that know nothing of it. The texts are indexed by their first ``shingle`` words.
+    A text holds a banned one if it is the same string, if it has the same normalised form (letters and digits, lower
+    case), or if at least ``threshold`` of the banned text's ``shingle``-grams of words stand in it; with None, only if
+    the banned text stands in it in one piece. A banned text of fewer words ("Yes.") is found only as a whole, since it
+    stands in documents that know nothing of it. Time is linear in the texts looked at. Raises ConfigError for a number
+    out of range.
     """
 
-    def __init__(self, texts: Iterable[str], shingle: int = 8) -> None:
-        self.shingle = shingle
-        self._whole: set[str] = set()
-        self._by_start: dict[tuple[str, ...], set[str]] = {}
-        for text in texts:
-            form = normalise(text)
-            words = form.split()
-            if len(words) >= shingle:
-                self._by_start.setdefault(tuple(words[:shingle]), set()).add(form)
-            if form:
-                self._whole.add(form)
+    def __init__(self, texts: Iterable[str], shingle: int = WORDS, threshold: float | None = THRESHOLD) -> None:
+        self._exact = set(texts)
+        self._whole = {normalise(text) for text in self._exact} - {""}
+        self._index = ContainmentIndex(self._whole, shingle, 1.0 if threshold is None else threshold)
+        self._in_one_piece = threshold is None
 
     def __len__(self) -> int:
         return len(self._whole)
 
     def found_in(self, text: str) -> bool:
-        """Whether the text is one of the banned texts, or contains one."""
+        """Whether the text holds one of the banned texts."""
+        if text in self._exact:
+            return True
         form = normalise(text)
         if form in self._whole:
             return True
-        words = form.split()
-        for start in range(len(words) - self.shingle + 1):
-            for banned in self._by_start.get(tuple(words[start : start + self.shingle]), ()):
-                size = banned.count(" ") + 1
-                if " ".join(words[start : start + size]) == banned:
-                    return True
-        return False
+        contained = self._index.contained_in(set(self._index.grams(form)))
+        return any(not self._in_one_piece or f" {banned} " in f" {form} " for banned in contained)

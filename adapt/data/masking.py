@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -11,14 +15,43 @@ VERSION = 1
 HELD_OUT_DRAW = 2**31 - 1  # the one draw of masks that every held-out loss uses, whatever the step or the batch
 
 
+@dataclass
+class Candidates:
+    """The n tokens of one example that may be predicted: ordinary ones, neither special nor padding."""
+
+    columns: NDArray[np.int64]
+    """Where they stand in the row, [n], ascending."""
+    ids: NDArray[np.int64]
+    """Which they are, [n]."""
+    starts: NDArray[np.bool_] | None
+    """Whether each begins a word, [n], where the batch says it (``word_starts``)."""
+
+
+Chosen = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Indices of the candidates to predict, ascending, and for each the unit that one draw of 80/10/10 decides for."""
+Choose = Callable[[np.random.Generator, Candidates, int], Chosen]
+
+
+def single_tokens(random: np.random.Generator, candidates: Candidates, count: int) -> Chosen:
+    """``count`` tokens, each as likely as any other (Devlin et al., 2019, section 3.1)."""
+    return np.sort(random.permutation(np.arange(len(candidates.columns)))[:count]), np.arange(count)
+
+
 def mask_tokens(
-    batch: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase, *, rate: float, seed: int, draw: int
+    batch: dict[str, Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    rate: float,
+    seed: int,
+    draw: int,
+    choose: Choose = single_tokens,
 ) -> dict[str, Tensor]:
     """Predict ``max(1, round(rate * n))`` of each example's n ordinary tokens (Devlin et al., 2019, section 3.1).
 
     Of the predicted tokens 80% become [MASK], 10% a random ordinary token, 10% stay. The choice is drawn for each
     example from (seed, draw, example id), so it does not depend on the batch or on padding: a new ``draw`` is a new
-    dynamic mask, the same one is the same mask.
+    dynamic mask, the same one is the same mask. ``choose`` says which tokens (adapt/data/word_masking.py: words and
+    spans, which may exceed the count by the rest of a word) and which of them share a draw.
 
     Adds positions [P] (flat indices row * L + column), targets [P] and rows [P]; an example without an ordinary
     token predicts nothing.
@@ -26,22 +59,24 @@ def mask_tokens(
     ids, ordinary = batch["input_ids"].clone(), batch["special_tokens_mask"] == 0
     ordinary &= batch["attention_mask"] == 1
     vocabulary = ordinary_tokens(tokenizer)
+    starts = batch.get("word_starts")
     positions, rows = [], []
     for row, example in enumerate(batch["example_ids"].tolist()):
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, example])))
-        candidates = ordinary[row].nonzero().flatten().numpy()
-        if not len(candidates):
+        columns = ordinary[row].nonzero().flatten().numpy()
+        if not len(columns):
             continue
-        count = max(1, round(rate * len(candidates)))
-        chosen = np.sort(random.permutation(candidates)[:count])
-        kind = random.random(count)
-        replacement = vocabulary[random.integers(len(vocabulary), size=count)]
+        begins = None if starts is None else starts[row].numpy()[columns].astype(bool)
+        candidates = Candidates(columns, ids[row].numpy()[columns], begins)
+        indices, units = choose(random, candidates, max(1, round(rate * len(columns))))
+        chosen, kind = columns[indices], random.random(int(units[-1]) + 1)[units]
+        replacement = vocabulary[random.integers(len(vocabulary), size=len(chosen))]
         seen = np.where(
             kind < 0.8, tokenizer.mask_token_id, np.where(kind < 0.9, replacement, ids[row, chosen].numpy())
         )
         ids[row, chosen] = torch.from_numpy(seen)
         positions.append(row * ids.shape[1] + chosen)
-        rows.append(np.full(count, row))
+        rows.append(np.full(len(chosen), row))
     flat = torch.from_numpy(np.concatenate(positions)) if positions else torch.zeros(0, dtype=torch.long)
     return {
         **batch,

@@ -14,19 +14,17 @@ without spaces have no words here, so for them only the first two levels mean an
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adapt.config import ConfigError
+from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex, Gram
 from adapt.data.text import normalise
 
 VERSION = 1
 
 LEVELS = ("exact", "normalised", "contained")
-WORDS = 8
-THRESHOLD = 0.7
 
 
 @dataclass
@@ -84,30 +82,19 @@ class LevelCount:
 class OverlapSearch:
     """Texts that are searched for in a stream of others, one at a time (``add``), then reported (``hits``).
 
-    Memory grows with the texts sought and not with the stream; time is linear in the stream. A text that a single
-    other one contains is recognised by its rarest n-grams: whoever holds k of n holds one of any n - k + 1 of them
-    (prefix filtering; Chaudhuri et al., 2006). So a phrase that stands in every text does not make it quadratic.
+    Memory grows with the texts sought and not with the stream; time is linear in the stream (see ContainmentIndex).
     Raises ConfigError for ``words`` or ``threshold`` out of range.
     """
 
     def __init__(self, texts: Sequence[str], words: int = WORDS, threshold: float = THRESHOLD) -> None:
-        if words < 1:
-            raise ConfigError(f"words={words}: must be 1 or more")
-        if not 0 < threshold <= 1:
-            raise ConfigError(f"threshold={threshold}: must be more than 0 and at most 1")
-        self.words, self.threshold = words, threshold
         self.added = 0
         self._texts = list(texts)
         self._forms = [normalise(text) for text in texts]
         self._matches: dict[str, dict[str, Match]] = {level: {} for level in LEVELS}  # by text, form and form
         self._exact, self._whole = set(self._texts), set(self._forms) - {""}
-        frequency = Counter(gram for form in self._whole for gram in self._grams(form))
-        self._known, self._seen = set(frequency), set[str]()
-        self._rare: dict[str, list[str]] = {}  # n-gram -> the forms that it stands for
-        for form in self._whole:
-            rarest = sorted(self._grams(form), key=lambda gram: (frequency[gram], gram))
-            for gram in rarest[: len(rarest) - self._enough(len(rarest)) + 1]:
-                self._rare.setdefault(gram, []).append(form)
+        self._index = ContainmentIndex(self._whole, words, threshold)
+        self._known = {gram for form in self._whole for gram in self._index.grams(form)}
+        self._seen = set[Gram]()
 
     def add(self, text: str, label: str | None = None) -> None:
         """Look at the next text of the stream."""
@@ -116,14 +103,14 @@ class OverlapSearch:
             self._note("exact", text, text, label)
         if form in self._whole:
             self._note("normalised", form, text, label)
-        shared = {gram: place for gram, place in self._grams(form).items() if gram in self._known}
+        grams = list(self._index.grams(form))
+        shared = self._known.intersection(grams)
         self._seen.update(shared)
-        for sought in {sought for gram in shared for sought in self._rare.get(gram, ())}:
-            grams = self._grams(sought)
-            places = [shared[gram] for gram in grams if gram in shared]
-            if len(places) >= self._enough(len(grams)):
-                start, size = min(places), sought.count(" ") + 1
-                self._note("contained", sought, " ".join(form.split()[start : start + size]), label)
+        for sought in self._index.contained_in(shared):
+            mine = shared.intersection(self._index.grams(sought))
+            start = next(place for place, gram in enumerate(grams) if gram in mine)
+            size = sought.count(" ") + 1
+            self._note("contained", sought, " ".join(form.split()[start : start + size]), label)
         self.added += 1
 
     def hits(self) -> list[Hit]:
@@ -135,9 +122,9 @@ class OverlapSearch:
             contained = self._matches["contained"].get(form) or normalised
             matches = dict(zip(LEVELS, (exact, normalised, contained), strict=True))
             kept = {level: match for level, match in matches.items() if match is not None}
-            grams = self._grams(form)
-            held = sum(gram in self._seen for gram in grams)
-            if kept or (grams and held >= self._enough(len(grams))):
+            grams = set(self._index.grams(form))
+            held = len(grams & self._seen)
+            if kept or (grams and held >= self._index.enough(len(grams))):
                 share = held / len(grams) if grams else 1.0
                 found.append(Hit(number, next(iter(kept), "contained"), share, kept))
         return found
@@ -146,18 +133,6 @@ class OverlapSearch:
         match = self._matches[level].setdefault(key, Match(self.added, passage))
         if label is not None:
             match.labels.add(label)
-
-    def _enough(self, count: int) -> int:
-        """The least number k of n-grams with k / count >= threshold; the small number undoes what floats round up."""
-        return max(1, math.ceil(self.threshold * count - 1e-9))
-
-    def _grams(self, form: str) -> dict[str, int]:
-        """The distinct n-grams of a normalised text and the first place of each."""
-        words = form.split()
-        found: dict[str, int] = {}
-        for start in range(len(words) - self.words + 1):
-            found.setdefault(" ".join(words[start : start + self.words]), start)
-        return found
 
 
 def count(texts: Sequence[str], labels: Sequence[str] | None, hits: Sequence[Hit], level: str) -> LevelCount:

@@ -1,4 +1,7 @@
-"""Text classification tasks: read from files or packages, checked, and kept as a folder of three splits."""
+"""Tasks: read from files or packages, checked, and kept as a folder of three splits.
+
+Of kind classification here; the sentences and tags of kind tagging come from adapt/data/tagging.py.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data import pydoc, pydoc_tasks
+from adapt.data import pydoc, pydoc_entities, pydoc_tasks, tagging
 from adapt.data.files import Row, column, format_of, nearby, read_rows, text_column
+from adapt.data.tagging import TaggedExample
 from adapt.data.text import in_hash_order
 
-VERSION = 1
+VERSION = 2
 
 SPLITS = ("train", "dev", "test")
-FILE_FORMATS = ("jsonl", "csv", "parquet")
+FILE_FORMATS = {"classification": ("jsonl", "csv", "parquet"), "tagging": tagging.FORMATS}
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,33 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """``splits``: train, dev and test; ``labels``: the names of the label indices; ``metric``: the one to report."""
+    """``splits``: train, dev and test; ``labels``: the names of the label indices; ``metric``: the one to report.
+
+    An example is an Example or, of kind tagging, a TaggedExample, whose labels are the names of tags.
+    """
 
     labels: list[str]
     metric: str
-    splits: dict[str, list[Example]]
+    splits: dict[str, list[Any]]
+    kind: str = "classification"
+
+    def answer(self, example: Any) -> str:
+        """The name of an example's label; of a sentence, those of its tags with spaces between."""
+        return " ".join(self.labels[index] for index in label_indices(example))
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Examples of each label in each split."""
-        counted = {split: Counter(example.label for example in examples) for split, examples in self.splits.items()}
+        """Examples of each label in each split; of kind tagging, words of each tag."""
+        counted = {
+            split: Counter(index for example in examples for index in label_indices(example))
+            for split, examples in self.splits.items()
+        }
         return {split: {name: count[i] for i, name in enumerate(self.labels)} for split, count in counted.items()}
+
+
+def label_indices(example: Example | TaggedExample) -> tuple[int, ...]:
+    """The indices of an example's one label, or of its words' tags."""
+    return example.tags if isinstance(example, TaggedExample) else (example.label,)
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,9 @@ def read_task(cfg: TaskConfig) -> Task:
     integers). ``max_examples`` takes the first examples by the hash of their text; those of pydoc tasks come class by
     class in turn. Raises ConfigError for every fault of the data.
     """
+    if cfg.kind == "tagging":
+        tags, sentences = tagging.read_splits(cfg, dict(zip(SPLITS, task_files(cfg), strict=False)))
+        return Task(tags, cfg.metric, dict(sentences), cfg.kind)
     splits = _from_packages(cfg) if cfg.format == "pydoc" else _from_files(cfg)
     labels = _labels(cfg, splits)
     index = {name: number for number, name in enumerate(labels)}
@@ -83,19 +106,23 @@ def read_task(cfg: TaskConfig) -> Task:
 def check_task(cfg: TaskConfig) -> None:
     """The cheap checks before training: packages or files, the columns of each file's first row. Raises ConfigError."""
     if cfg.format == "pydoc":
-        pydoc_tasks.check(cfg.question)
+        (pydoc_entities if cfg.kind == "tagging" else pydoc_tasks).check(cfg.question)
         pydoc.check("scientific")
         return
     for file in task_files(cfg):
-        _named(cfg, _first(file))
+        if cfg.kind == "tagging":
+            tagging.check_first(cfg, file)
+        else:
+            _named(cfg, _first(file))
 
 
 def task_files(cfg: TaskConfig) -> list[Path]:
     """The files of train, dev and test; none for a pydoc task. Raises ConfigError for one that is not there."""
     if cfg.format == "pydoc":
         return []
-    if cfg.format not in FILE_FORMATS:
-        raise ConfigError(f"task.format={cfg.format}: possible are pydoc, {', '.join(FILE_FORMATS)}")
+    formats = FILE_FORMATS["tagging" if cfg.kind == "tagging" else "classification"]
+    if cfg.format not in formats:
+        raise ConfigError(f"task.format={cfg.format}: possible are pydoc, {', '.join(formats)}")
     assert cfg.path is not None
     return [_split_file(cfg.path, split, cfg.format) for split in SPLITS]
 
@@ -105,19 +132,23 @@ def write_task(task: Task, folder: Path) -> None:
     for split, examples in task.splits.items():
         with open(folder / f"{split}.jsonl", "w", encoding="utf-8") as stream:
             for example in examples:
-                row: dict[str, Any] = {"id": example.id, "text": example.text, "label": example.label}
-                if example.text_pair is not None:
-                    row["text_pair"] = example.text_pair
+                row = {name: value for name, value in asdict(example).items() if value is not None}
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    description = {"labels": task.labels, "metric": task.metric, "counts": task.counts}
+    description = {"labels": task.labels, "metric": task.metric, "kind": task.kind, "counts": task.counts}
     (folder / "task.json").write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_task(folder: Path) -> Task:
     """Read back what write_task wrote."""
     description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    splits = {split: [Example(**row) for _, row in read_rows(folder / f"{split}.jsonl")] for split in SPLITS}
-    return Task(description["labels"], description["metric"], splits)
+    kind = description["kind"]
+    example = _tagged if kind == "tagging" else Example
+    splits = {split: [example(**row) for _, row in read_rows(folder / f"{split}.jsonl")] for split in SPLITS}
+    return Task(description["labels"], description["metric"], splits, kind)
+
+
+def _tagged(id: int, tokens: list[str], tags: list[int]) -> TaggedExample:
+    return TaggedExample(id, tuple(tokens), tuple(tags))
 
 
 def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:

@@ -27,23 +27,24 @@ def sentences(text: str) -> list[str]:
 
 def hash_share(text: str, salt: str = "") -> float:
     """A number in [0, 1), uniform over texts and fixed for each; different salts give independent numbers."""
-    return (int.from_bytes(_digest(salt + text)[:8], "big") >> 11) / 2**53  # a float holds 53 bits
+    return (int.from_bytes(digest(salt + text)[:8], "big") >> 11) / 2**53  # a float holds 53 bits
 
 
 def in_hash_order(items: Iterable[Item], text: Callable[[Item], str]) -> list[Item]:
     """Items by the hash of their text: a shuffle that does not depend on the order given."""
-    return sorted(items, key=lambda item: _digest(text(item)))
+    return sorted(items, key=lambda item: digest(text(item)))
 
 
 def distinct(items: Iterable[Item], text: Callable[[Item], str]) -> Iterator[Item]:
     """The first item of each normalised text."""
     seen: set[bytes] = set()  # of digests: a large corpus would fill the memory twice
     for item in items:
-        form = _digest(normalise(text(item)))
+        form = digest(normalise(text(item)))
         if form not in seen:
             seen.add(form)
             yield item
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """SHA-256 of a text, 32 bytes."""
     return hashlib.sha256(text.encode()).digest()

@@ -20,8 +20,9 @@ from adapt.data import batching, tasks
 from adapt.measurement import measurement
 from adapt.objectives import model_inputs
 from adapt.prediction import encode_examples, score
+from adapt.stages.scores import clean_ids, scores
 
-VERSION = 1
+VERSION = 2
 REGULARISATION = (0.01, 0.1, 1.0, 10.0, 100.0)  # C of the logistic regression, chosen on dev
 FEATURE_BATCH = 64
 
@@ -56,16 +57,14 @@ def tfidf_scores(folder: Path, texts: list[str]) -> np.ndarray:
 
 
 def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Clean scores on dev and test; there is no embedding space to attack."""
+    """Scores on dev, test and the clean part of test; there is no embedding space to attack."""
     task = tasks.load_task(inputs["task"])
     found = []
+    clean = {"dev": None, "test": clean_ids(inputs["leaks"], "test")}
     for split in ("dev", "test"):
-        gold = [example.label for example in task.splits[split]]
         logits = tfidf_scores(inputs["model"], joined(task.splits[split]))
         np.save(out / f"{split}_logits.npy", logits)
-        for metric in dict.fromkeys([task.metric, "accuracy"]):
-            value = score(metric, gold, logits.argmax(-1).tolist(), len(task.labels))
-            found.append(measurement(split, metric, value, n=len(gold)))
+        found += scores(split, task, logits.argmax(-1).tolist(), clean[split])
     return found
 
 
@@ -82,18 +81,28 @@ def linear_probe(
     model = models.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0)
     device = training.device(runtime)
     model.to(device).eval()
-    features = {}
-    for split in ("train", "dev"):
-        data = encode_examples(tokenizer, task.splits[split], cfg.max_length)
-        features[split] = pooled(model, tokenizer, data, device)
-    scaler = StandardScaler().fit(features["train"])
-    best = best_regression(scaler.transform(features["train"]), scaler.transform(features["dev"]), task)
+    scaler, best, _ = fit_probe(model, tokenizer, task, cfg.max_length, device)
     weight = full(best.coef_, best, task) / scaler.scale_
     bias = full(best.intercept_, best, task) - weight @ scaler.mean_
     assert model.head is not None
     model.head.out.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
     model.cpu().save(out, tokenizer, task.labels)
     return cost(started, weight.size + bias.size)
+
+
+def fit_probe(
+    model: models.Classifier, tokenizer: Any, task: tasks.Task, max_length: int, device: torch.device
+) -> tuple[StandardScaler, LogisticRegression, float]:
+    """The scaling of the frozen encoder's mean-pooled states, the regression on them, and its score on dev."""
+    features = {}
+    for split in ("train", "dev"):
+        data = encode_examples(tokenizer, task.splits[split], max_length)
+        features[split] = pooled(model, tokenizer, data, device)
+    scaler = StandardScaler().fit(features["train"])
+    dev = scaler.transform(features["dev"])
+    best = best_regression(scaler.transform(features["train"]), dev, task)
+    gold = [example.label for example in task.splits["dev"]]
+    return scaler, best, score(task.metric, gold, best.predict(dev).tolist(), len(task.labels))
 
 
 @torch.no_grad()

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from adapt.config import CorpusConfig, RuntimeConfig, TaskConfig
-from adapt.data import corpora, tasks
+from adapt.data import corpora, files, tasks
+from adapt.data import task_text as of_task
+from adapt.measurement import measurement
 
-VERSION = 1
+VERSION = 2
 
 
 def task(cfg: TaskConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
@@ -17,25 +19,38 @@ def task(cfg: TaskConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
     return []
 
 
-def corpus(cfg: CorpusConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Read a corpus without the dev and test texts of the task folders among its inputs."""
-    banned = [
-        text
-        for folder in inputs.values()
-        for split, examples in tasks.load_task(folder).splits.items()
-        if split != "train"
-        for example in examples
-        for text in example.texts
-    ]
-    corpora.write_corpus(corpora.read_corpus(cfg, banned), out)
-    return []
+def corpus(
+    cfg: CorpusConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, key: str
+) -> list[dict[str, Any]]:
+    """Read a corpus without the dev and test texts of the task folders among its inputs; ``key``: of its errors."""
+    banned = [text for folder in inputs.values() for text in of_task.texts_of(tasks.load_task(folder), "dev", "test")]
+    return written(corpora.read_corpus(cfg, banned, key), out)
 
 
-def task_text(cfg: dict[str, Any], inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """The distinct training texts of a task as a corpus; its dev texts are the held-out text."""
-    splits = tasks.load_task(inputs["task"]).splits
-    train = list(dict.fromkeys(text for example in splits["train"] for text in example.texts))
-    seen = set(train)
-    heldout = list(dict.fromkeys(text for example in splits["dev"] for text in example.texts if text not in seen))
-    corpora.write_corpus(corpora.Corpus(train=train, heldout=heldout, dropped={}), out)
-    return []
+def task_text(
+    cfg: TaskConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, pool: bool
+) -> list[dict[str, Any]]:
+    """The training texts of the whole task ``inputs["task"]`` as a corpus, its dev texts held out; see data/task_text.
+
+    As many examples as ``cfg.max_examples.train`` allows; as a pool all of them, and the texts of ``cfg.unlabelled``.
+    inputs["banned"], where it is there, is the whole task whose dev and test texts no text may hold.
+    """
+    unlabelled = files.find_files("task.unlabelled", cfg.unlabelled) if pool and cfg.unlabelled else []
+    found = of_task.task_text(
+        tasks.load_task(inputs["task"]),
+        (files.text_column(row, cfg.text_column, "task.text_column") for f in unlabelled for row in files.read_rows(f)),
+        examples=None if pool else cfg.max_examples.train,
+        markers=cfg.entity_markers,
+        banned=tasks.load_task(inputs["banned"]) if "banned" in inputs else None,
+        name=cfg.name,
+    )
+    return written(found, out)
+
+
+def written(found: corpora.Corpus, out: Path) -> list[dict[str, Any]]:
+    """Write a corpus; its rows: how many documents there are to train on and held out, and why others were left out."""
+    corpora.write_corpus(found, out)
+    names = {"banned": "dropped_leaks"}
+    rows = [measurement(part, "documents", len(getattr(found, part))) for part in ("train", "heldout")]
+    dropped = found.dropped.items()
+    return rows + [measurement("train", names.get(reason, f"dropped_{reason}"), count) for reason, count in dropped]

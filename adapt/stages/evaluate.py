@@ -1,39 +1,41 @@
-"""Evaluation: clean scores on dev and test, and accuracy under attack on test, without dropout."""
+"""Evaluation without dropout: scores on dev, test and the clean part of test, and accuracy under attack on test."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adapt import models, training
 from adapt.config import EvaluateConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.measurement import measurement
-from adapt.prediction import encode_examples, predict, score
+from adapt.stages.kinds import KINDS
 from adapt.stages.robustness import attacked
+from adapt.stages.scores import clean_ids
 from adapt.text_attacks.measure import text_attacks
 
-VERSION = 2
+VERSION = 3
 
 
 def evaluate(
     cfg: EvaluateConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, max_length: int
 ) -> list[dict[str, Any]]:
-    """Measure ``inputs["model"]`` (a fine-tuned folder) on ``inputs["task"]``; keep its test predictions in ``out``."""
+    """Measure ``inputs["model"]`` (a fine-tuned folder) on ``inputs["task"]``; keep its test predictions in ``out``.
+
+    ``inputs["leaks"]`` knows which test examples are clean (adapt/stages/leaks.py): split ``test_clean``.
+    """
     task = tasks.load_task(inputs["task"])
     tokenizer = models.load_tokenizer(inputs["model"])
-    model, _ = models.load_classifier(inputs["model"])
+    kind = KINDS[task.kind]
+    model = kind.load(inputs["model"])
     device = training.device(runtime)
     model.to(device).eval()
     found = []
+    clean = {"dev": None, "test": clean_ids(inputs["leaks"], "test")}
     for split in ("dev", "test"):
-        examples = task.splits[split]
-        data = encode_examples(tokenizer, examples, max_length)
-        logits = predict(model, tokenizer, data, cfg.batch_size, device)
-        found += clean(split, task, [example.label for example in examples], logits.argmax(-1).tolist())
-        np.save(out / f"{split}_logits.npy", logits.numpy())
+        data = kind.split(tokenizer, task, split, max_length)
+        answers = data.predict(model, cfg.batch_size, device)
+        found += data.measure(answers, clean[split])
+        data.write(answers, out)
     if cfg.attack is not None:
         found += attacked(
             cfg.attack, model, tokenizer, task, batch_size=cfg.batch_size, max_length=max_length, device=device,
@@ -53,10 +55,3 @@ def evaluate(
             progress=runtime.progress,
         )
     return found
-
-
-def clean(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) -> list[dict[str, Any]]:
-    """The task's own metric and accuracy on one split."""
-    n, classes = len(gold), len(task.labels)
-    metrics = dict.fromkeys([task.metric, "accuracy"])
-    return [measurement(split, metric, score(metric, gold, predicted, classes), n=n) for metric in metrics]

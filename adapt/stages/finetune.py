@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 
-from adapt import models, training
+from adapt import models, retention, training
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
 from adapt.measurement import measurement
-from adapt.objectives import Classification
 from adapt.optimization import decay_groups
-from adapt.prediction import encode_examples, predict, score
+from adapt.stages.kinds import KINDS
 from adapt.steps import Adversary
 
 VERSION = 2
@@ -31,32 +30,30 @@ def finetune(
     seed: int,
     adversary: AdversaryConfig,
 ) -> list[dict[str, Any]]:
-    """Train a classifier on ``inputs["task"]`` from ``inputs["model"]``'s encoder; save the best epoch's into ``out``.
+    """Train the encoder of ``inputs["model"]`` for ``inputs["task"]``; save the best epoch's model into ``out``.
 
-    The head is new, drawn from ``seed``. Returns the cost.
+    The head is new, drawn from ``seed``; it labels texts or words, by the task's kind. Returns the cost.
     """
     torch.manual_seed(seed)
     task = tasks.load_task(inputs["task"])
     tokenizer = models.load_tokenizer(inputs["model"])
-    model = models.new_classifier(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
+    kind = KINDS[task.kind]
+    model = kind.new(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
     device = training.device(runtime)
     model.to(device)
     if runtime.gradient_checkpointing:
         models.checkpoint_gradients(model)
-    train = encode_examples(tokenizer, task.splits["train"], cfg.max_length)
-    dev = encode_examples(tokenizer, task.splits["dev"], cfg.max_length)
-    labels = torch.tensor([example.label for example in task.splits["train"]])
-    gold = [example.label for example in task.splits["dev"]]
+    retention.freeze(model, cfg.retention.frozen_layers)
+    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
 
     def epoch(number: int) -> list[list[int]]:
         return batching.shuffled_batches(train.lengths, cfg.batch_size, seed=seed, epoch=number)
 
     def collate(indices: list[int], step: int) -> training.Batch:
-        return {**batching.collate(tokenizer, train, indices), "labels": labels[indices]}
+        return train.batch(indices)
 
     def dev_score() -> float:
-        predicted = predict(model, tokenizer, dev, cfg.micro_batch_size, device).argmax(-1).tolist()
-        return score(task.metric, gold, predicted, len(task.labels))
+        return dev.score(dev.predict(model, cfg.micro_batch_size, device))
 
     steps_an_epoch = len(epoch(0))
     steps = max(1, round(cfg.epochs * steps_an_epoch * adversary.length))
@@ -64,16 +61,23 @@ def finetune(
     progress = training.train(
         model,
         name="finetune",
-        objective=Classification(),
+        objective=kind.objective,
         plan=training.Plan(epoch, collate, steps, cfg.micro_batch_size),
         adversary=Adversary.of(adversary),
         optimizer_config=cfg.optimizer,
-        parameter_groups=decay_groups(model, head=head_of(model), head_learning_rate=cfg.head_learning_rate),
+        parameter_groups=decay_groups(
+            model,
+            head_of(model),
+            cfg.head_learning_rate,
+            layer_decay=cfg.retention.layer_decay,
+            learning_rate=cfg.optimizer.learning_rate,
+        ),
         selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
         seed=seed,
         folder=out,
         runtime=runtime,
         stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
+        pull=retention.toward_start(model, cfg.retention.toward_start, new=retention.outside(model)),
     )
     model.cpu().save(out, tokenizer, task.labels)
     (out / "training.json").write_text(
@@ -83,7 +87,7 @@ def finetune(
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
-def head_of(model: models.Classifier) -> torch.nn.Module:
+def head_of(model: Any) -> torch.nn.Module:
     """Everything outside the encoder."""
     if model.head is not None:
         return model.head

@@ -1,27 +1,42 @@
-"""Continued pretraining: masked-LM training of a folder's encoder on a corpus, DAPT and TAPT alike."""
+"""Continued pretraining of a folder's model on tokenised text, DAPT and TAPT alike: masked or causal LM."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models, training
+from adapt import language_modelling, models, retention, training
 from adapt.checkpoint import Progress
-from adapt.config import AdversaryConfig, OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
-from adapt.data import batching, corpora, masking
+from adapt.data import batching
+from adapt.data.mixing import MixedSteps, Mixture
+from adapt.data.tokens import Tokens, load_tokens, vocabulary_digest
+from adapt.heldout import HeldOut, Losses
+from adapt.language_modelling import LanguageModelling
 from adapt.measurement import measurement
-from adapt.objectives import MaskedLanguageModel, example_losses
+from adapt.objectives import MaskedLanguageModel
 from adapt.optimization import decay_groups
 from adapt.steps import PLAIN, Adversary
 
-VERSION = 2
-HELD_OUT_SEED = 0
+VERSION = 3
+SNAPSHOTS = "snapshots"
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a stage reads, by the names of its inputs: ``text`` first, then each ``mix.<name>``; shares sum to 1."""
+
+    sources: dict[str, Tokens]
+    shares: dict[str, float]
+    tokenizer: PreTrainedTokenizerBase
 
 
 def pretrain(
@@ -32,72 +47,92 @@ def pretrain(
     *,
     adversary: AdversaryConfig,
 ) -> list[dict[str, Any]]:
-    """Train on ``inputs["text"]`` (a corpus folder) from ``inputs["model"]`` (any model folder); save into ``out``.
+    """Train ``inputs["model"]``'s model on ``inputs["text"]`` and ``inputs["mix.<name>"]`` (tokens); save into ``out``.
 
     Takes weights and tokenizer from the parent and nothing else of it: never its optimizer, schedule or step count.
-    Returns the stage's measurements: held-out loss on fixed masks before and after, and the cost.
+    Returns the stage's measurements: held-out loss on fixed targets before and after, what it read, and the cost.
+    With ``cfg.snapshots`` the model of each evaluation is in ``out/snapshots/step_<n>``, a model folder.
     """
     torch.manual_seed(cfg.seed)
-    tokenizer = models.load_tokenizer(inputs["model"])
-    model, new_weights = models.load_masked_lm(inputs["model"], dropout=cfg.dropout)
-    text = corpora.load_corpus(inputs["text"])
-    data = batching.chunk(tokenizer, text.train, cfg.max_length)
-    held_out = HeldOut.fixed(tokenizer, text.heldout, cfg)
+    text = read_text(cfg, inputs)
+    task = language_modelling.load(inputs["model"], cfg, text.tokenizer, inputs)
+    model = task.model
+    held_out = HeldOut.fixed(
+        task, text.tokenizer, text.sources["text"].heldout, limit=cfg.heldout_sequences, batch_size=cfg.micro_batch_size
+    )
     device = training.device(runtime)
     model.to(device)
-    if cfg.head_steps and new_weights:
-        warm_head(model, tokenizer, data, cfg, held_out, out, runtime)
+    retention.freeze(model, cfg.retention.frozen_layers)
+    if cfg.head_steps and task.new_weights:
+        warm_head(task, text, cfg, held_out, out, runtime)
     if runtime.gradient_checkpointing:
         models.checkpoint_gradients(model)
     steps = max(1, round(cfg.steps * adversary.length))
-    before = held_out.loss(model, device)
+    before = held_out.losses(task, device)
     forget_peak()
     progress = training.train(
         model,
         name=cfg.name,
-        objective=MaskedLanguageModel(),
-        plan=plan(tokenizer, data, cfg, steps),
+        objective=task.objective,
+        plan=plan(task, text, cfg, steps),
         adversary=Adversary.of(adversary),
         optimizer_config=cfg.optimizer,
-        parameter_groups=decay_groups(model, None, None),
-        selection=selection(held_out, model, device, cfg, steps),
+        parameter_groups=decay_groups(
+            model, None, None, layer_decay=cfg.retention.layer_decay, learning_rate=cfg.optimizer.learning_rate
+        ),
+        selection=selection(task, held_out, device, cfg, steps, partial(snapshot, task, text, out)),
         seed=cfg.seed,
+        pull=retention.toward_start(
+            model, cfg.retention.toward_start, new=model.head_parameters() if task.new_weights else []
+        ),
         folder=out,
         runtime=runtime,
     )
-    after = held_out.loss(model, device)
-    model.cpu().save(out, tokenizer)
-    record = {"before": before, "after": after, "new_weights": new_weights, "best_step": progress.best_step}
-    (out / "training.json").write_text(json.dumps({**record, "history": progress.history}) + "\n")
-    return measurements(before, after, progress)
+    after = held_out.losses(task, device)
+    model.cpu().save(out, text.tokenizer)
+    if cfg.snapshots:
+        shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
+    record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
+    record |= {"best_step": progress.best_step, "history": progress.history}
+    (out / "training.json").write_text(json.dumps(record) + "\n")
+    return measurements(task, text, before, after, progress)
+
+
+def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
+    """The stage's tokens. Raises ConfigError where they are not of the model's vocabulary."""
+    tokenizer = models.load_tokenizer(inputs["model"])
+    names = ["text", *(f"mix.{name}" for name in sorted(cfg.mix))]
+    sources = {name: load_tokens(inputs[name]) for name in names}
+    mine = vocabulary_digest(tokenizer)
+    for name, found in sources.items():
+        if found.vocabulary != mine:
+            raise ConfigError(
+                f"pretrain.{cfg.name}: the tokens of {name} are of another vocabulary than the model's "
+                f"({len(tokenizer)} tokens); tokenise the text by the tokenizer of the model that the stage starts from"
+            )
+    shares = {"text": 1 - sum(cfg.mix.values()), **{f"mix.{name}": cfg.mix[name] for name in sorted(cfg.mix)}}
+    return Text(sources, shares, tokenizer)
 
 
 def warm_head(
-    model: models.MaskedLM,
-    tokenizer: PreTrainedTokenizerBase,
-    data: batching.Encoded,
-    cfg: PretrainConfig,
-    held_out: HeldOut,
-    out: Path,
-    runtime: RuntimeConfig,
+    task: LanguageModelling, text: Text, cfg: PretrainConfig, held_out: HeldOut, out: Path, runtime: RuntimeConfig
 ) -> None:
-    """Train a new masked-LM head alone: a random head's gradients would first destroy the encoder under it."""
-    head = model.head_parameters()
+    """Train a new language-model head alone: a random head's gradients would first destroy the encoder under it."""
     constant = OptimizerConfig(
         **{**vars(cfg.optimizer), "learning_rate": cfg.head_learning_rate, "schedule": "constant"}
     )
-    frozen = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
+    frozen = [parameter for parameter in task.model.encoder.parameters() if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
     training.train(
-        model,
+        task.model,
         name=f"{cfg.name}-head",
-        objective=MaskedLanguageModel(),
-        plan=plan(tokenizer, data, cfg, cfg.head_steps),
+        objective=task.objective,
+        plan=plan(task, text, cfg, cfg.head_steps),
         adversary=PLAIN,
         optimizer_config=constant,
-        parameter_groups=[{"params": head}],
-        selection=selection(held_out, model, training.device(runtime), cfg, cfg.head_steps),
+        parameter_groups=[{"params": task.model.head_parameters()}],
+        selection=selection(task, held_out, training.device(runtime), cfg, cfg.head_steps, None),
         seed=cfg.seed + 1,
         folder=out,
         runtime=runtime,
@@ -106,61 +141,56 @@ def warm_head(
         parameter.requires_grad_(True)
 
 
-def plan(tokenizer: PreTrainedTokenizerBase, data: batching.Encoded, cfg: PretrainConfig, steps: int) -> training.Plan:
-    """``steps`` steps over shuffles of ``data``, with masks that are new at each step."""
+def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -> training.Plan:
+    """``steps`` steps over shuffles of the text, or over the mixture of sources, with targets new at each step."""
+    sequences = Mixture([source.train for source in text.sources.values()])
+    mixed = MixedSteps(sequences, tuple(text.shares.values()), cfg.batch_size, steps, cfg.seed)
 
-    def epoch(number: int) -> list[list[int]]:
-        return batching.shuffled_batches(data.lengths, cfg.batch_size, seed=cfg.seed, epoch=number)
+    def epoch(number: int) -> list[list[int]] | MixedSteps:
+        if cfg.mix:
+            return mixed
+        return batching.shuffled_batches(sequences.lengths, cfg.batch_size, seed=cfg.seed, epoch=number)
 
     def collate(indices: list[int], step: int) -> training.Batch:
-        batch = batching.collate(tokenizer, data, indices)
-        return masking.mask_tokens(batch, tokenizer, rate=cfg.mask_rate, seed=cfg.seed, draw=step)
+        return task.prepare(batching.collate(text.tokenizer, sequences, indices), seed=cfg.seed, draw=step)
 
     return training.Plan(epoch, collate, steps, cfg.micro_batch_size)
 
 
 def selection(
-    held_out: HeldOut, model: models.MaskedLM, device: torch.device, cfg: PretrainConfig, steps: int
+    task: LanguageModelling,
+    held_out: HeldOut,
+    device: torch.device,
+    cfg: PretrainConfig,
+    steps: int,
+    keep: training.Keep | None,
 ) -> training.Selection:
     """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
     every = max(1, steps // cfg.evaluations)
-    return training.Selection(lambda: held_out.loss(model, device), every, "min", cfg.patience)
+    kept = keep if cfg.snapshots else None
+    return training.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, kept)
 
 
-@dataclass
-class HeldOut:
-    """Held-out text under one fixed draw of masks, so that losses of different models and steps compare."""
-
-    batches: list[training.Batch]
-
-    @classmethod
-    def fixed(cls, tokenizer: PreTrainedTokenizerBase, texts: list[str], cfg: PretrainConfig) -> HeldOut:
-        """The first ``cfg.heldout_sequences`` texts, chunked; their masks do not depend on ``cfg.seed``."""
-        data = batching.chunk(tokenizer, texts[: cfg.heldout_sequences], cfg.max_length)
-        order = batching.sorted_batches(data.lengths, cfg.micro_batch_size)
-        batches = [batching.collate(tokenizer, data, indices) for indices in order]
-        draw = masking.HELD_OUT_DRAW
-        return cls(
-            [masking.mask_tokens(b, tokenizer, rate=cfg.mask_rate, seed=HELD_OUT_SEED, draw=draw) for b in batches]
-        )
-
-    @torch.no_grad()
-    def loss(self, model: models.MaskedLM, device: torch.device) -> float:
-        """Mean cross-entropy in nats over all predicted tokens of the held-out text."""
-        objective = MaskedLanguageModel()
-        training_before = model.training
-        model.eval()
-        total, items = 0.0, 0
-        for batch in self.batches:
-            moved = {name: value.to(device) for name, value in batch.items()}
-            total += example_losses(objective, model, moved).sum().item()
-            items += objective.items(moved)
-        model.train(training_before)
-        return total / items
+def snapshot(task: LanguageModelling, text: Text, out: Path, step: int) -> None:
+    """Save the model as it is; beside the checkpoints, where a resumed stage finds those of before."""
+    task.model.save(out / "checkpoint" / SNAPSHOTS / f"step_{step}", text.tokenizer)
 
 
-def measurements(before: float, after: float, progress: Progress) -> list[dict[str, Any]]:
-    """Held-out loss before and after, and the cost; the pipeline puts the stage's name before the split."""
-    losses = {"mlm_loss_before": before, "mlm_loss": after}
-    held_out = [measurement("heldout", metric, value) for metric, value in losses.items()]
-    return held_out + [measurement("train", metric, value) for metric, value in costs(progress).items()]
+def measurements(
+    task: LanguageModelling, text: Text, before: Losses, after: Losses, progress: Progress
+) -> list[dict[str, Any]]:
+    """Held-out losses before and after, what was there to read, and the cost.
+
+    The pipeline puts the stage's name before the split.
+    """
+    kind = "mlm" if isinstance(task.objective, MaskedLanguageModel) else "clm"
+    found = []
+    for suffix, losses in (("_before", before), ("", after)):
+        found.append(measurement("heldout", f"{kind}_loss{suffix}", losses.token, n=losses.tokens))
+        found.append(measurement("heldout", f"{kind}_document_loss{suffix}", losses.document, n=losses.documents))
+    for name, source in text.sources.items():
+        train = source.train
+        sizes = {"documents": train.document_count, "sequences": len(train), "tokens": train.lengths.sum()}
+        found += [measurement(name, metric, float(size)) for metric, size in sizes.items()]
+        found.append(measurement(name, "share", text.shares[name]))
+    return found + [measurement("train", metric, value) for metric, value in costs(progress).items()]

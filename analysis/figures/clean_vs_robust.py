@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from analysis import cells, style
 from analysis.cells import NotInTable
-from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.comparison import LEVEL, Comparison
+from analysis.comparisons import compare, scopes_in_words
 from analysis.labels import beside
 
 PANEL = ["model", "task"]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import cells, equal_cost, style
-from analysis.comparisons import LEVEL, scopes_in_words
+from analysis.comparison import LEVEL
+from analysis.comparisons import scopes_in_words
 from analysis.equal_cost import Method
 from analysis.labels import apart
 from analysis.stats import t_interval

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import cells, style
-from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.comparison import LEVEL, Comparison
+from analysis.comparisons import compare, scopes_in_words
 from analysis.stats import smallest_p
 
 LINE = 0.17  # inches a row

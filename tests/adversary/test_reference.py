@@ -125,8 +125,9 @@ def test_the_relative_radius_is_in_units_of_the_median_embedding_norm():
 
 def test_masked_lm_losses_are_summed_over_each_examples_tokens_and_divided_by_all_of_them():
     class Table(nn.Module):
-        def forward(self, input_ids, attention_mask, positions):
-            return torch.log(torch.tensor([[0.5, 0.25, 0.25]])).expand(len(positions), 3)
+        def forward(self, input_ids, attention_mask, positions, targets):
+            logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]])).expand(len(positions), 3)
+            return nn.functional.cross_entropy(logits, targets, reduction="none")
 
     objective = OBJECTIVES["masked_lm"]
     batch = {"input_ids": torch.zeros(3, 4, dtype=torch.long), "attention_mask": torch.ones(3, 4)}

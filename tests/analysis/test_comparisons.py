@@ -5,25 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from frames import runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt import results
 from analysis import cells, comparisons
 from analysis.cells import NotInTable
-
-
-def runs(*given):
-    """Rows with one clean macro-F1 each, from (pretrain, adversary, seed, value) and a dict of further columns."""
-    rows = []
-    for pretrain, adversary, seed, value, *more in given:
-        changes = more[0] if more else {}
-        adaptation = "none" if pretrain == "none" else f"{pretrain} of seed 0"
-        row = dict(model="tiny", task="t", pretrain=pretrain, adversary=adversary, seed=seed, adaptation=adaptation)
-        row |= dict(adaptation_seed="none" if pretrain == "none" else "0", split="test", attack="none")
-        row |= dict(attack_epsilon=0.0, attack_steps=0, metric="macro_f1", value=value, n=10) | changes
-        rows.append(row | {"run_id": "-".join(map(str, (pretrain, adversary, seed, sorted(changes.items()))))})
-    return results.typed(pd.DataFrame(rows))
 
 
 def paired(treated, baseline, pretrain="dapt", adversary="none", changes=lambda seed: {}):

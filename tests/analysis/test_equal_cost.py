@@ -128,7 +128,7 @@ def test_holm_is_over_every_comparison_of_the_page(zoo):
 
 
 def test_the_page_holds_the_numbers():
-    page = equal_cost_report.markdown(study(("fgm", [0.55, 0.56], (2, 2, 0), 1), ("freelb", [0.6] * 2, (9, 9, 0), 1)))
+    page = equal_cost_report.report(study(("fgm", [0.55, 0.56], (2, 2, 0), 1), ("freelb", [0.6] * 2, (9, 9, 0), 1)))
     # mean .015, sd .0070711, t_1(.975) = 12.7062: half-width .0635310
     line = "| FGM | 2.00 | 2.00 | +0.045 | +0.015 | -0.049 to +0.079 | 2 | 0.5 | 0.5 | not shown |"
     assert line in page

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from tidy import is_tidy
 
 from adapt import results
 from analysis import cells, comparisons, style, tables
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
+OF_ADAPTATION = {"loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"}  # test_adaptation.py
+FIGURES = sorted(set(FIGURES) - OF_ADAPTATION)
 OF_ANY_STUDY = sorted(set(FIGURES) - {"gain_against_cost"})  # which needs plain training of several lengths
 main = importlib.import_module("analysis.figures.__main__")
 
@@ -71,46 +72,13 @@ def test_there_are_figures():
 @pytest.mark.parametrize("gap", GAPS)
 @pytest.mark.parametrize("name", OF_ANY_STUDY)
 def test_nothing_is_cut_off_or_overlaps(name, gap, table):
-    _is_tidy(drawn(name, GAPS[gap](table)))
+    is_tidy(drawn(name, GAPS[gap](table)))
 
 
 @pytest.mark.parametrize("gap", GAPS_OF_MANY)
 @pytest.mark.parametrize("name", FIGURES)
 def test_many_adversaries_stay_readable(name, gap, zoo):
-    _is_tidy(drawn(name, GAPS_OF_MANY[gap](zoo)))
-
-
-def _is_tidy(figure):
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
-    texts = [t for t in texts if t.axes is None or t.axes.get_visible()]
-    boxes = {t: Text.get_window_extent(t, renderer) for t in texts}  # of an annotation without its line
-    page = figure.bbox
-    inside = [b.x0 >= -1 and b.y0 >= -1 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes.values()]
-    ticks = {label for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
-    unseen = {t for t in ticks if t.axes is None or not _in_view(t)}
-    assert all(ok for t, ok in zip(boxes, inside, strict=True) if t not in unseen)
-    shown = [t for t in texts if t not in unseen and t not in _numbers_at_marks(texts)]
-    for i, a in enumerate(shown):
-        for b in shown[i + 1 :]:
-            assert not _overlap(boxes[a], boxes[b]), f"{a.get_text()!r} overlaps {b.get_text()!r}"
-
-
-def _in_view(tick: Text) -> bool:
-    """Matplotlib keeps labels of ticks beyond the limits, which it does not draw."""
-    (left, right), (bottom, top) = sorted(tick.axes.get_xlim()), sorted(tick.axes.get_ylim())
-    x, y = tick.get_position()
-    return left <= x <= right if tick in tick.axes.get_xticklabels() else bottom <= y <= top
-
-
-def _numbers_at_marks(texts: list[Text]) -> set[Text]:
-    return {t for t in texts if t.get_text().isdigit() and t.get_fontsize() == 5.5}
-
-
-def _overlap(a, b, slack: float = 1.0) -> bool:
-    return a.x0 + slack < b.x1 and b.x0 + slack < a.x1 and a.y0 + slack < b.y1 and b.y0 + slack < a.y1
+    is_tidy(drawn(name, GAPS_OF_MANY[gap](zoo)))
 
 
 def test_every_seed_and_only_supported_differences_are_filled(table):

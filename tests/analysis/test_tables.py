@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from adapt import results
@@ -48,6 +49,23 @@ def test_text_says_what_a_reader_needs(table):
     assert "Difference to 'not adapted, plain', macro-F1, clean" in text
     assert "accuracy, under attack, epsilon 0.1" in text and "given this adaptation" in text
     assert "nan" not in text and "Note" not in text
+
+
+def clean_part(table, n: int):
+    """The rows of the clean part of test, n examples of it: .02 below test."""
+    test = table[(table["split"] == "test") & (table["attack"] == "none")]
+    return pd.concat([table, test.assign(split="test_clean", value=test["value"] - 0.02, n=n)], ignore_index=True)
+
+
+def test_the_clean_part_of_test_is_shown_where_it_is_not_all_of_it(table):
+    part = tables.summary(clean_part(table, 321))
+    whole = tables.summary(table)
+    assert part["unleaked"].to_numpy() == pytest.approx(part["clean"].to_numpy() - 0.02)
+    assert part["unleaked_sd"].to_numpy() == pytest.approx(part["clean_sd"].to_numpy(), nan_ok=True)
+    assert part[whole.columns].equals(whole)
+    text = tables.format_summary(clean_part(table, 321))
+    assert "unleaked: on the 321 examples that no training text holds" in text and "  unleaked  " in text
+    assert tables.format_summary(clean_part(table, 500)) == tables.format_summary(table)
 
 
 def test_text_of_one_run_has_no_comparison(table):

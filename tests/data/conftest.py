@@ -45,6 +45,8 @@ def task_config(tmp_path: Path) -> Callable[..., TaskConfig]:
             "format": "jsonl",
             "path": str(tmp_path),
             "question": None,
+            "unlabelled": None,
+            "entity_markers": "keep",
             "text_column": "text",
             "text_pair_column": None,
             "label_column": "label",
@@ -69,6 +71,7 @@ def corpus_config(tmp_path: Path) -> Callable[..., CorpusConfig]:
             "min_words": 1,
             "heldout_fraction": 0.2,
             "max_documents": None,
+            "near_duplicates": None,
             "exclude": [],
         }
         return CorpusConfig(**{**values, **changes})

@@ -6,11 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapt.config import ConfigError, CorpusConfig
-from adapt.data.corpora import Corpus, check_corpus, corpus_files, load_corpus, read_corpus, write_corpus
-from adapt.data.text import normalise
+from adapt.data.corpora import (
+    Corpus,
+    check_corpus,
+    corpus_files,
+    first_of_each,
+    load_corpus,
+    read_corpus,
+    write_corpus,
+)
+from adapt.data.text import digest, in_hash_order, normalise
 
 Write = Callable[[str, Any], Path]
 Config = Callable[..., CorpusConfig]
@@ -27,7 +38,7 @@ def documents(write: Write) -> None:
 @pytest.mark.usefixtures("documents")
 def test_every_document_is_in_one_part(corpus_config: Config) -> None:
     corpus = read_corpus(corpus_config(), [])
-    assert sorted(corpus.train + corpus.heldout) == sorted(TEXTS)
+    assert sorted([*corpus.train, *corpus.heldout]) == sorted(TEXTS)
     assert 8 <= len(corpus.heldout) <= 32  # 20 expected, three standard deviations
     assert corpus.dropped == {"short": 0, "duplicate": 0, "banned": 0, "surplus": 0}
 
@@ -39,6 +50,7 @@ def test_parts_depend_on_the_text_alone(corpus_config: Config, write: Write) -> 
     write("a.jsonl", [{"text": text} for text in shuffled[:10]])
     write("b.txt", "\n".join(shuffled[10:]))
     assert read_corpus(corpus_config(), []) == before
+    assert list(before.train) == [text for text in in_hash_order(TEXTS, str) if text in set(before.train)]
     write("b.txt", "\n".join(shuffled[10:50]))
     fewer = read_corpus(corpus_config(), [])
     assert set(fewer.heldout) < set(before.heldout) and set(fewer.train) < set(before.train)
@@ -57,7 +69,7 @@ def test_short_documents_and_duplicates_are_dropped_and_counted(corpus_config: C
     lines = [*TEXTS, "Too short.", TEXTS[0].upper(), TEXTS[1].replace(" ", ", ")]
     write("a.txt", "\n".join(lines))
     corpus = read_corpus(corpus_config(min_words=3), [])
-    assert sorted(map(normalise, corpus.train + corpus.heldout)) == sorted(map(normalise, TEXTS))
+    assert sorted(map(normalise, [*corpus.train, *corpus.heldout])) == sorted(map(normalise, TEXTS))
     write("a.txt", "\n".join(reversed(lines)))
     assert read_corpus(corpus_config(min_words=3), []) == corpus
     assert corpus.dropped == {"short": 1, "duplicate": 2, "banned": 0, "surplus": 0}
@@ -69,7 +81,7 @@ def test_documents_with_a_banned_text_are_dropped_and_counted(corpus_config: Con
     corpus = read_corpus(
         corpus_config(), [inside, TEXTS[8].lower(), "it is about", "Nothing of the kind stands in it."]
     )
-    assert set(TEXTS) - set(corpus.train + corpus.heldout) == {TEXTS[7], TEXTS[8]}
+    assert set(TEXTS) - {*corpus.train, *corpus.heldout} == {TEXTS[7], TEXTS[8]}
     assert corpus.dropped["banned"] == 2
 
 
@@ -138,3 +150,69 @@ def test_a_corpus_of_which_nothing_remains_says_why(corpus_config: Config, write
 def test_no_held_out_document(corpus_config: Config) -> None:
     with pytest.raises(ConfigError, match="corpus.heldout_fraction=1e-09: none of 100 documents is held out"):
         read_corpus(corpus_config(heldout_fraction=1e-9), [])
+
+
+@pytest.mark.parametrize(("name", "broken"), [("a.txt", b"text\x00more text"), ("a.txt", b"\x7fELF\x02\xff\xfe")])
+def test_binary_is_refused(corpus_config: Config, write: Write, name: str, broken: bytes) -> None:
+    write(name, broken)
+    with pytest.raises(ConfigError, match=r"a\.txt:1: (holds the byte 0.*general\.path=.*give text|not UTF-8 at byte)"):
+        read_corpus(corpus_config(), [], "general")
+
+
+def test_blank_texts_are_no_documents(corpus_config: Config, write: Write) -> None:
+    write("a.jsonl", [{"text": text} for text in [*TEXTS, " ", "\n\t", ""]])
+    corpus = read_corpus(corpus_config(min_words=0), [])
+    assert corpus.dropped["short"] == 3 and len(corpus.train) + len(corpus.heldout) == len(TEXTS)
+
+
+def test_an_enormous_line_is_one_document(corpus_config: Config, write: Write) -> None:
+    line = " ".join(f"word{number}" for number in range(500_000))  # 5 MB
+    write("a.txt", "\n".join([*TEXTS, line]))
+    corpus = read_corpus(corpus_config(), [])
+    assert sum(text == line for text in [*corpus.train, *corpus.heldout]) == 1
+
+
+def test_errors_name_the_setting_of_the_general_text(corpus_config: Config, write: Write) -> None:
+    write("a.txt", "one")
+    with pytest.raises(ConfigError, match=r"general\.path=.*: no document to train on; 1 read"):
+        read_corpus(corpus_config(min_words=5), [], "general")
+
+
+@pytest.mark.usefixtures("documents")
+def test_a_corpus_is_read_as_a_sequence_and_written_with_the_same_bytes(corpus_config: Config, tmp_path: Path) -> None:
+    corpus = read_corpus(corpus_config(), [])
+    texts = list(corpus.train)
+    assert [corpus.train[number] for number in range(len(texts))] == texts and corpus.train[-1] == texts[-1]
+    assert corpus.train[2:5] == texts[2:5] and len(corpus.train) == len(texts)
+    assert corpus.train != texts[:-1] and corpus.train != texts[::-1] and corpus.train == texts
+    with pytest.raises(IndexError):
+        corpus.train[len(texts)]
+    write_corpus(corpus, tmp_path / "one")
+    write_corpus(Corpus(texts, list(corpus.heldout), corpus.dropped), tmp_path / "other")
+    for name in ("train.arrow", "heldout.arrow", "report.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_near_duplicates_are_dropped_and_counted(corpus_config: Config, write: Write) -> None:
+    words = [f"w{number}" for number in range(104)]  # 100 5-grams
+    one = " ".join(words)
+    near = " ".join([*words[:102], "x", "y"])  # 98 of 102 5-grams shared
+    far = " ".join([*words[:54], *(f"v{number}" for number in range(50))])  # 50 of 150
+    lines = [one, near, far, *TEXTS]
+    found = []
+    for order in (lines, lines[::-1]):
+        write("a.txt", "\n".join(order))
+        found.append(read_corpus(corpus_config(near_duplicates=0.9), []))
+    assert found[0] == found[1]
+    kept = {*found[0].train, *found[0].heldout}
+    first = min((one, near), key=digest)  # by hash order
+    assert {one, near, far} & kept == {first, far}
+    assert found[0].dropped["near_duplicate"] == 1  # and TEXTS, 9 5-grams of which 4 are shared, all stay
+    assert set(TEXTS) <= kept
+    assert "near_duplicate" not in read_corpus(corpus_config(), []).dropped
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=12))
+def test_the_first_of_equal_rows_is_found(rows: list[tuple[int, int]]) -> None:
+    forms = np.array(rows, dtype=np.uint64).reshape(-1, 2)
+    assert first_of_each(forms).tolist() == [row not in rows[:number] for number, row in enumerate(rows)]

@@ -103,6 +103,7 @@ def test_a_task_folder_reads_back(write: Write, task_config: Config, tmp_path: P
     assert json.loads((folder / "task.json").read_text()) == {
         "labels": ["a", "b"],
         "metric": "macro_f1",
+        "kind": "classification",
         "counts": {split: {"a": 1, "b": 1} for split in ("train", "dev", "test")},
     }
     first = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").split("\n")[0])

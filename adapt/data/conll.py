@@ -1,0 +1,48 @@
+"""Sentences out of CoNLL files: one token a line, columns apart by white space, a blank line between sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from adapt.config import ConfigError
+from adapt.data.files import lines
+
+VERSION = 1
+
+DOCUMENT_START = "-DOCSTART-"
+
+
+def read_conll(file: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(file:line of its first token, tokens, tags) of each sentence of a ``.conll`` or ``.conll.gz`` file.
+
+    A token is the first column of its line and its tag the last. Lines of documents' starts are skipped. Columns are
+    apart by tabs where the file's first token line has one (a token may then hold spaces), else by white space.
+    Raises ConfigError with file and line for a line of one column, or of another number of them than the first.
+    """
+    tokens: list[str] = []
+    tags: list[str] = []
+    where, width, separator = "", 0, None
+    for number, line in enumerate(lines(file), start=1):
+        content = line.strip()
+        if content and not content.startswith(DOCUMENT_START):
+            if not width:
+                separator = "\t" if "\t" in content else None
+            columns = content.split(separator)
+            width = width or len(columns)
+            _check(f"{file}:{number}", columns, width)
+            where = where if tokens else f"{file}:{number}"
+            tokens.append(columns[0])
+            tags.append(columns[-1])
+        elif tokens:
+            yield where, tokens, tags
+            tokens, tags = [], []
+    if tokens:
+        yield where, tokens, tags
+
+
+def _check(where: str, columns: list[str], width: int) -> None:
+    if len(columns) < 2:
+        raise ConfigError(f"{where}: {columns[0][:40]!r} stands alone; each line is a token ... and its tag")
+    if len(columns) != width:
+        raise ConfigError(f"{where}: {len(columns)} columns, but the first token of the file has {width}")

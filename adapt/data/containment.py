@@ -1,0 +1,56 @@
+"""Recognising those of many texts that one other text contains: at least a share of their word n-grams stand in it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from adapt.config import ConfigError
+
+VERSION = 1
+
+WORDS = 8
+THRESHOLD = 0.7
+Gram = tuple[str, ...]
+
+
+class ContainmentIndex:
+    """Normalised texts under their rarest n-grams.
+
+    Whoever holds k of a text's n distinct n-grams holds one of any n - k + 1 of them (prefix filtering; Chaudhuri et
+    al., 2006). So each text lies under n - k + 1 n-grams only, the rarest, and a phrase that stands in every text does
+    not make the search quadratic. A text of fewer words than an n-gram has none and is never contained. Raises
+    ConfigError for ``words`` or ``threshold`` out of range.
+    """
+
+    def __init__(self, forms: Collection[str], words: int = WORDS, threshold: float = THRESHOLD) -> None:
+        if words < 1:
+            raise ConfigError(f"words={words}: must be 1 or more")
+        if not 0 < threshold <= 1:
+            raise ConfigError(f"threshold={threshold}: must be more than 0 and at most 1")
+        self.words, self.threshold = words, threshold
+        frequency = Counter(gram for form in forms for gram in set(self.grams(form)))
+        self._under: dict[Gram, list[str]] = {}
+        for form in forms:
+            rarest = sorted(set(self.grams(form)), key=lambda gram: (frequency[gram], gram))
+            for gram in rarest[: len(rarest) - self.enough(len(rarest)) + 1]:
+                self._under.setdefault(gram, []).append(form)
+
+    def grams(self, form: str) -> Iterator[Gram]:
+        """The n-grams of a normalised text in their order, repeated ones each time."""
+        words = form.split()
+        return zip(*(words[start:] for start in range(self.words)), strict=False)
+
+    def enough(self, count: int) -> int:
+        """The least number k of n-grams with k / count >= threshold; the small number undoes what floats round up."""
+        return max(1, math.ceil(self.threshold * count - 1e-9))
+
+    def contained_in(self, held: Collection[Gram]) -> Iterator[str]:
+        """The texts of which these n-grams are enough; ``held`` has constant-time membership: a set or a dict."""
+        if self._under.keys().isdisjoint(held):
+            return
+        for form in {form for gram in held for form in self._under.get(gram, ())}:
+            grams = set(self.grams(form))
+            if sum(gram in held for gram in grams) >= self.enough(len(grams)):
+                yield form

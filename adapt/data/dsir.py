@@ -1,0 +1,68 @@
+"""Data selection with importance resampling (DSIR, Xie et al., 2023): hashed n-grams, weights, and the draw.
+
+Xie, Santurkar, Ma, Liang. Data Selection for Language Models via Importance Resampling. NeurIPS 2023, arXiv:2302.03169.
+The paper's documents are chunks of one length. Log weights are sums over n-grams and mostly negative, so among
+documents of mixed length the short ones are drawn: compare words as well as documents with the random control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import HashingVectorizer
+
+VERSION = 1
+BUCKETS = 10_000
+SMOOTHING = 1e-8  # added to each probability before the logarithm, as in the authors' release
+
+# Lower case; words and runs of punctuation as the release has them; one and two in a row. MurmurHash3 where the release
+# takes SHA-256: the hash is no part of the method.
+_FEATURES = HashingVectorizer(
+    n_features=BUCKETS, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", alternate_sign=False, norm=None
+)
+
+
+def ngram_counts(texts: Iterable[str]) -> csr_matrix:
+    """How many unigrams and bigrams of each text fall into each bucket: [texts, BUCKETS]."""
+    return _FEATURES.transform(texts)
+
+
+def distribution(counts: np.ndarray) -> np.ndarray:
+    """Bucket counts [V] of some texts together as the probabilities of a bag of n-grams, its maximum likelihood."""
+    if not counts.sum():
+        raise ValueError("no n-gram in any text")
+    return counts / counts.sum()
+
+
+def log_ratio(target: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """ln p_target - ln p_raw of each bucket [V], smoothed."""
+    return np.log(target + SMOOTHING) - np.log(raw + SMOOTHING)
+
+
+def log_weights(counts: csr_matrix, target: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """ln of each text's importance weight p_target(z) / p_raw(z) for its counts z [N, V]: the sum over its n-grams."""
+    return np.asarray(counts @ log_ratio(target, raw))
+
+
+def divergence(target: np.ndarray, other: np.ndarray) -> float:
+    """KL(target || other) in nats, of distributions over buckets [V], smoothed."""
+    return float(target @ log_ratio(target, other))
+
+
+def kl_reduction(target: np.ndarray, raw: np.ndarray, selected: np.ndarray) -> float:
+    """How much nearer to the target the selected text is than the raw text: KL(target||raw) - KL(target||selected)."""
+    return divergence(target, raw) - divergence(target, selected)
+
+
+def gumbel_top_k(log_weight: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """k distinct places drawn without replacement in proportion to exp(log_weight) [N], ascending.
+
+    The k largest of log weight plus standard Gumbel noise are such a draw (Kool et al., 2019; Xie et al., 2023,
+    section 3). Raises ValueError where there are fewer than k.
+    """
+    if k > len(log_weight):
+        raise ValueError(f"{len(log_weight)} documents; {k} are asked for")
+    noise = np.random.default_rng(seed).gumbel(size=len(log_weight))
+    return np.sort(np.argsort(-(log_weight + noise), kind="stable")[:k])

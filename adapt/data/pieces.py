@@ -1,0 +1,189 @@
+"""Texts to pieces of at most a sequence's length, each with its special tokens: in batches, with flat memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from adapt.config import ConfigError
+from adapt.data.words import WORD_START, word_starts
+
+VERSION = 1
+
+Ids = NDArray[np.int32]
+BATCH_TEXTS, BATCH_CHARACTERS = 1000, 1_000_000  # tokenised together
+PART = 200_000  # characters of a text that the tokenizer sees at once: it needs some 100 bytes for each
+_BETWEEN_WORDS = re.compile(r"(?<=\S)\s(?=\S)")
+
+
+@dataclass(frozen=True)
+class SequenceFormat:
+    """Tokens a sequence, special ones included, whether it holds several texts, and whether words are marked in it."""
+
+    max_length: int
+    packed: bool
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Neighbouring pieces of texts: their ids one after another, the lengths [P] and the texts [P] that they are of."""
+
+    ids: Ids
+    lengths: NDArray[np.int64]
+    texts: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Pieces:
+        """No pieces."""
+        return cls(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def and_then(self, more: Pieces) -> Pieces:
+        """These and then those."""
+        return Pieces(
+            np.concatenate([self.ids, more.ids]),
+            np.concatenate([self.lengths, more.lengths]),
+            np.concatenate([self.texts, more.texts]),
+        )
+
+    def split(self, count: int) -> tuple[Pieces, Pieces]:
+        """The first ``count`` pieces, and the others."""
+        at = int(self.lengths[:count].sum())
+        return (
+            Pieces(self.ids[:at], self.lengths[:count], self.texts[:count]),
+            Pieces(self.ids[at:], self.lengths[count:], self.texts[count:]),
+        )
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """What the tokenizer puts around a text, and what ends one whose tokenizer puts nothing behind it."""
+
+    before: Ids
+    after: Ids
+    end: int | None
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+        """Seen by encoding a word. A decoder's text ends with its end-of-text token, so that it learns to end."""
+        word = tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole = tokenizer("a")["input_ids"]
+        at = next(start for start in range(len(whole)) if whole[start : start + len(word)] == word)
+        before, after = whole[:at], whole[at + len(word) :]
+        decoder = tokenizer.mask_token_id is None and not after
+        end = tokenizer.eos_token_id if decoder else None
+        return cls(np.array(before, np.int32), np.array(after, np.int32), end)
+
+
+def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> Iterator[Pieces]:
+    """The pieces of all texts in their order, a batch of whole texts at a time; none of a text without a token.
+
+    Raises ConfigError where the special tokens leave no room.
+    """
+    special = SpecialTokens.of(tokenizer)
+    room = form.max_length - len(special.before) - len(special.after)
+    if room < 1:
+        raise ConfigError(
+            f"max_length={form.max_length}: the tokenizer's special tokens take "
+            f"{form.max_length - room} of them and leave no room; give a larger one"
+        )
+    first = 0
+    for batch in batches(texts):
+        ids, lengths = encoded(tokenizer, batch, form.words)
+        if special.end is not None:
+            ids = np.insert(ids, np.cumsum(lengths)[lengths > 0], special.end)
+            lengths = lengths + (lengths > 0)
+        yield cut(ids, lengths, room, special, first)
+        first += len(batch)
+
+
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Neighbouring texts, at most BATCH_TEXTS, and no more once they hold BATCH_CHARACTERS."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if len(batch) == BATCH_TEXTS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def encoded(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False
+) -> tuple[Ids, NDArray[np.int64]]:
+    """The texts' ids one after another, without special tokens, and how many each has.
+
+    An enormous text goes through the tokenizer in parts that begin between words, where the tokenizers in use split a
+    text anyway; only without a space in the last thousand characters of a part is a word cut.
+    """
+    parts = [(number, part) for number, text in enumerate(texts) for part in parts_of(text)]
+    flat, sizes = [], []
+    for group in batches(part for _, part in parts):
+        ids = marked_ids(tokenizer, group) if words else token_ids(tokenizer, group)
+        sizes += list(map(len, ids))
+        flat.append(np.fromiter(chain.from_iterable(ids), np.int32, count=sum(map(len, ids))))
+    lengths = np.bincount([number for number, _ in parts], weights=sizes, minlength=len(texts))
+    return np.concatenate(flat), lengths.astype(np.int64)
+
+
+def parts_of(text: str) -> Iterator[str]:
+    """The text in parts of at most PART characters, cut in front of a single space where there is one."""
+    start = 0
+    while len(text) - start > PART:
+        spaces = list(_BETWEEN_WORDS.finditer(text, start + PART - 1000, start + PART))
+        end = spaces[-1].start() if spaces else start + PART
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Ids without special tokens. A fast tokenizer is asked directly: transformers would also make masks and types."""
+    if not tokenizer.is_fast:
+        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
+    backend.no_truncation()  # a tokenizer.json may hold either
+    backend.no_padding()
+    return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def marked_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Ids without special tokens, plus WORD_START where a token begins a word (adapt/data/words.py)."""
+    if not tokenizer.is_fast:
+        raise ConfigError(f"{type(tokenizer).__name__} does not tell where its tokens are, so that no word is known")
+    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
+    backend.no_truncation()
+    backend.no_padding()
+    found = backend.encode_batch(texts, add_special_tokens=False)
+    return [
+        [token + WORD_START * begins for token, begins in zip(one.ids, word_starts(text, one.offsets), strict=True)]
+        for text, one in zip(texts, found, strict=True)
+    ]
+
+
+def cut(ids: Ids, lengths: NDArray[np.int64], room: int, special: SpecialTokens, first: int) -> Pieces:
+    """Texts cut into pieces of ``room`` tokens, the last one shorter, with the special tokens around each.
+
+    ids: the texts' ids one after another; lengths [T]; first: the index of the first text.
+    """
+    counts = -(-lengths // room)  # pieces of each text
+    texts = np.repeat(np.arange(len(lengths)), counts)
+    inside = np.full(len(texts), room)
+    last = np.cumsum(counts)[counts > 0] - 1
+    inside[last] = (lengths - (counts - 1) * room)[counts > 0]
+    around = len(special.before) + len(special.after)
+    ends = np.cumsum(inside + around)
+    whole = np.empty(len(ids) + around * len(texts), np.int32)
+    whole[np.arange(len(ids)) + np.repeat(np.arange(len(texts)), inside) * around + len(special.before)] = ids
+    whole[(ends - inside - around)[:, None] + np.arange(len(special.before))] = special.before
+    whole[ends[:, None] - np.arange(len(special.after), 0, -1)] = special.after
+    return Pieces(whole, inside + around, texts + first)

@@ -1,0 +1,225 @@
+"""Token classification: sentences of words with a tag each, the spans that tags mean, and the F1 of spans.
+
+Tags are IOB2 inside the project: B-X begins a span of type X, I-X continues it, O is outside. Files may also hold IOB1
+(B-X only between neighbouring spans of one type), BIOES and BILOU; all are read by one rule, that of the CoNLL-2000
+and 2003 evaluation script conlleval: I-X continues a span of type X, and begins one anywhere else, after O as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapt.config import ConfigError, TaskConfig
+from adapt.data import pydoc_entities
+from adapt.data.conll import read_conll
+from adapt.data.files import Row, column, read_rows, text_column
+from adapt.data.text import in_hash_order
+
+VERSION = 1
+
+OUTSIDE = "O"
+PREFIXES = {"B": "B", "I": "I", "E": "I", "S": "B", "L": "I", "U": "B"}  # of BIOES and BILOU -> of IOB2
+FORMATS = ("jsonl", "parquet", "conll")
+Span = tuple[int, int, str]  # first token, the one after its last, type
+
+
+@dataclass(frozen=True)
+class TaggedExample:
+    """A sentence's tokens and the index of each one's tag. ``id`` is its place in its split."""
+
+    id: int
+    tokens: tuple[str, ...]
+    tags: tuple[int, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The sentence as pretraining and the leak report read it: its tokens with a space between them."""
+        return (" ".join(self.tokens),)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Tokens whose tags are still names, in IOB2; ``where`` is the file and line of the first."""
+
+    where: str
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The spans of a sentence's tags in IOB1 or IOB2, by conlleval's rule (see the module)."""
+    found: list[Span] = []
+    start, name = 0, ""
+    for place, tag in enumerate([*tags, OUTSIDE]):
+        prefix, _, kind = tag.partition("-")
+        if name and not (prefix == "I" and kind == name):
+            found.append((start, place, name))
+            name = ""
+        if prefix != OUTSIDE and not name:
+            start, name = place, kind
+    return found
+
+
+def iob2(tags: Sequence[str]) -> list[str]:
+    """Tags of any of the module's schemes as IOB2."""
+    plain = [OUTSIDE if tag == OUTSIDE else PREFIXES[tag[0]] + tag[1:] for tag in tags]
+    found = [OUTSIDE] * len(tags)
+    for start, end, name in spans(plain):
+        found[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
+    return found
+
+
+@dataclass(frozen=True)
+class SpanCounts:
+    """How many spans there are, how many were predicted, and how many of those have the right place and type."""
+
+    gold: int
+    predicted: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        """right / predicted; 0 where none was predicted, as conlleval has it."""
+        return self.right / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """right / gold; 0 where there is none."""
+        return self.right / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """2 right / (gold + predicted), the harmonic mean of precision and recall; 0 where both are 0."""
+        return 2 * self.right / (self.gold + self.predicted) if self.right else 0.0
+
+
+def count_spans(gold: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]) -> dict[str, SpanCounts]:
+    """The counts over all sentences, of each type that occurs in either and, under "", of all types together (micro).
+
+    Tags of both are names, IOB2 or broken IOB2; a span is right if start, end and type are (Tjong Kim Sang and De
+    Meulder, 2003, section 3.1).
+    """
+    numbers: dict[str, Counter[str]] = {name: Counter() for name in ("gold", "predicted", "right")}
+    for theirs, ours in zip(gold, predicted, strict=True):
+        assert len(theirs) == len(ours)
+        sets = {"gold": set(spans(theirs)), "predicted": set(spans(ours))}
+        for which, found in {**sets, "right": sets["gold"] & sets["predicted"]}.items():
+            numbers[which].update(name for _, _, kind in found for name in ("", kind))
+    kinds = ["", *sorted((set(numbers["gold"]) | set(numbers["predicted"])) - {""})]
+    return {kind: SpanCounts(**{which: counter[kind] for which, counter in numbers.items()}) for kind in kinds}
+
+
+def read_splits(cfg: TaskConfig, files: dict[str, Path]) -> tuple[list[str], dict[str, list[TaggedExample]]]:
+    """The tags' names (O, then B-X and I-X of each type of train) and the examples by the hash of their text.
+
+    files: of train, dev and test; read by ``cfg.format``, none for pydoc. ``cfg.max_examples`` takes the first.
+    Raises ConfigError for every fault of the data.
+    """
+    if cfg.format == "pydoc":
+        where = "installed packages"
+        splits = {
+            split: [Sentence(where, tuple(tokens), tuple(tags)) for tokens, tags in examples]
+            for split, examples in pydoc_entities.task().items()
+        }
+    else:
+        splits = {split: _ordered(cfg, split, file) for split, file in files.items()}
+    labels = [OUTSIDE, *(f"{prefix}-{name}" for name in _types(cfg, splits) for prefix in "BI")]
+    index = {name: number for number, name in enumerate(labels)}
+    examples = {
+        split: [
+            TaggedExample(number, sentence.tokens, tuple(index[tag] for tag in sentence.tags))
+            for number, sentence in enumerate(sentences[: getattr(cfg.max_examples, split)])
+        ]
+        for split, sentences in splits.items()
+    }
+    return labels, examples
+
+
+def check_first(cfg: TaskConfig, file: Path) -> None:
+    """Raise ConfigError if a file of this format holds no sentence, or a first one that cannot be read."""
+    if next(iter(_READERS[cfg.format](cfg, file)), None) is None:
+        raise ConfigError(f"{file}: this split has no examples")
+
+
+def read_tokens(row: Row) -> list[str]:
+    """The tokens of a row without tags. Raises ConfigError for one that has none."""
+    tokens = _strings(row, "tokens", "the column that predict reads")
+    _check_seen(row[0], tokens)
+    return tokens
+
+
+def _ordered(cfg: TaskConfig, split: str, file: Path) -> list[Sentence]:
+    found = list(_READERS[cfg.format](cfg, file))
+    if not found:
+        raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
+    return in_hash_order(found, lambda sentence: "\n".join((*sentence.tokens, *sentence.tags)))
+
+
+def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
+    """The types of train's spans in alphabetical order; none, a wrong count, or more in dev or test are refused."""
+    types = sorted({tag[2:] for sentence in splits["train"] for tag in sentence.tags if tag != OUTSIDE})
+    if not types:
+        raise ConfigError(f"task={cfg.name}: the training split tags no span; all of its tags are O")
+    if cfg.num_classes not in (None, len(types)):
+        raise ConfigError(
+            f"task.num_classes={cfg.num_classes}: the training split has {len(types)} types of spans: "
+            f"{', '.join(types)}"
+        )
+    for split in ("dev", "test"):
+        for sentence in splits[split]:
+            for tag in sentence.tags:
+                if tag != OUTSIDE and tag[2:] not in types:
+                    raise ConfigError(
+                        f"{sentence.where}: tag {tag!r} in {split}: its type does not occur in train, "
+                        f"which has {', '.join(types)}"
+                    )
+    return types
+
+
+def _from_rows(cfg: TaskConfig, file: Path) -> Iterator[Sentence]:
+    for row in read_rows(file):
+        tokens = _strings(row, cfg.text_column, "task.text_column")
+        yield _sentence(row[0], tokens, _strings(row, cfg.label_column, "task.label_column"))
+
+
+def _from_conll(cfg: TaskConfig, file: Path) -> Iterator[Sentence]:
+    for where, tokens, tags in read_conll(file):
+        yield _sentence(where, tokens, tags)
+
+
+_READERS: dict[str, Callable[[TaskConfig, Path], Iterator[Sentence]]] = {
+    "jsonl": _from_rows,
+    "parquet": _from_rows,
+    "conll": _from_conll,
+}
+
+
+def _strings(row: Row, name: str, key: str) -> list[str]:
+    """A row's list of strings. Raises ConfigError that shows what is none."""
+    value = column(row, name, key)
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {value!r}; it must be a list of strings")
+    return [text_column((row[0], {name: element}), name, key) for element in value]
+
+
+def _check_seen(where: str, tokens: list[str]) -> None:
+    for place, token in enumerate(tokens, start=1):
+        if not token.strip():
+            raise ConfigError(f"{where}: token {place} is {token!r}; a token has a character that is seen")
+
+
+def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
+    if len(tokens) != len(tags):
+        raise ConfigError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; each token has one")
+    _check_seen(where, tokens)
+    for place, (token, tag) in enumerate(zip(tokens, tags, strict=True), start=1):
+        prefix, dash, name = tag.partition("-")
+        if tag != OUTSIDE and not (prefix in PREFIXES and dash and name):
+            raise ConfigError(
+                f"{where}: token {place} ({token[:40]}) has the tag {tag!r}; possible are O and, with a type X, "
+                "B-X and I-X (IOB), or B-X, I-X, E-X and S-X (BIOES)"
+            )
+    return Sentence(where, tuple(tokens), tuple(iob2(tags)))

@@ -1,0 +1,71 @@
+"""A task's training texts as a corpus: distinct, and without what must not be seen before it is tested."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from adapt.config import ConfigError
+from adapt.data.corpora import Corpus
+from adapt.data.leakage import BannedTexts
+from adapt.data.tasks import Task
+from adapt.data.text import distinct, normalise
+
+VERSION = 1
+
+# How relation-extraction data marks a pair within a sentence: << aspirin >> inhibits [[ COX-1 ]].
+_MARKED = (re.compile(r"<< (.*?) >>"), re.compile(r"\[\[ (.*?) \]\]"))
+
+
+def without_markers(text: str) -> str:
+    """The text with ``<< ... >>`` and ``[[ ... ]]`` around its entities removed."""
+    for marked in _MARKED:
+        text = marked.sub(r"\1", text)
+    return text
+
+
+def texts_of(task: Task, *splits: str) -> list[str]:
+    """The texts of these splits, as they could stand in others: each, and the two of a pair together."""
+    examples = [example for split in splits for example in task.splits[split]]
+    return list(dict.fromkeys(text for e in examples for text in (*e.texts, "\n".join(e.texts))))
+
+
+def task_text(
+    task: Task, more: Iterable[str], *, examples: int | None, markers: str, banned: Task | None, name: str
+) -> Corpus:
+    """The texts of the first ``examples`` training examples (None: of all) and ``more``; held out are the dev texts.
+
+    Left out of both, and counted for training: what has no letter or digit (``blank``), and what is another text again
+    in normalised form (``duplicate``). Training loses, too, what holds a dev or test text of ``banned`` at a level of
+    the leak report; held-out text, by which a checkpoint may be chosen, what holds a test text of it. markers: keep, or
+    strip for without_markers. Raises ConfigError, which calls the task ``name``, when no text to train on remains.
+    """
+    edit = without_markers if markers == "strip" else str
+    read = [text for example in task.splits["train"][:examples] for text in example.texts]
+    texts = [edit(text) for text in (*read, *more)]
+    worded = [text for text in texts if normalise(text)]
+    different = list(distinct(worded, str))
+    train = clean(different, banned, edit, "dev", "test")
+    if not train:
+        blank = len(texts) - len(worded)
+        raise ConfigError(
+            f"task={name}: no text to train on: {blank} of {len(texts)} training texts are blank, all {len(different)} "
+            "others hold dev or test text of the run's task; leaks=keep of the stage trains on them"
+        )
+    known = {normalise(text) for text in train} | {""}
+    dev = distinct((edit(text) for example in task.splits["dev"] for text in example.texts), str)
+    heldout = clean([text for text in dev if normalise(text) not in known], banned, edit, "test")
+    dropped = {
+        "blank": len(texts) - len(worded),
+        "duplicate": len(worded) - len(different),
+        "banned": len(different) - len(train),
+    }
+    return Corpus(train, heldout, dropped)
+
+
+def clean(texts: list[str], banned: Task | None, edit: Callable[[str], str], *splits: str) -> list[str]:
+    """The texts that hold no text of these splits of ``banned``, neither as it stands there nor as edited."""
+    if banned is None:
+        return texts
+    forbidden = BannedTexts(form for text in texts_of(banned, *splits) for form in (text, edit(text)))
+    return [text for text in texts if not forbidden.found_in(text)]

@@ -1,0 +1,96 @@
+"""What a model is trained on in continued pretraining: masked tokens for encoders, next tokens for decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from adapt import models
+from adapt.config import MaskingConfig, PretrainConfig
+from adapt.data import anchors, masking, word_masking
+from adapt.data.masking import Choose
+from adapt.data.next_tokens import predict_next
+from adapt.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
+
+VERSION = 1
+HELD_OUT_SEED, HELD_OUT_RATE = 0, 0.15  # of every held-out loss, so that models trained under any strategy compare
+
+
+@dataclass
+class LanguageModelling:
+    """A model, what it is trained for, and where its training targets come from."""
+
+    model: models.MaskedLM | models.CausalLM
+    new_weights: list[str]
+    objective: Objective
+    targets: Callable[..., Batch]  # (batch, seed=, draw=) -> the batch with what is predicted in it
+    held_out_targets: Callable[..., Batch]
+
+    def prepare(self, batch: Batch, *, seed: int, draw: int) -> Batch:
+        """The batch as training sees it; what is predicted depends on (seed, draw, example id) alone."""
+        return self.targets(batch, seed=seed, draw=draw)
+
+    def measure(self, batch: Batch) -> Batch:
+        """The batch as every held-out loss sees it, whatever the training's strategy: one fixed draw."""
+        return self.held_out_targets(batch, seed=HELD_OUT_SEED, draw=masking.HELD_OUT_DRAW)
+
+
+def load(
+    folder: Path, cfg: PretrainConfig, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
+) -> LanguageModelling:
+    """The model of a folder with the targets that ``cfg`` trains it on.
+
+    inputs: the stage's, of which difference masking reads ``anchors``.
+    """
+    task = modelling(folder, tokenizer, dropout=cfg.dropout)
+    if isinstance(task.model, models.MaskedLM):
+        choose = strategy(cfg.masking, task.model, tokenizer, inputs)
+        task.targets = partial(masking.mask_tokens, tokenizer=tokenizer, rate=cfg.masking.rate, choose=choose)
+    return task
+
+
+def load_for_measuring(folder: Path, tokenizer: PreTrainedTokenizerBase) -> LanguageModelling:
+    """The model of a folder to measure held-out losses with; without dropout."""
+    return modelling(folder, tokenizer, dropout=0.0)
+
+
+def modelling(folder: Path, tokenizer: PreTrainedTokenizerBase, *, dropout: float) -> LanguageModelling:
+    """Next tokens, or the masks that every held-out loss uses: single tokens, uniformly."""
+    model, new_weights = models.load_language_model(folder, dropout=dropout)
+    if isinstance(model, models.CausalLM):
+        return LanguageModelling(model, new_weights, CausalLanguageModel(), next_tokens, next_tokens)
+    fixed = partial(masking.mask_tokens, tokenizer=tokenizer, rate=HELD_OUT_RATE)
+    return LanguageModelling(model, new_weights, MaskedLanguageModel(), fixed, fixed)
+
+
+def next_tokens(batch: Batch, *, seed: int, draw: int) -> Batch:
+    """``predict_next``, in which there is nothing to draw."""
+    return predict_next(batch)
+
+
+def strategy(
+    cfg: MaskingConfig, model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
+) -> Choose:
+    """The choice of tokens that ``cfg.strategy`` names; ``validate`` has refused any other word."""
+    if cfg.strategy == "whole_word":
+        return word_masking.whole_words
+    if cfg.strategy == "span":
+        return partial(word_masking.spans, span_length=cfg.span_length)
+    if cfg.strategy == "difference":
+        weigh = nearness(model, tokenizer, anchors.read_anchors(inputs["anchors"]))
+        return partial(word_masking.weighted_words, weigh=weigh)
+    return masking.single_tokens
+
+
+def nearness(model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, words: list[str]) -> anchors.Nearness:
+    """How near words are to the anchors ``words``, each cut into tokens as after a space."""
+    ids = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    embedding = cast(nn.Embedding, model.encoder.get_input_embeddings())
+    weight = embedding.weight.detach().cpu().float().numpy().copy()  # the model's own will train
+    return anchors.Nearness(weight, [tokens for tokens in ids if tokens])

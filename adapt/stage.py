@@ -1,0 +1,35 @@
+"""A node of a run's chain: what it is made from, and by which function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input that no stage made: a folder, known by the hash of its files."""
+
+    folder: Path
+    content: str
+
+
+@dataclass
+class Stage:
+    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
+
+    kind: str
+    label: str  # for people, and in the split column of its rows
+    function: str  # module:name, imported only when the stage is built
+    modules: tuple[str, ...]
+    argument: Any
+    inputs: dict[str, Stage | Source]
+    config: dict[str, Any]
+    more: dict[str, Any] = field(default_factory=dict)
+    by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
+
+
+def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A copy of the config that lacks these keys of its top level."""
+    return {key: value for key, value in config.items() if key not in names}

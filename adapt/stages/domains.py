@@ -1,0 +1,82 @@
+"""What an adapted model has learned and forgotten: its loss as a language model on the held-out text of each domain."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from adapt import models, training
+from adapt.config import DomainsConfig, RuntimeConfig
+from adapt.data.tokens import load_tokens
+from adapt.heldout import HeldOut, Losses
+from adapt.language_modelling import LanguageModelling, load_for_measuring
+from adapt.measurement import measurement
+
+VERSION = 1
+log = logging.getLogger(__name__)
+
+
+def domains(
+    cfg: DomainsConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
+) -> list[dict[str, Any]]:
+    """Measure ``inputs["model"]`` on the held-out sequences of each text of ``cfg.texts``: ``text.<name>``.
+
+    Every model that has the tokenizer's vocabulary is measured on the same sequences, under the same masks. A model
+    whose language-model head is new has no loss to measure: no rows.
+    """
+    return measured(inputs["model"], cfg, inputs, batch_size=batch_size, device=training.device(runtime))
+
+
+def measured(
+    folder: Path, cfg: DomainsConfig, inputs: dict[str, Path], *, batch_size: int, device: torch.device, split: str = ""
+) -> list[dict[str, Any]]:
+    """The rows of one model: for each text, losses by token and by document, under ``split`` and the text's word."""
+    tokenizer = models.load_tokenizer(folder)
+    task = load_for_measuring(folder, tokenizer)
+    if task.new_weights:
+        log.info("%s: its language-model head is untrained (%s is new): no loss", split or folder, task.new_weights[0])
+        return []
+    task.model.to(device)
+    rows = []
+    for name in cfg.texts:
+        sequences = load_tokens(inputs[f"text.{name}"]).heldout
+        held_out = HeldOut.fixed(task, tokenizer, sequences, limit=cfg.sequences, batch_size=batch_size)
+        rows += rows_of(f"{split}{name}", task, tokenizer, held_out, held_out.losses(task, device))
+    return rows
+
+
+def rows_of(
+    split: str, task: LanguageModelling, tokenizer: PreTrainedTokenizerBase, held_out: HeldOut, losses: Losses
+) -> list[dict[str, Any]]:
+    """The losses in nats: a mean over predicted tokens, and a mean over documents of theirs.
+
+    A loss a token compares models of one vocabulary alone. What compares others is bits a character, which next tokens
+    have and masked ones don't: each of those is predicted from its neighbours, so that theirs do not add up to the
+    information of a text, and a longer token hides more of it at once.
+    """
+    causal = isinstance(task.model, models.CausalLM)
+    kind = "clm" if causal else "mlm"
+    rows = [
+        measurement(split, f"{kind}_loss", losses.token, n=losses.tokens),
+        measurement(split, f"{kind}_document_loss", losses.document, n=losses.documents),
+    ]
+    if causal:
+        count = characters(tokenizer, held_out)
+        bits = losses.token * losses.tokens / math.log(2)
+        rows.append(measurement(split, "clm_bits_per_character", bits / count, n=count))
+    return rows
+
+
+def characters(tokenizer: PreTrainedTokenizerBase, held_out: HeldOut) -> int:
+    """How many characters the predicted tokens stand for, special tokens for none."""
+    total = 0
+    for batch in held_out.batches:
+        for row in batch["rows"].unique():
+            predicted = batch["targets"][batch["rows"] == row].tolist()
+            total += len(tokenizer.decode(predicted, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return total

@@ -1,0 +1,39 @@
+"""The rows of a classifier's scores: on a split, and on the clean part of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adapt.data import tasks
+from adapt.measurement import measurement
+from adapt.prediction import score
+from adapt.stages.leaks import CLEAN
+
+VERSION = 1
+
+
+def scores(split: str, task: tasks.Task, predicted: list[int], clean: list[int] | None = None) -> list[dict[str, Any]]:
+    """The task's own metric and accuracy of one prediction an example.
+
+    clean: the ids of the split's clean examples; adds rows of these alone, under ``<split>_clean``, unless they are
+    fewer than two or all of one label: nothing to tell apart.
+    """
+    gold = [example.label for example in task.splits[split]]
+    found = rows(split, task, gold, predicted)
+    if clean is not None and len({gold[number] for number in clean}) > 1:
+        found += rows(f"{split}_clean", task, [gold[i] for i in clean], [predicted[i] for i in clean])
+    return found
+
+
+def rows(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) -> list[dict[str, Any]]:
+    """The rows of one set of examples."""
+    metrics = dict.fromkeys([task.metric, "accuracy"])
+    return [measurement(split, name, score(name, gold, predicted, len(task.labels)), n=len(gold)) for name in metrics]
+
+
+def clean_ids(folder: Path, split: str) -> list[int]:
+    """The ids of a split's clean examples, from the folder of a leaks stage."""
+    found: list[int] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))[split]
+    return found

@@ -1,0 +1,110 @@
+"""The selection stages: a task's texts and documents of the corpus that are chosen for them, or drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adapt import models, training
+from adapt.config import RuntimeConfig, SelectionConfig
+from adapt.data import corpora, selection
+from adapt.measurement import measurement
+
+VERSION = 1
+MAX_LENGTH = 128  # tokens of a text that the states are averaged over
+BATCH = 64
+
+
+def select(cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+    """Choose documents of ``corpus`` for the texts of ``query`` by cfg.method and write both as one corpus.
+
+    inputs: query, corpus; model under ``states``, encoder under ``sentences`` (a sentence-transformers folder).
+    Raises ConfigError where more is asked for than there is.
+    """
+    query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
+    among = selection.eligible(corpus.train, query.train)
+    if cfg.method == "dsir":
+        assert cfg.documents is not None
+        chosen = selection.by_dsir(query.train, corpus.train, among, cfg.documents, cfg.seed)
+    else:
+        assert cfg.neighbours is not None
+        if cfg.method == "tfidf":
+            chosen = selection.by_tfidf(query.train, corpus.train, among, cfg.neighbours)
+        else:
+            rows = states(inputs["model"], runtime) if cfg.method == "states" else sentences(inputs["encoder"], runtime)
+            chosen = selection.by_neighbours(query.train, corpus.train, among, cfg.neighbours, rows)
+    return finish(query, corpus, among, chosen, out)
+
+
+def random_control(
+    cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig
+) -> list[dict[str, Any]]:
+    """As many distinct documents of ``corpus`` as the selection ``like`` chose, drawn uniformly by cfg.seed."""
+    query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
+    among = selection.eligible(corpus.train, query.train)
+    chosen = selection.at_random(among, selection.recorded_documents(inputs["like"]), cfg.seed)
+    return finish(query, corpus, among, chosen, out)
+
+
+def finish(
+    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: selection.Chosen, out: Path
+) -> list[dict[str, Any]]:
+    """Write the corpus (the query's texts, then the chosen; held out is the query's) and the record; return rows."""
+    texts = selection.texts_of(corpus.train, chosen)
+    dropped = {"copy of a task text": len(corpus.train) - len(among), "not chosen": len(among) - len(texts)}
+    corpora.write_corpus(corpora.Corpus([*query.train, *texts], query.heldout, dropped), out)
+    selection.write_record(chosen, texts, out)
+    found = selection.measures(query.train, corpus.train, among, chosen)
+    return [measurement("chosen", metric, value, n=len(texts)) for metric, value in found.items()]
+
+
+def states(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
+    """Texts -> the mean of the model's last hidden states over their first MAX_LENGTH tokens, at length 1 [N, H]."""
+    tokenizer, encoder = models.load_tokenizer(folder), models.load_encoder(folder)
+    device = training.device(runtime)
+    torch.nn.Module.to(encoder, device)  # transformers' own annotation of it knows no device
+    encoder.eval()
+
+    @torch.no_grad()
+    def rows(texts: Sequence[str]) -> np.ndarray:
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
+        found = np.empty((len(texts), encoder.config.hidden_size), np.float32)
+        for start in range(0, len(order), BATCH):
+            indices = order[start : start + BATCH]
+            batch = tokenizer(
+                [texts[index] for index in indices],
+                truncation=True,
+                max_length=MAX_LENGTH,
+                padding=True,
+                padding_side="right",  # as it was trained: a decoder counts positions from the first column
+                return_tensors="pt",
+            ).to(device)
+            hidden = encoder(**batch).last_hidden_state.float()
+            pooled = models.mean_pool(hidden, batch["attention_mask"])
+            found[indices] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+        return found
+
+    return rows
+
+
+def sentences(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
+    """Texts -> their embeddings by a sentence-transformers model of a folder, at length 1 [N, H]."""
+    from sentence_transformers import SentenceTransformer  # optional: the chain has refused a run without it
+
+    encoder = SentenceTransformer(
+        str(folder),
+        device=str(training.device(runtime)),
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )
+
+    def rows(texts: Sequence[str]) -> np.ndarray:
+        found = encoder.encode(list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(found, dtype=np.float32)
+
+    return rows

@@ -1,0 +1,50 @@
+"""The token stage: a corpus as token ids, once for each text, tokenizer and form of a sequence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from adapt import models
+from adapt.config import ConfigError, RuntimeConfig
+from adapt.data import corpora
+from adapt.data import tokens as token_files
+from adapt.data.pieces import SequenceFormat
+
+VERSION = 1
+
+
+def tokens(
+    argument: None,
+    inputs: dict[str, Path],
+    out: Path,
+    runtime: RuntimeConfig,
+    *,
+    max_length: int,
+    packing: bool,
+    words: bool,
+) -> list[dict[str, Any]]:
+    """Tokenise ``inputs["text"]`` (a corpus folder) by the tokenizer of ``inputs["tokenizer"]`` (any model folder).
+
+    words: mark the tokens that begin a word, for masks of whole words.
+    Raises ConfigError where nothing remains to train or to measure on.
+    """
+    text = corpora.load_corpus(inputs["text"])
+    tokenizer = models.load_tokenizer(inputs["tokenizer"])
+    form = SequenceFormat(max_length, packing, words)
+    token_files.write_folder(out, tokenizer, {"train": text.train, "heldout": text.heldout}, form)
+    written = token_files.load_tokens(out)
+    if not len(written.train):
+        raise ConfigError(f"no text to train on: all {len(text.train)} were left out or hold no token; {why(text)}")
+    if not len(written.heldout):
+        raise ConfigError(
+            f"no held-out text to measure on: {len(text.heldout)} documents, without a token; {why(text)}; "
+            "for a corpus give more text or a larger heldout_fraction, for a task a dev split that is no copy of train"
+        )
+    return []
+
+
+def why(text: corpora.Corpus) -> str:
+    """What the corpus lost before."""
+    left_out = ", ".join(f"{count} {reason}" for reason, count in text.dropped.items())
+    return f"left out before: {left_out or 'none'}"

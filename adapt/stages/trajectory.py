@@ -1,0 +1,49 @@
+"""What a model can do along a pretraining stage: its loss on each domain, and a linear probe of the run's task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from adapt import models, training
+from adapt.config import DomainsConfig, RuntimeConfig
+from adapt.data import tasks
+from adapt.measurement import measurement
+from adapt.stages.baseline import fit_probe
+from adapt.stages.domains import measured
+
+VERSION = 1
+
+
+def trajectory(
+    cfg: DomainsConfig,
+    inputs: dict[str, Path],
+    out: Path,
+    runtime: RuntimeConfig,
+    *,
+    batch_size: int,
+    max_length: int,
+) -> list[dict[str, Any]]:
+    """Rows of each snapshot in ``inputs["model"]``, a pretraining stage's folder, its steps before the split.
+
+    Splits ``<step>/<text>`` hold losses as ``domains`` gives them; split ``<step>/dev`` has probe_<metric>: logistic
+    regression on frozen mean-pooled states, fitted on the task's training split, its strength chosen on dev too. It is
+    for the shape of the curve, and no score of the model. A task of another kind than classification has no probe.
+    """
+    task = tasks.load_task(inputs["task"])
+    device = training.device(runtime)
+    rows = []
+    for step, folder in snapshots(inputs["model"]):
+        rows += measured(folder, cfg, inputs, batch_size=batch_size, device=device, split=f"{step}/")
+        if task.kind != "classification":
+            continue
+        model = models.new_classifier(folder, labels=task.labels, pooling="mean", dropout=0.0).to(device).eval()
+        _, _, score = fit_probe(model, models.load_tokenizer(folder), task, max_length, device)
+        rows.append(measurement(f"{step}/dev", f"probe_{task.metric}", score, n=len(task.splits["dev"])))
+    return rows
+
+
+def snapshots(folder: Path) -> list[tuple[int, Path]]:
+    """The model folders that a pretraining stage kept, ``snapshots/step_<n>``, with their steps, ascending."""
+    kept = (folder / "snapshots").glob("step_*")
+    return sorted((int(path.name.removeprefix("step_")), path) for path in kept)

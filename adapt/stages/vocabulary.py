@@ -1,0 +1,77 @@
+"""Vocabulary extension: the base model with tokens of their own for the words of a text that it splits most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+from adapt import models
+from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
+from adapt.data import corpora
+from adapt.measurement import measurement
+from adapt.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
+
+VERSION = 1
+MEASURED_TEXTS = 10_000  # of a part, for its fertility: the first, which are a sample by hash
+
+
+def vocabulary(
+    cfg: VocabularyConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig
+) -> list[dict[str, Any]]:
+    """Extend the model of ``inputs["model"]`` for the training part of ``inputs["text"]``; save it into ``out``.
+
+    Beside the model folder, ``vocabulary.json`` lists the new tokens with their counts and former pieces. Returns how
+    many there are and, on the training and the held-out part, the fertility (tokens a word) before and after.
+    """
+    text = corpora.load_corpus(inputs["text"])
+    tokenizer = models.load_tokenizer(inputs["model"])
+    model, missing = load_language_model(inputs["model"])
+    rows_there = len(tables(model)[0])
+    if len(tokenizer) > rows_there:
+        raise ConfigError(
+            f"{inputs['model']}: its tokenizer has {len(tokenizer)} tokens, its model only {rows_there}; give the "
+            "tokenizer that the model was trained with"
+        )
+    words = choose_words(tokenizer, text.train, cfg)
+    pieces = {word.token: tokenizer.convert_ids_to_tokens(list(word.pieces)) for word in words}
+    measured = {"train": beginning(text.train), "heldout": beginning(text.heldout)}
+    before = {part: fertility(tokenizer, texts) for part, texts in measured.items()}
+    ids = extend_tokenizer(tokenizer, [word.token for word in words], out)
+    extend_weights(model, dict(zip(ids, (word.pieces for word in words), strict=True)))
+    model.save_pretrained(out, state_dict=without(model.state_dict(), missing))
+    models.make_relocatable(out)
+    record = [
+        {"token": word.token, "id": number, "occurrences": word.occurrences, "pieces": pieces[word.token]}
+        for word, number in zip(words, ids, strict=True)
+    ]
+    (out / "vocabulary.json").write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    extended = models.load_tokenizer(out)
+    rows = [measurement("train", "tokens_added", len(words))]
+    for part, texts in measured.items():
+        rows.append(measurement(part, "fertility_before", before[part], n=len(texts)))
+        rows.append(measurement(part, "fertility", fertility(extended, texts), n=len(texts)))
+    return rows
+
+
+def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
+    """The masked LM of a folder, or the causal one where its architecture has no masked LM; and what it lacks of it."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    kind: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    model, info = kind.from_pretrained(folder, output_loading_info=True, **models.safe_loading())
+    return model, sorted(info["missing_keys"])
+
+
+def without(weights: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The weights but for a head that the parent lacks, so that the child still knows it as new."""
+    return {name: weight for name, weight in weights.items() if name not in names}
+
+
+def beginning(texts: Sequence[str]) -> list[str]:
+    """At most MEASURED_TEXTS texts."""
+    return [texts[index] for index in range(min(len(texts), MEASURED_TEXTS))]

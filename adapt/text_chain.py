@@ -1,0 +1,260 @@
+"""Where a pretraining stage's text comes from: the stages that read, filter, choose and tokenise it. Builds nothing.
+
+The words of ``pretrain.<stage>.text``:
+
+- ``corpus``: the run's corpus (DAPT).
+- ``general``: the run's text of no domain (DAPT of an irrelevant domain; as ``mix``, replay).
+- ``task``: the training texts of the run's task (TAPT).
+- ``pool``: its whole training split, whatever the budget labels, and ``task.unlabelled`` (curated TAPT).
+- ``other_task``: the training texts of another task (transfer TAPT).
+
+None of them holds a dev or test text of the run's task, unless ``leaks=keep`` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from adapt import sources
+from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
+from adapt.stage import Source, Stage, without
+
+DATA = (
+    "adapt.stages.data",
+    "adapt.data.tasks",
+    "adapt.data.corpora",
+    "adapt.data.files",
+    "adapt.data.leakage",
+    "adapt.data.containment",
+    "adapt.data.task_text",
+    "adapt.data.text",
+    "adapt.data.arrow",
+    "adapt.data.near_duplicates",
+)
+TAGGING = ("adapt.data.tagging", "adapt.data.conll", "adapt.data.pydoc_entities")
+PYDOC = ("adapt.data.pydoc", "adapt.data.pydoc_tasks", "adapt.data.docstrings", "adapt.data.sections")
+SELECTION = (
+    *("adapt.stages.selection", "adapt.data.selection", "adapt.data.text"),
+    *("adapt.data.neighbours", "adapt.data.tfidf", "adapt.data.dsir"),
+)
+LEAKS = (
+    *("adapt.stages.leaks", "adapt.data.comparison", "adapt.data.overlap", "adapt.data.containment"),
+    "adapt.data.text",
+)
+TOKENS = ("adapt.stages.tokens", "adapt.data.tokens", "adapt.data.pieces", "adapt.data.words")
+
+
+@dataclass(frozen=True)
+class TextChain:
+    """The text stages of one run. named_task composes the config of another task by name, for ``corpus.exclude``."""
+
+    cfg: Config
+    named_task: Callable[[str], TaskConfig]
+    hashes: sources.FileHashes
+
+    def inputs(self, settings: PretrainConfig, model: Stage | Source, tokenizer: Stage | Source) -> dict[str, Stage]:
+        """What a pretraining stage reads: ``text`` and, for each name of ``mix``, ``mix.<name>``, all tokenised."""
+        text = self.source(settings.text, settings.leaks)
+        if settings.selection is not None:
+            corpus = self.source("corpus", settings.leaks)
+            text = selection_stage(settings.selection, text, corpus, model, self.hashes)
+        mixed = {f"mix.{name}": self.source(name, settings.leaks) for name in sorted(settings.mix)}
+        whole_words = settings.masking.strategy != "token"
+        shape: dict[str, Any] = {"max_length": settings.max_length, "packing": settings.packing, "words": whole_words}
+        read = {name: tokens_stage(given, tokenizer, **shape) for name, given in {"text": text, **mixed}.items()}
+        if settings.masking.strategy == "difference":
+            read["anchors"] = anchors_stage(settings.masking.anchors, text, self.source("general", settings.leaks))
+        return read
+
+    def source(self, name: str, leaks: str) -> Stage:
+        """The stage of a text by its word."""
+        if name in ("corpus", "general"):
+            stage = self.corpus(name, leaks)
+        else:
+            task = self.cfg.other_task if name == "other_task" else self.cfg.task
+            stage = self.task_text(task, leaks, pool=name == "pool")
+        stage.label = f"text/{name}" if leaks == "drop" else f"text/{name}/leaks kept"  # no two of a run have one label
+        return stage
+
+    def corpus(self, name: str, leaks: str) -> Stage:
+        """A corpus, by its word, without the dev and test texts of its ``exclude``, tasks that become its inputs.
+
+        Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
+        """
+        from adapt.data import corpora
+
+        corpus: CorpusConfig = getattr(self.cfg, name)
+        names = corpus.exclude if leaks == "drop" else []
+        excluded = [self.cfg.task if each == self.cfg.task.name else self.named_task(each) for each in names]
+        files = corpora.corpus_files(corpus, name)
+        return Stage(
+            kind="corpus",
+            label=corpus.name,
+            function="adapt.stages.data:corpus",
+            modules=(*DATA, *(PYDOC if corpus.format == "pydoc" else ())),
+            argument=corpus,
+            inputs={task.name: task_stage(whole(task), self.hashes) for task in excluded},
+            config={
+                **without(asdict(corpus), "name", "path", "exclude"),
+                "source": source_of(corpus.format, files, self.hashes),
+            },
+            more={"key": name},
+            by_content=True,
+        )
+
+    def task_text(self, task: TaskConfig, leaks: str, pool: bool) -> Stage:
+        """A task's training texts as a corpus, as many as it may have labels for or, as a pool, all that there are.
+
+        Held out are its dev texts. Under ``leaks=drop`` no text stays that holds a dev or test text of the run's task.
+        """
+        from adapt.data.files import find_files
+
+        files = find_files("task.unlabelled", task.unlabelled) if pool and task.unlabelled else []
+        banned = {"banned": task_stage(whole(self.cfg.task), self.hashes)} if leaks == "drop" else {}
+        return Stage(
+            kind="task_text",
+            label=f"{task.name} {'pool' if pool else 'text'}",
+            function="adapt.stages.data:task_text",
+            modules=DATA,
+            argument=task,
+            inputs={"task": task_stage(whole(task), self.hashes), **banned},
+            config={
+                "train": None if pool else task.max_examples.train,
+                "unlabelled": self.hashes.of_all(files) if files else None,
+                "text_column": task.text_column if files else None,
+                "entity_markers": task.entity_markers,
+            },
+            more={"pool": pool},
+            by_content=True,
+        )
+
+
+def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
+    """A task's splits, known by its settings and by where its text comes from, not by its name or path."""
+    from adapt.data import tasks
+
+    return Stage(
+        kind="task",
+        label=cfg.name,
+        function="adapt.stages.data:task",
+        modules=(
+            *(*DATA, *(PYDOC if cfg.format == "pydoc" else ())),
+            *(TAGGING if cfg.kind == "tagging" else ()),
+        ),
+        argument=cfg,
+        inputs={},
+        config={
+            **without(asdict(cfg), "name", "path", "unlabelled", "entity_markers"),
+            "source": source_of(cfg.format, tasks.task_files(cfg), hashes),
+        },
+        by_content=True,
+    )
+
+
+def selection_stage(
+    cfg: SelectionConfig, query: Stage, corpus: Stage, model: Stage | Source, hashes: sources.FileHashes
+) -> Stage:
+    """The query's texts and the documents of the corpus that ``cfg`` chooses for them; a control draws as many."""
+    space: dict[str, Stage | Source] = {}
+    if cfg.method == "states":
+        space = {"model": model}
+    elif cfg.encoder is not None:
+        folder = sources.sentence_encoder(cfg.encoder)
+        space = {"encoder": Source(folder, hashes.of_model(folder))}
+    chosen = Stage(
+        kind="selection",
+        label=f"{cfg.method} {cfg.neighbours or cfg.documents} selection",
+        function="adapt.stages.selection:select",
+        modules=(*SELECTION, *(("adapt.models",) if cfg.method == "states" else ())),
+        argument=cfg,
+        inputs={"query": query, "corpus": corpus, **space},
+        config=without(asdict(cfg), "control", "encoder", *(() if cfg.method == "dsir" else ("seed",))),
+        by_content=True,
+    )
+    if not cfg.control:
+        return chosen
+    return Stage(
+        kind="selection",
+        label=f"random for {chosen.label}",
+        function="adapt.stages.selection:random_control",
+        modules=SELECTION,
+        argument=cfg,
+        inputs={"like": chosen, "query": query, "corpus": corpus},
+        config={"control": True, "seed": cfg.seed},
+        by_content=True,
+    )
+
+
+def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
+    """The words that mark the text's difference from general text."""
+    return Stage(
+        kind="anchors",
+        label=f"{text.label} anchors",
+        function="adapt.stages.anchors:anchors",
+        modules=("adapt.stages.anchors", "adapt.data.anchors"),
+        argument=count,
+        inputs={"text": text, "general": general},
+        config={"anchors": count},
+        by_content=True,
+    )
+
+
+def tokens_stage(
+    text: Stage, tokenizer: Stage | Source, *, max_length: int, packing: bool, words: bool = False
+) -> Stage:
+    """The text as token ids, once for each text, tokenizer and form of a sequence; words: marked where they begin."""
+    return Stage(
+        kind="tokens",
+        label=f"{text.label} tokens",
+        function="adapt.stages.tokens:tokens",
+        modules=TOKENS,
+        argument=None,
+        inputs={"text": text, "tokenizer": tokenizer},
+        config={"max_length": max_length, "packing": packing, "words": words},
+        more={"max_length": max_length, "packing": packing, "words": words},
+        by_content=True,
+    )
+
+
+def leaks_stage(cfg: Config, task: Stage, hashes: sources.FileHashes, kept: dict[str, Stage | Source]) -> Stage:
+    """Which dev and test examples of ``task`` stand in the whole training split, or in ``kept``, pretraining text."""
+    return Stage(
+        kind="leaks",
+        label="leaks",
+        function="adapt.stages.leaks:leaks",
+        modules=LEAKS,
+        argument=None,
+        inputs={"task": task, "whole": task_stage(whole(cfg.task), hashes), **kept},
+        config={},
+        by_content=True,
+    )
+
+
+def sources_read(cfg: Config) -> set[str]:
+    """The words of all text that the run reads: to pretrain on, and to measure on."""
+    return pretraining_sources(cfg) | (set(cfg.evaluate.domains.texts) if cfg.evaluate.domains else set())
+
+
+def pretraining_sources(cfg: Config) -> set[str]:
+    """The words of all text that the run's pretraining reads."""
+    stages = cfg.pretrain.values()
+    chosen_from = {"corpus" for settings in stages if settings.selection is not None}
+    compared = {"general" for settings in stages if settings.masking.strategy == "difference"}
+    mixed = {name for settings in stages for name in settings.mix}
+    return {settings.text for settings in stages} | mixed | chosen_from | compared
+
+
+def whole(task: TaskConfig) -> TaskConfig:
+    """The task with all its examples."""
+    return replace(task, max_examples=SplitSizes(None, None, None))
+
+
+def source_of(kind: str, files: list[Any], hashes: sources.FileHashes) -> str:
+    """What the text comes from: the installed packages' versions, or the files' bytes."""
+    if kind == "pydoc":
+        from adapt.data import pydoc
+
+        return pydoc.fingerprint()
+    return hashes.of_all(files)

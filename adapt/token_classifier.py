@@ -1,0 +1,225 @@
+"""Token classification: an encoder that answers at the first sub-token of each word, and its objective."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from adapt import models
+from adapt.config import ConfigError
+from adapt.data import batching
+from adapt.objectives import Batch, model_inputs
+
+VERSION = 1
+
+KIND = "tagging"  # of the saved model's note
+
+
+class TokenHead(nn.Module):
+    """Dropout and one linear layer on the hidden state of each word's first sub-token."""
+
+    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, num_classes)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden [P, H] -> logits [P, C]."""
+        return self.out(self.dropout(hidden))
+
+
+class TokenClassifier(nn.Module):
+    """An encoder with a head for tags: the architecture's own in transformers, or :class:`TokenHead`."""
+
+    def __init__(self, model: PreTrainedModel, head: TokenHead | None) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """The transformers base model, whose embedding output is what an adversary perturbs."""
+        return self.model.base_model  # type: ignore[return-value]  # transformers annotates it as nn.Module
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
+        """Logits [P, C] in float32 at ``positions`` [P], places in the batch laid out as one row of B L tokens."""
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
+        if self.head is None:
+            return output.logits.flatten(0, 1)[positions].float()
+        return self.head(output.last_hidden_state.flatten(0, 1)[positions]).float()
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
+        """A plain transformers folder, plus the head's own file where the head is ours."""
+        self.model.config.id2label = dict(enumerate(labels))
+        self.model.config.label2id = {label: index for index, label in enumerate(labels)}
+        self.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        note = {"kind": KIND, "pooling": "cls" if self.head is None else "mean", "labels": labels}
+        (folder / models.HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
+        if self.head is not None:
+            weights = {name: value.contiguous() for name, value in self.head.state_dict().items()}
+            save_file(weights, folder / models.HEAD_FILE)
+        models.make_relocatable(folder)
+
+
+def new_tagger(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> TokenClassifier:
+    """A tagger on the folder's encoder; its head is drawn from torch's current random state.
+
+    pooling: as of a classifier, although nothing is pooled: ``cls`` is the architecture's own head, ``mean`` ours.
+    """
+    if pooling == "mean":
+        encoder = models.load_encoder(folder, dropout=dropout)
+        return TokenClassifier(encoder, TokenHead(encoder.config.hidden_size, len(labels), dropout))
+    config = models.config_with_dropout(folder, dropout)
+    config.num_labels = len(labels)
+    model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+    inside = {id(module) for module in model.base_model.modules()}
+    for module in model.modules():  # a chain whose checkpoint has some of the head would start ahead of one without
+        if id(module) not in inside and isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return TokenClassifier(model, None)
+
+
+def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier, list[str]]:
+    """A tagger that :meth:`TokenClassifier.save` wrote, and the names of its tags."""
+    file = folder / models.HEAD_NOTE
+    note = json.loads(file.read_text()) if file.exists() else {}
+    if note.get("kind") != KIND:
+        raise ConfigError(f"{folder}: no fine-tuned tagger (no {models.HEAD_NOTE} that says kind={KIND})")
+    if note["pooling"] == "cls":
+        config = models.config_with_dropout(folder, dropout)
+        model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+        return TokenClassifier(model, None), note["labels"]
+    encoder = models.load_encoder(folder, dropout=dropout)
+    head = TokenHead(encoder.config.hidden_size, len(note["labels"]), dropout)
+    head.load_state_dict(load_file(folder / models.HEAD_FILE))
+    return TokenClassifier(encoder, head), note["labels"]
+
+
+@dataclass
+class EncodedWords(batching.Encoded):
+    """Token ids of some sentences, and where their words are in them."""
+
+    places: list[list[int]]
+    """For each sentence the place in its ids of the first sub-token of each word that has one."""
+    words: list[list[int]]
+    """The numbers of those words; one that the cut at max_length loses is missing."""
+
+
+def encode_words(
+    tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]], max_length: int
+) -> EncodedWords:
+    """Sentences of words, cut at max_length tokens; any fast tokenizer, which tells the offsets of its tokens.
+
+    A sentence is read as its words with a space between, which is also the text that pretraining reads. The usual way,
+    ``is_split_into_words=True``, reads the same only where the tokenizer puts a space before a word of its own accord:
+    byte-level BPE (RoBERTa, GPT-2) without ``add_prefix_space=True`` would give every word as if glued to the last,
+    and one that splits by a pattern first (Llama 3, Qwen) cannot be told to. Where both are right they are equal, in
+    tokens and places. A word's first sub-token is the first that covers a character of it or the space before it.
+    """
+    if not tokenizer.is_fast:
+        raise ConfigError(f"task.kind={KIND}: {type(tokenizer).__name__} does not tell where its tokens are in a text")
+    texts = [" ".join(words) for words in sentences]
+    found = tokenizer(texts, truncation=True, max_length=max_length, return_offsets_mapping=True)
+    encoded = EncodedWords(found["input_ids"], found.get("token_type_ids"), [], [])
+    for words, offsets in zip(sentences, found["offset_mapping"], strict=True):
+        firsts = first_tokens(words, offsets)
+        encoded.words.append([word for word, place in enumerate(firsts) if place is not None])
+        encoded.places.append([place for place in firsts if place is not None])
+    return encoded
+
+
+def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int | None]:
+    """For each word of " ".join(words) the first token on it or on the space before it; None where there is none.
+
+    offsets: [start, end) of each token in that text, in its order; special tokens cover nothing.
+    """
+    covering = [(place, start, end) for place, (start, end) in enumerate(offsets) if end > start]
+    found: list[int | None] = []
+    next_token, begin = 0, 0
+    for word in words:
+        while next_token < len(covering) and covering[next_token][2] <= begin - 1:
+            next_token += 1
+        begins = next_token < len(covering) and covering[next_token][1] < begin + len(word)
+        found.append(covering[next_token][0] if begins else None)
+        begin += len(word) + 1
+    return found
+
+
+def collate_words(
+    tokenizer: PreTrainedTokenizerBase, encoded: EncodedWords, indices: Sequence[int], tags: Sequence[Tensor]
+) -> Batch:
+    """Some sentences, padded to the longest; ``tags``: of all sentences, [words] each.
+
+    Adds to what batching.collate returns, for the P words of these sentences that have a token: positions [P], places
+    in the batch laid out as one row; rows [P]; labels [P].
+    """
+    batch = batching.collate(tokenizer, encoded, indices)
+    length = batch["input_ids"].shape[1]
+    places = [torch.tensor(encoded.places[index], dtype=torch.long) for index in indices]
+    return {
+        **batch,
+        "positions": torch.cat([row * length + place for row, place in enumerate(places)]),
+        "rows": torch.arange(len(indices)).repeat_interleave(torch.tensor([len(place) for place in places])),
+        "labels": torch.cat([tags[index][encoded.words[index]] for index in indices]),
+    }
+
+
+class Tagging:
+    """One tag a word; an item is a word that has a token."""
+
+    def items(self, batch: Batch) -> int:
+        """The number of words P."""
+        return len(batch["positions"])
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Scores of the tags [P, C] at the words' first sub-tokens."""
+        return model(**model_inputs(batch), positions=batch["positions"])
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The words' tags [P]."""
+        return batch["labels"]
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The sentence of each word, [P]."""
+        return batch["rows"]
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropies [P] in nats."""
+        return cross_entropy(self.logits(model, batch).float(), self.targets(batch), reduction="none")
+
+
+@torch.no_grad()
+def predict_tags(
+    model: TokenClassifier,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: EncodedWords,
+    sizes: Sequence[int],
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> list[list[int]]:
+    """The index of the likeliest tag of each word, in the order of ``encoded``; the model is in eval mode.
+
+    sizes: the words of each sentence; those without a token are answered 0, which is O.
+    """
+    answers = [[0] * size for size in sizes]
+    empty = [torch.zeros(size, dtype=torch.long) for size in sizes]
+    for indices in batching.sorted_batches(encoded.lengths, batch_size):
+        batch = collate_words(tokenizer, encoded, indices, empty)
+        read = {name: value.to(device) for name, value in batch.items()}
+        best = Tagging().logits(model, read).argmax(-1).cpu()
+        for row, index in enumerate(indices):
+            for word, tag in zip(encoded.words[index], best[batch["rows"] == row].tolist(), strict=True):
+                answers[index][word] = tag
+    return answers

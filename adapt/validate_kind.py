@@ -1,0 +1,63 @@
+"""Refuse what a run asks of a task of another kind: metrics, formats, methods and measurements."""
+
+from __future__ import annotations
+
+from adapt.config import Config, ConfigError, TaskConfig
+
+METRICS = {"classification": ("macro_f1", "micro_f1", "accuracy"), "tagging": ("span_f1",)}
+FORMATS = {
+    "classification": ("pydoc", "jsonl", "csv", "parquet"),
+    "tagging": ("pydoc", "jsonl", "parquet", "conll"),
+}
+
+
+def check_kind(cfg: Config) -> None:
+    """That each task's metric and format are of its kind, and that a run on a tagging task asks only what taggers do.
+
+    Raises ConfigError.
+    """
+    for key, task in {"task": cfg.task, "other_task": cfg.other_task}.items():
+        check_task_kind(key, task)
+    if cfg.task.kind == "tagging":
+        check_tagging(cfg)
+
+
+def check_task_kind(key: str, task: TaskConfig) -> None:
+    """A kind that is there, and a format, a metric and columns that it knows."""
+    if task.kind not in METRICS:
+        raise ConfigError(f"{key}.kind={task.kind}: possible are {', '.join(METRICS)}")
+    with_kind = "" if task.kind == "classification" else f" with {key}.kind={task.kind}"
+    for name, possible in {"format": FORMATS[task.kind], "metric": METRICS[task.kind]}.items():
+        if getattr(task, name) not in possible:
+            raise ConfigError(f"{key}.{name}={getattr(task, name)}: possible are {', '.join(possible)}{with_kind}")
+    if task.kind == "tagging" and task.text_pair_column is not None:
+        raise ConfigError(
+            f"{key}.text_pair_column={task.text_pair_column}: a tagged sentence has no pair; must be null"
+        )
+
+
+def check_tagging(cfg: Config) -> None:
+    """Full fine-tuning of an encoder, measured clean."""
+    kind = "task.kind=tagging"
+    if cfg.model.format == "tfidf":
+        raise ConfigError(f"model={cfg.model.name}: labels whole texts; {kind} needs an encoder, such as model=tiny")
+    if cfg.finetune.method == "linear_probe":
+        raise ConfigError(
+            f"finetune={cfg.finetune.name}: method=linear_probe labels whole texts; with {kind} use finetune=full"
+        )
+    if cfg.evaluate.attack is not None or cfg.evaluate.text is not None:
+        raise ConfigError(f"evaluate={cfg.evaluate.name}: attacks classifiers alone; with {kind} use evaluate=clean")
+    if cfg.adversary.kept is not None:
+        raise ConfigError(
+            f"adversary={cfg.adversary.name}: keeps perturbations of a classifier; with {kind} use another adversary"
+        )
+    for name, stage in cfg.pretrain.items():
+        if stage.snapshots:
+            raise ConfigError(
+                f"pretrain.{name}.snapshots=true: its probe labels whole texts; with {kind} set it to false"
+            )
+    if cfg.task.unlabelled is not None and any(stage.text == "pool" for stage in cfg.pretrain.values()):
+        raise ConfigError(
+            f"task.unlabelled={cfg.task.unlabelled}: the pool of {kind} is its own training split; set it to null, or "
+            "read the text as corpus=files"
+        )

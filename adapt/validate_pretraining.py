@@ -1,0 +1,71 @@
+"""Refuse pretraining stages that cannot be: what they read, what is chosen for them, new tokens for nothing."""
+
+from __future__ import annotations
+
+from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig
+
+TEXTS = ("corpus", "general", "task", "pool", "other_task")
+MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's
+SELECTIONS = ("tfidf", "states", "sentences", "dsir")
+
+
+def check_pretraining(cfg: Config) -> None:
+    """That what a stage reads beside its text leaves room for that text, and that a selection knows how many."""
+    if cfg.vocabulary.new_tokens and not cfg.pretrain:
+        raise ConfigError(
+            f"vocabulary={cfg.vocabulary.name}: new tokens are made for a pretraining stage's text, and pretrain=[]; "
+            "add a stage, or vocabulary=none"
+        )
+    for name, stage in cfg.pretrain.items():
+        key = f"pretrain.{name}"
+        for other, share in stage.mix.items():
+            if other not in TEXTS or other == stage.text:
+                possible = ", ".join(word for word in TEXTS if word != stage.text)
+                raise ConfigError(f"{key}.mix.{other}: possible are {possible}")
+            if not 0 < share < 1:
+                raise ConfigError(f"{key}.mix.{other}={share}: must be more than 0 and less than 1")
+        if sum(stage.mix.values()) >= 1:
+            raise ConfigError(f"{key}.mix={dict(stage.mix)}: must sum to less than 1; the rest is {stage.text}")
+        if stage.selection is not None:
+            check_selection(f"{key}.selection", stage.selection)
+        check_masking(f"{key}.masking", stage.masking, stage.text)
+
+
+def check_domains(cfg: Config) -> None:
+    """One text or more to measure on, each once."""
+    if cfg.evaluate.domains is None:
+        return
+    key, texts = "evaluate.domains.texts", cfg.evaluate.domains.texts
+    if not texts:
+        raise ConfigError(f"{key}=[]: name one or more of {', '.join(MEASURED_TEXTS)}; evaluate=clean measures none")
+    for name in texts:
+        if texts.count(name) > 1:
+            raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
+
+
+def check_masking(key: str, masking: MaskingConfig, text: str) -> None:
+    """A rate that masks something and leaves something, and a difference between two texts."""
+    if not 0 < masking.rate < 1:
+        raise ConfigError(f"{key}.rate={masking.rate}: must be more than 0 and less than 1")
+    if masking.strategy == "difference" and text == "general":
+        raise ConfigError(
+            f"{key}.strategy=difference: this stage reads general text, and the difference is taken from general text; "
+            "choose token, whole_word or span"
+        )
+
+
+def check_selection(key: str, selection: SelectionConfig) -> None:
+    """A method that is there, with the one number that it needs and the encoder where it reads one."""
+    if selection.method not in SELECTIONS:
+        raise ConfigError(f"{key}.method={selection.method}: possible are {', '.join(SELECTIONS)}")
+    needed, other = ("documents", "neighbours") if selection.method == "dsir" else ("neighbours", "documents")
+    if getattr(selection, needed) is None:
+        raise ConfigError(f"{key}.{needed}=null: {selection.method} needs a number")
+    unread = getattr(selection, other)
+    if unread is not None:
+        raise ConfigError(f"{key}.{other}={unread}: {selection.method} reads {needed} alone; set it to null")
+    if (selection.method == "sentences") != (selection.encoder is not None):
+        raise ConfigError(
+            f"{key}.encoder={selection.encoder}: method=sentences, and no other, needs the folder or hub name of a "
+            "sentence-transformers model"
+        )

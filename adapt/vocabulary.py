@@ -1,0 +1,194 @@
+"""New tokens for a text: which words deserve one, how a tokenizer learns them, and where their embeddings start.
+
+Whole words only, so that every other word keeps its pieces: text without a new word has the tokens that it had.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from tokenizers import AddedToken, Tokenizer
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from adapt.config import ConfigError, VocabularyConfig
+from adapt.models import load_tokenizer, make_relocatable
+
+VERSION = 1
+TEXTS_AT_A_TIME = 1000
+_WORD = re.compile(r"(?<!\w)[^\W_]+(?!\w)")  # not before or after _, which the backend counts as part of a word
+
+
+class NewWord(NamedTuple):
+    """A word that becomes a token: as the tokenizer writes it, its count in the text, and the ids it was split into."""
+
+    token: str
+    occurrences: int
+    pieces: tuple[int, ...]
+
+    @property
+    def saved(self) -> int:
+        """How many tokens of the text one id for the word saves."""
+        return self.occurrences * (len(self.pieces) - 1)
+
+
+def choose_words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], cfg: VocabularyConfig) -> list[NewWord]:
+    """At most ``cfg.new_tokens`` words of ``texts`` that are split in two or more, those that save most tokens first.
+
+    A word is a run of letters and digits with a letter in it, as the tokenizer's normaliser leaves it (a byte-level
+    tokenizer: with the space before it). Ties stand in alphabetical order. AVocaDo (Hong et al., 2021) takes subwords
+    of a vocabulary that is trained on the text, until the text's fragment score, its tokens a word, falls below a
+    threshold; here the number is given and each word is ranked by what it takes off that score.
+
+    Raises ConfigError for a tokenizer that is neither WordPiece nor byte-level BPE, or where no word qualifies.
+    """
+    backend = backend_of(tokenizer)
+    known = tokenizer.get_vocab()
+    split, words_of = splitter(backend), word_reader(backend)
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(words_of(text))
+    found = [
+        NewWord(word, count, split(word))
+        for word, count in counts.items()
+        if count >= cfg.min_frequency and word not in known
+    ]
+    unknown = tokenizer.unk_token_id
+    worth = [word for word in found if len(word.pieces) > 1 and unknown not in word.pieces]
+    if not worth:
+        raise ConfigError(
+            f"vocabulary.min_frequency={cfg.min_frequency}: no word of the text that the tokenizer splits occurs as "
+            f"often, of {len(counts)} different words; lower it, give more text, or set vocabulary=none"
+        )
+    return sorted(worth, key=lambda word: (-word.saved, word.token))[: cfg.new_tokens]
+
+
+def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], folder: Path) -> list[int]:
+    """Write the tokenizer with ``tokens`` into the folder; returns their ids, one each.
+
+    A WordPiece takes them as added tokens that match whole words of normalised text: in its own vocabulary a word
+    would also become the beginning of others. Byte-level BPE takes them into its vocabulary, without merges, and looks
+    each word up there before it merges (``ignore_merges``): an added token would lose the space before it. The written
+    tokenizer then is a plain fast one, because classes such as RobertaTokenizer build their BPE anew without that.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    byte_level = is_byte_level(backend_of(tokenizer))
+    if not byte_level:
+        tokenizer.add_tokens([AddedToken(token, single_word=True, normalized=True) for token in tokens])
+    first = max(tokenizer.get_vocab().values()) + 1
+    tokenizer.save_pretrained(folder)
+    if byte_level:
+        added = {token: first + position for position, token in enumerate(tokens)}
+        edit(folder / "tokenizer.json", lambda whole: learn(whole["model"], added))
+        edit(folder / "tokenizer_config.json", lambda whole: whole.update(tokenizer_class="PreTrainedTokenizerFast"))
+    make_relocatable(folder)
+    vocabulary = load_tokenizer(folder).get_vocab()
+    return [vocabulary[token] for token in tokens]
+
+
+@torch.no_grad()
+def extend_weights(model: PreTrainedModel, pieces: Mapping[int, Sequence[int]]) -> None:
+    """Give each new id the mean of its pieces' rows (Hong et al., 2021): E[new] = sum of E[piece] / pieces.
+
+    Done alike in the input embedding, in an output embedding of its own and in the output's bias; the other rows stay
+    as they are. pieces: new id -> ids of its pieces. Rows are added where the model has too few.
+    """
+    rows = max(len(tables(model)[0]), max(pieces) + 1)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    for table in tables(model):
+        assert len(table) == rows
+        means = torch.stack([table[list(ids)].mean(dim=0) for ids in pieces.values()])
+        table[list(pieces)] = means
+
+
+def tables(model: PreTrainedModel) -> list[Tensor]:
+    """The parameters with a row for each token, each once: [V, d] and, as a bias, [V]."""
+    output = model.get_output_embeddings()
+    found = [cast(nn.Embedding, model.get_input_embeddings()).weight]
+    found += [] if output is None else list(cast(nn.Module, output).parameters())
+    return list({id(table): table for table in found}.values())
+
+
+def fertility(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """Tokens, special ones left out, for each word between spaces of the texts."""
+    backend, tokens, words = backend_of(tokenizer), 0, 0
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        some = [texts[index] for index in range(start, min(start + TEXTS_AT_A_TIME, len(texts)))]
+        tokens += sum(len(encoding.ids) for encoding in backend.encode_batch_fast(some, add_special_tokens=False))
+        words += sum(len(text.split()) for text in some)
+    return tokens / max(1, words)
+
+
+def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """A copy of a fast tokenizer's backend that cuts and pads nothing.
+
+    Raises ConfigError unless it is WordPiece or byte-level BPE.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    kind = "no fast tokenizer" if backend is None else type(backend.model).__name__
+    if backend is None or not (kind == "WordPiece" or (kind == "BPE" and is_byte_level(backend))):
+        raise ConfigError(
+            f"vocabulary.new_tokens: the model's tokenizer is of the kind {kind}; possible for WordPiece and "
+            "byte-level BPE; set vocabulary=none"
+        )
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def is_byte_level(backend: Tokenizer) -> bool:
+    """Whether words reach the tokenizer's model as bytes, a space before them among these."""
+    before = json.loads(backend.to_str())["pre_tokenizer"] or {}
+    return any(part["type"] == "ByteLevel" for part in before.get("pretokenizers", [before]) if part)
+
+
+def word_reader(backend: Tokenizer) -> Callable[[str], Iterator[str]]:
+    """The function that gives the words of a text that may become tokens, as the tokenizer would write them."""
+    normalizer, before = backend.normalizer, backend.pre_tokenizer
+
+    def normalised(text: str) -> str:
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def words(text: str) -> Iterator[str]:
+        return (word for word in _WORD.findall(normalised(text)) if has_letter(word))
+
+    def byte_level_words(text: str) -> Iterator[str]:
+        text = normalised(text)
+        for token, (start, end) in before.pre_tokenize_str(text):
+            word = text[start:end].removeprefix(" ")
+            if _WORD.fullmatch(word) and has_letter(word):
+                yield token
+
+    return byte_level_words if is_byte_level(backend) else words
+
+
+def has_letter(word: str) -> bool:
+    """Whether a word is more than a number."""
+    return any(map(str.isalpha, word))
+
+
+def splitter(backend: Tokenizer) -> Callable[[str], tuple[int, ...]]:
+    """The function that gives the ids of a word's pieces."""
+    if is_byte_level(backend):
+        return lambda word: tuple(token.id for token in backend.model.tokenize(word))
+    return lambda word: tuple(backend.encode(word, add_special_tokens=False).ids)
+
+
+def learn(bpe: dict, added: Mapping[str, int]) -> None:
+    """Put tokens with their ids into the JSON of a BPE that looks whole words up first."""
+    bpe["vocab"].update(added)
+    bpe["ignore_merges"] = True
+
+
+def edit(file: Path, change: Callable[[dict], None]) -> None:
+    """Change the content of a JSON file."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    change(content)
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,165 @@
+"""What adaptation did, out of a study's rows: losses on each domain, shared words, and what happened on the way.
+
+Rows that are measured once for an adapted model stand in every run that was fine-tuned from it. Here each adapted model
+counts once, and the seeds are those of pretraining. Splits, as the stages name them:
+
+- ``domains/<domain>``: mlm_loss (mean over predicted tokens), mlm_document_loss (over documents); clm_* for decoders.
+- ``words/<domain>+<domain>``: vocabulary_overlap; ``words/<domain>``: tokens_per_word, whole_words.
+- ``trajectory/<pretraining stage>/<step>/<domain>``: losses; ``.../<step>/dev``: probe_<the task's metric>.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis import cells
+from analysis.cells import NotInTable
+
+CONTEXT = ["model", "task"]
+MODEL = [*CONTEXT, "chain", "adaptation"]  # what tells adapted models apart
+TOKEN_LOSSES = ("mlm_loss", "clm_loss")
+DOCUMENT_LOSSES = ("mlm_document_loss", "clm_document_loss")
+DOMAINS = {"corpus": "domain", "task": "task", "other_task": "other task", "general": "general"}  # and their order
+
+_OF_RUNS = ("source", "model", "task", "budget")  # columns that a pair of runs must share
+_FINE_TUNING = ("adversary", "finetune", "evaluate")  # columns that say nothing about the adapted model
+
+
+def losses(table: pd.DataFrame, metrics: tuple[str, ...] = TOKEN_LOSSES) -> pd.DataFrame:
+    """One row an adapted model and domain: MODEL, pretrain, domain, metric, value (nats), n. Raises NotInTable.
+
+    Where the base model has no trained head it has no row. A chain with new tokens in its vocabulary is left out beside
+    others: its losses are of other tokens.
+    """
+    rows = _measured(table, "domains/", metrics)
+    rows = rows.assign(domain=rows["split"].str.removeprefix("domains/"))
+    return _once(rows, ["domain", "metric"])
+
+
+def changes(found: pd.DataFrame) -> pd.DataFrame:
+    """Losses, as ``losses`` gives them, minus that of the model that is not adapted on the same domain: ``change``.
+
+    Below 0 the chain has learned, above 0 forgotten. Raises NotInTable where no unadapted model was measured.
+    """
+    keys = [*CONTEXT, "domain", "metric"]
+    base = found[found["pretrain"] == "none"].groupby(keys)["value"].mean().rename("base")
+    joined = found.merge(base.reset_index(), on=keys)
+    if joined.empty:
+        raise NotInTable("no loss of the model that is not adapted: run pretrain=[] with evaluate=adaptation")
+    return joined.assign(change=joined["value"] - joined["base"])
+
+
+def score_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """One row an adapted run: MODEL, pretrain, seed, metric, gain: its clean test score minus that of the same seed
+    on the model that is not adapted, under plain fine-tuning of the same settings. Empty where there is no such pair.
+    """
+    table = table[~cells.is_baseline_model(table) & (table["adversary"] == "none")]
+    try:
+        scores = cells.scores(table)
+    except NotInTable:
+        return pd.DataFrame(columns=[*MODEL, "pretrain", "seed", "metric", "gain"])
+    settings = [c for c in cells.cell_columns(table) if c in _OF_RUNS or c.startswith("finetune")]
+    keys = [*settings, "seed", "metric"]
+    base = scores[scores["pretrain"] == "none"].groupby(keys, dropna=False)["value"].mean().rename("base")
+    adapted = scores[scores["pretrain"] != "none"].merge(base.reset_index(), on=keys)
+    adapted = adapted.assign(gain=adapted["value"] - adapted["base"]).merge(_chains(table), on="run_id")
+    return adapted[[*MODEL, "pretrain", "seed", "metric", "gain"]]
+
+
+def trajectories(table: pd.DataFrame) -> pd.DataFrame:
+    """One row an adapted model, step and curve: MODEL, stage, step, at, what, metric, value, n. Raises NotInTable.
+
+    what: the domain, or 'dev' for the probe; step: of its stage; at: of the whole chain, as far as its earlier stages
+    kept snapshots.
+    """
+    probes = [metric for metric in table["metric"].unique() if metric.startswith("probe_")]
+    rows = _measured(table, "trajectory/", (*TOKEN_LOSSES, *probes))
+    parts = rows["split"].str.extract(r"^trajectory/(?P<stage>.+)/(?P<step>\d+)/(?P<what>[^/]+)$")
+    rows = _once(rows.assign(**parts).astype({"step": int}), ["stage", "step", "what", "metric"])
+    placed = []
+    for _, own in rows.groupby(MODEL, sort=False):
+        start = 0
+        for stage in own["pretrain"].iloc[0].partition("/")[0].split("+"):
+            part = own[own["stage"] == stage]
+            placed.append(part.assign(at=part["step"] + start))
+            start += 0 if part.empty else int(part["step"].max())
+    return pd.concat(placed, ignore_index=True)
+
+
+def overlaps(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair of domains: CONTEXT, a, b, value (share of words in common), n (words). Raises NotInTable."""
+    rows = table[table["split"].str.startswith("words/") & (table["metric"] == "vocabulary_overlap")]
+    if rows.empty:
+        raise NotInTable("no shared words of domains: they are measured under evaluate=adaptation")
+    pairs = rows["split"].str.removeprefix("words/").str.split("+", n=1, expand=True).set_axis(["a", "b"], axis=1)
+    return pd.concat([rows[[*CONTEXT, "value", "n"]], pairs], axis=1).drop_duplicates([*CONTEXT, "a", "b"])
+
+
+def fertility(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a domain under the base model's tokenizer: CONTEXT, domain, tokens_per_word, whole_words, n."""
+    rows = table[table["split"].str.startswith("words/") & table["metric"].isin(["tokens_per_word", "whole_words"])]
+    rows = rows[~_has_new_tokens(rows)].assign(domain=rows["split"].str.removeprefix("words/"))
+    rows = rows.drop_duplicates([*CONTEXT, "domain", "metric"])
+    return rows.pivot(index=[*CONTEXT, "domain", "n"], columns="metric", values="value").reset_index()
+
+
+def contexts(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """The models and tasks, as they first occur."""
+    return list(dict.fromkeys(rows[CONTEXT].itertuples(index=False, name=None)))
+
+
+def context_label(context: tuple[str, str]) -> str:
+    """A model and task as a figure writes them."""
+    return ", ".join(map(cells.display, context))
+
+
+def of(rows: pd.DataFrame, context: tuple[str, str]) -> pd.DataFrame:
+    """The rows of one model and task."""
+    return rows[(rows[CONTEXT] == list(context)).all(axis=1)]
+
+
+def in_order(domains: pd.Series) -> list[str]:
+    """The domains that occur, in the order in which they are shown; what is no domain comes last."""
+    return [name for name in DOMAINS if (domains == name).any()] + sorted(set(domains) - set(DOMAINS))
+
+
+def domain_label(name: str) -> str:
+    """A domain's word as a figure writes it."""
+    return f"{DOMAINS.get(name, name)} text"
+
+
+def chain_names(rows: pd.DataFrame) -> list[str]:
+    """The chains in the order in which they are shown; rows: as the functions here give them."""
+    return list(cells.ordered(rows, ["pretrain", "chain"])["chain"].drop_duplicates())
+
+
+def _measured(table: pd.DataFrame, split: str, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """The rows under a split, with the chain of their run in words. Raises NotInTable."""
+    table = table[~cells.is_baseline_model(table)]
+    rows = table[table["split"].str.startswith(split) & table["metric"].isin(metrics)]
+    if rows.empty:
+        raise NotInTable(f"no rows of split {split}...: they are measured under evaluate=adaptation")
+    new = _has_new_tokens(rows)
+    if new.nunique() > 1:
+        rows = rows[~new]
+    return rows.merge(_chains(table), on="run_id")
+
+
+def _chains(table: pd.DataFrame) -> pd.DataFrame:
+    """Each run's run_id and chain: what tells its adapted model from others', but for seeds, in words."""
+    fine_tuning = [c for c in table.columns if c.startswith(_FINE_TUNING) and c not in cells.IDENTITY]
+    runs = table.drop(columns=fine_tuning).assign(adversary="none").drop_duplicates("run_id")
+    return pd.DataFrame({"run_id": runs["run_id"], "chain": cells.series(runs)})
+
+
+def _has_new_tokens(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of a model whose vocabulary was extended."""
+    if "vocabulary.new_tokens" not in rows.columns:
+        return pd.Series(False, index=rows.index)
+    return rows["vocabulary.new_tokens"].fillna(0).astype(float) > 0
+
+
+def _once(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """One row an adapted model and value of the columns, in order."""
+    kept = rows[[*MODEL, "pretrain", *columns, "value", "n"]].drop_duplicates([*MODEL, *columns])
+    return cells.ordered(kept, [*CONTEXT, "pretrain", "chain", "adaptation"])

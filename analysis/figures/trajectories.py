@@ -1,0 +1,74 @@
+"""What a model can do along its pretraining: its loss on each domain, and a linear probe of the task."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import adaptation, cells, style
+
+PROBE = "dev"
+
+
+@style.styled
+def figure(table: pd.DataFrame) -> Figure:
+    """A row of panels for each model and task: a loss a domain, and the probe; a line a chain. Raises NotInTable."""
+    points = adaptation.trajectories(table)
+    contexts, curves = adaptation.contexts(points), adaptation.in_order(points["what"])
+    chains = adaptation.chain_names(points)
+    looks = style.chain_looks(["none", *chains])
+    drawn = style.new_figure(style.TWO_COLUMNS, 1.65 * len(contexts) + 0.95)
+    grid = drawn.subplots(len(contexts), len(curves), squeeze=False, sharex="row")
+    for row, context in zip(grid, contexts, strict=True):
+        for panel, name in zip(row, curves, strict=True):
+            shown = adaptation.of(points[points["what"] == name], context)
+            _panel(panel, shown, looks)
+            panel.set_title(_curve_label(name, shown))
+            panel.set_xlabel("steps of pretraining")
+        row[0].set_ylabel(adaptation.context_label(context))
+    counts = points.groupby([*adaptation.CONTEXT, "chain"])["adaptation"].nunique()
+    keys = []
+    for name in chains:
+        colour, shape = looks[name]
+        seeds = style.seeds_in_words(counts.xs(name, level="chain")).partition(" seed")[0]
+        label = f"{cells.series_label(name)} ({seeds})"
+        keys.append(style.key(label, color=colour, marker=shape, linestyle="-"))
+    height = style.legend(drawn, [keys]) * 0.13
+    drawn.set_figheight(drawn.get_figheight() + height)
+    style.footnote(drawn, _how_to_read(points))
+    return drawn
+
+
+def _panel(panel: Axes, shown: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+    style.light_grid(panel, "y")
+    panel.locator_params(axis="x", nbins=5)
+    for chain, curve in shown.groupby("chain", sort=False):
+        colour, shape = looks[str(chain)]
+        for _, part in curve.groupby("stage", sort=False):  # a stage ends with its best model, the next begins there
+            by_seed = part.groupby(["at", "adaptation"])["value"].mean().unstack()
+            if by_seed.shape[1] > 1:
+                panel.plot(by_seed.index, by_seed, linewidth=0.4, alpha=0.5, color=colour)
+            panel.plot(by_seed.index, by_seed.mean(axis=1), marker=shape, markersize=3, linewidth=0.9, color=colour)
+
+
+def _curve_label(name: str, shown: pd.DataFrame) -> str:
+    if name != PROBE:
+        return f"loss, {adaptation.domain_label(name)}"
+    metric = str(shown["metric"].iloc[0]).removeprefix("probe_") if len(shown) else ""
+    return f"probe, dev {cells.display(metric)}"
+
+
+def _how_to_read(points: pd.DataFrame) -> str:
+    spans = {what: style.span(own["n"].dropna()) for what, own in points.groupby(points["what"] == PROBE)}
+    text = (
+        "Thick lines: means over the seeds of pretraining, their number in brackets; thin lines: seeds. A line breaks "
+        "where a stage ends: the next one begins from its best model. "
+    )
+    text += f"Losses: nats, over {spans[False]} predicted tokens." if False in spans else ""
+    if True in spans:
+        text += (
+            f" Probe: logistic regression on frozen features, its strength chosen on the same {spans[True]} dev "
+            "examples: for the shape of the curve alone."
+        )
+    return text

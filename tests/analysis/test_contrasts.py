@@ -1,0 +1,52 @@
+"""Chains against what isolates their last step. Numbers by hand."""
+
+import pytest
+from frames import runs
+
+from analysis import comparisons, contrasts
+from analysis.cells import NotInTable
+
+SCORES = {"none": 0.50, "tapt": 0.52, "rand_tapt": 0.53, "knn_tapt_50": 0.56, "dapt": 0.55, "dapt+tapt": 0.6}
+
+
+def table(chains, seeds=6, shared=True):
+    """Six seeds a chain; ``shared``: over one adaptation, else each seed over an adaptation of its own."""
+    rows = []
+    for chain in chains:
+        for seed in range(seeds):
+            own = {} if shared else {"adaptation": f"{chain} of seed {seed}", "adaptation_seed": str(seed)}
+            rows.append((chain, "none", seed, SCORES[chain] + 0.001 * seed * (chain == "knn_tapt_50"), own))
+    return runs(*rows)
+
+
+def test_each_pair_is_compared_with_its_own_reference_and_holm_counts_the_pairs_of_the_page():
+    found = comparisons.contrast(table(SCORES), contrasts.CONTRASTS)
+    by_pair = {(c.cell["pretrain"], c.baseline["pretrain"]): c for c in found}
+    assert set(by_pair) == {
+        *{("dapt+tapt", "dapt"), ("dapt+tapt", "tapt"), ("knn_tapt_50", "rand_tapt")},
+        *{("knn_tapt_50", "tapt"), ("rand_tapt", "tapt")},
+    }
+    knn = by_pair["knn_tapt_50", "rand_tapt"]
+    assert knn.mean == pytest.approx(0.03 + 0.001 * 2.5)
+    assert (knn.n, knn.p, knn.family, knn.p_holm) == (6, 0.03125, 5, pytest.approx(5 * 0.03125))
+    assert knn.baseline_mean == pytest.approx(0.53)
+
+
+def test_pairs_differ_in_nothing_but_the_chain():
+    both = runs(
+        *[(chain, adversary, seed, value) for chain, adversary, value in
+          [("dapt", "none", 0.5), ("dapt", "fgm", 0.6), ("dapt+tapt", "fgm", 0.7)] for seed in (0, 1)]
+    )  # fmt: skip
+    (only,) = comparisons.contrast(both, contrasts.CONTRASTS)
+    assert only.baseline["adversary"] == "fgm" and only.mean == pytest.approx(0.1)
+
+
+def test_the_page_says_what_a_difference_isolates_and_what_it_is_conditional_on():
+    page = contrasts.report(table(["dapt", "dapt+tapt"]))
+    assert "task text after domain text" in page and "given this adaptation" in page and "+0.050" in page
+    assert "given" not in contrasts.report(table(["dapt", "dapt+tapt"], shared=False))
+
+
+def test_a_table_without_such_a_pair_is_refused():
+    with pytest.raises(NotInTable, match="no two chains"):
+        contrasts.report(table(["none", "tapt"]))

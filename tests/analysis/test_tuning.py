@@ -1,0 +1,112 @@
+"""Which setting is kept, from frames made by hand: by dev alone, over equal grids."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from adapt import results
+from analysis import cells, tuning
+from analysis.tuning import LEARNING_RATE
+
+
+def runs(*given) -> pd.DataFrame:
+    """Runs from (pretrain, learning rate, seed, dev, test) and a dict of further columns."""
+    rows = []
+    for pretrain, rate, seed, dev, test, *more in given:
+        base = dict(source="ours", model="tiny", corpus="none", task="t", pretrain=pretrain, peft="none")
+        base |= dict(adversary="none", budget="quick", seed=seed, adaptation=f"{pretrain}-0", attack="none")
+        base |= dict(adaptation_seed="0", attack_epsilon=0.0, attack_steps=0, metric="macro_f1", n=10)
+        base |= {LEARNING_RATE: rate, "task.metric": "macro_f1"} | (more[0] if more else {})
+        base["run_id"] = "-".join(str(base[c]) for c in ("model", "pretrain", LEARNING_RATE, "seed", "adaptation_seed"))
+        rows += [base | {"split": "dev", "value": dev}, base | {"split": "test", "value": test}]
+        rows += [base | {"split": "dev", "metric": "accuracy", "value": 1 - dev}]
+    return results.typed(pd.DataFrame(rows))
+
+
+GRID = runs(
+    ("none", 1e-4, 0, 0.50, 0.90), ("none", 1e-4, 1, 0.52, 0.90), ("none", 1e-3, 0, 0.60, 0.10),
+    ("none", 1e-3, 1, 0.58, 0.10), ("dapt", 1e-4, 0, 0.70, 0.20), ("dapt", 1e-4, 1, 0.72, 0.20),
+    ("dapt", 1e-3, 0, 0.65, 0.95), ("dapt", 1e-3, 1, 0.73, 0.95),
+)  # fmt: skip
+
+
+def rates(tuned: tuning.Tuned) -> dict[str, float]:
+    return tuned.choices.set_index("pretrain")[LEARNING_RATE].to_dict()
+
+
+def test_the_best_mean_on_dev_is_kept_whatever_test_says() -> None:
+    tuned = tuning.chosen(GRID)
+    assert rates(tuned) == {"none": 1e-3, "dapt": 1e-4}
+    assert set(tuned.rows["run_id"]) == {f"tiny-{p}-{lr}-{s}-0" for p, lr in rates(tuned).items() for s in (0, 1)}
+    assert set(tuned.rows["split"]) == {"dev", "test"}  # what is reported afterwards
+    by_arm = tuned.choices.set_index("pretrain")
+    assert by_arm.loc["none", "dev"] == pytest.approx(0.59) and by_arm.loc["none", "margin"] == pytest.approx(0.08)
+    assert by_arm.loc["dapt", "dev"] == pytest.approx(0.71) and by_arm.loc["dapt", "margin"] == pytest.approx(0.02)
+    assert by_arm["settings"].tolist() == [2, 2] and by_arm["trials"].tolist() == [4, 4]
+    assert list(tuned.choices["pretrain"]) == ["none", "dapt"]
+
+
+def test_the_choice_never_looks_at_test() -> None:
+    changed = GRID.assign(value=GRID["value"].mask(GRID["split"] == "test", 1 - GRID["value"]))
+    assert tuning.chosen(changed).choices.equals(tuning.chosen(GRID).choices)
+    assert tuning.chosen(GRID[GRID["split"] == "dev"]).choices.equals(tuning.chosen(GRID).choices)
+
+
+def test_of_equal_means_the_smaller_setting() -> None:
+    table = runs(("none", 1e-3, 0, 0.5, 0.0), ("none", 1e-4, 0, 0.5, 0.0), ("none", 1e-2, 0, 0.4, 0.0))
+    assert rates(tuning.chosen(table.sample(frac=1, random_state=0))) == {"none": 1e-4}
+
+
+def test_another_metric_chooses_by_it() -> None:
+    assert rates(tuning.chosen(GRID, metric="accuracy")) == {"none": 1e-4, "dapt": 1e-3}  # accuracy = 1 - macro-F1
+
+
+def test_what_is_kept_is_one_cell_an_arm() -> None:
+    scores = cells.scores(tuning.chosen(GRID).rows)
+    assert LEARNING_RATE not in cells.cell_columns(tuning.chosen(GRID).rows)
+    assert scores.groupby("pretrain")["value"].mean().to_dict() == pytest.approx({"none": 0.1, "dapt": 0.2})
+
+
+def test_a_seed_with_several_adaptations_counts_once() -> None:
+    second = {"adaptation_seed": "1", "adaptation": "dapt-1"}
+    table = runs(
+        ("dapt", 1e-4, 0, 0.2, 0.0), ("dapt", 1e-4, 0, 0.4, 0.0, second), ("dapt", 1e-4, 1, 0.9, 0.0),
+        ("dapt", 1e-3, 0, 0.5, 0.0), ("dapt", 1e-3, 0, 0.5, 0.0, second), ("dapt", 1e-3, 1, 0.69, 0.0),
+    )  # fmt: skip
+    # by seeds: 1e-4 (.3 + .9) / 2 = .6, 1e-3 .595; by runs it would be .5 against .563
+    assert rates(tuning.chosen(table)) == {"dapt": 1e-4}
+
+
+def test_two_tuned_settings() -> None:
+    rows = [("none", rate, 0, dev, 0.0, {"finetune.epochs": e, "run": f"{rate}-{e}"})
+            for rate, e, dev in ((1e-4, 3, 0.1), (1e-4, 6, 0.7), (1e-3, 3, 0.6), (1e-3, 6, 0.2))]  # fmt: skip
+    table = runs(*rows)
+    table["run_id"] = table.pop("run")
+    found = tuning.chosen(table, by=(LEARNING_RATE, "finetune.epochs")).choices.iloc[0]
+    assert (found[LEARNING_RATE], found["finetune.epochs"], found["settings"]) == (1e-4, 6, 4)
+
+
+def test_baseline_models_are_kept_as_they_are() -> None:
+    table = pd.concat([GRID, runs(("none", 1e-3, 0, 0.3, 0.4, {"model": "tfidf"}))])
+    tuned = tuning.chosen(results.typed(table))
+    assert "tfidf" in set(tuned.rows["model"]) and set(tuned.choices["trials"]) == {4}
+
+
+def test_arms_with_unequal_grids_are_refused_by_name() -> None:
+    table = GRID[~((GRID["pretrain"] == "dapt") & (GRID[LEARNING_RATE] == 1e-3))]
+    with pytest.raises(tuning.UnequalBudgets, match=r"not adapted: 0\.0001, 0\.001; DAPT: 0\.0001$"):
+        tuning.chosen(table)
+
+
+def test_settings_with_unequal_seeds_are_refused_by_name() -> None:
+    table = GRID[GRID["run_id"] != "tiny-dapt-0.001-1-0"]
+    with pytest.raises(tuning.UnequalBudgets, match=r"DAPT: .*\(0\.0001: 2, 0\.001: 1\)"):
+        tuning.chosen(table)
+
+
+def test_a_setting_that_was_not_swept_and_a_missing_dev_score() -> None:
+    with pytest.raises(cells.NotInTable, match="no column finetune.dropout"):
+        tuning.chosen(GRID, by="finetune.dropout")
+    with pytest.raises(cells.NotInTable, match="no dev score of 1 runs, such as .'tiny-none-0.0001-0-0'"):
+        tuning.chosen(GRID[(GRID["run_id"] != "tiny-none-0.0001-0-0") | (GRID["split"] == "test")])
