@@ -29,7 +29,7 @@ _TEXT_ATTACKS = (
     *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
     *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
     *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
-    "adapt.text_attacks.measure",
+    *("adapt.text_attacks.measure", "adapt.projection"),
 )
 
 

@@ -38,6 +38,23 @@ class Pipeline:
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 
+    def known_key(self, stage: Stage) -> str | None:
+        """The stage's key if everything that it needs for it is built."""
+        if id(stage) in self._keys:
+            return self._keys[id(stage)]
+        for given in stage.inputs.values():
+            if isinstance(given, Stage):
+                key = self.known_key(given)
+                if key is None or (given.by_content and self.store.find(given.kind, key) is None):
+                    return None
+        return self.key(stage)
+
+    def finished(self) -> bool:
+        """Whether the run's last stage is in the store. Builds nothing."""
+        last = self.stages[-1]
+        key = self.known_key(last)
+        return key is not None and self.store.find(last.kind, key) is not None
+
     def identity(self, given: Stage | Source) -> str:
         """What a child's key knows an input by: its content's hash (sources; data stages, built for it) or its key."""
         if isinstance(given, Source):
@@ -83,10 +100,9 @@ class Pipeline:
 
     def run(self) -> str:
         """Build the whole chain, write its rows, return the run id: the key of its evaluation."""
-        last = self.stages[-1]
-        if self.store.find(last.kind, self.key(last)) is None:
+        if not self.finished():
             self.check_model()
-        entry = self.build(last)
+        entry = self.build(self.stages[-1])
         run_id = entry.folder.name
         made_from = entry.manifest["ancestors"]
         rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]

@@ -22,7 +22,7 @@ def describe(pipeline: Pipeline) -> str:
     """A line a stage: state, key, estimated seconds. Builds nothing, so a key that needs unbuilt data is unknown."""
     lines, total, seen = ["The chain, from its first stage to its last:"], 0.0, set()
     for stage in ordered(pipeline.stages[-1]):
-        key = known_key(pipeline, stage)
+        key = pipeline.known_key(stage)
         if (stage.kind, key or stage.label) in seen:
             continue
         seen.add((stage.kind, key or stage.label))
@@ -38,16 +38,6 @@ def ordered(last: Stage) -> list[Stage]:
     """The stage after all that it is made from."""
     before = [stage for given in last.inputs.values() if isinstance(given, Stage) for stage in ordered(given)]
     return [*before, last]
-
-
-def known_key(pipeline: Pipeline, stage: Stage) -> str | None:
-    """The stage's key if everything it needs for it is built."""
-    for given in stage.inputs.values():
-        if isinstance(given, Stage):
-            key = known_key(pipeline, given)
-            if key is None or (given.by_content and pipeline.store.find(given.kind, key) is None):
-                return None
-    return pipeline.key(stage)
 
 
 def estimate(pipeline: Pipeline, stage: Stage) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons, contrasts, equal_cost_report
+from analysis import cells, comparisons, contrasts, equal_cost_report, tuning
 from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
@@ -57,6 +57,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def format_summary(table: pd.DataFrame) -> str:
     """What a run or a sweep prints at its end: scores by cell, paired differences to the baseline, and caveats."""
+    table, choice = tuning.settled(table)
     cell_table = summary(table)
     columns = cells.cell_columns(table)
     fixed = [c for c in columns if cell_table[c].nunique(dropna=False) == 1]
@@ -73,7 +74,7 @@ def format_summary(table: pd.DataFrame) -> str:
     context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
     heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"
     heading += _unleaked_in_words(table)
-    parts = [heading, _aligned(shown), *_differences(table), "\n".join(caveats(table))]
+    parts = [heading, _aligned(shown), *_differences(table), choice, "\n".join(caveats(table))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -118,9 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     if outcome.table.empty:
         return 1
     print("\n" + format_summary(outcome.table))
+    settled, _ = tuning.settled(outcome.table)
     for name, (report, what) in PAGES.items():
         with contextlib.suppress(cells.NotInTable):  # the study has nothing of the kind
-            text = report(outcome.table)
+            text = report(settled)
             path = csv.with_name(name)
             path.write_text(text, encoding="utf-8")
             print(f"\n{path}: {what}\n\n{text}")

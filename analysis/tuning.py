@@ -70,6 +70,27 @@ def chosen(table: pd.DataFrame, by: str | Sequence[str] = LEARNING_RATE, metric:
     return Tuned(rows, shown.drop(columns=[c for c in arm if c != "pretrain" and shown[c].nunique(dropna=False) == 1]))
 
 
+def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The table to report of: where the learning rate was swept, each arm's best on dev; and a note on the choice.
+
+    A sweep that is not finished (UnequalBudgets) stays as it is, every rate a cell of its own, and the note says why.
+    """
+    swept = not table.empty and LEARNING_RATE in cells.cell_columns(table[~cells.is_baseline_model(table)])
+    if not swept:
+        return table, ""
+    try:
+        tuned = chosen(table)
+    except (UnequalBudgets, NotInTable) as reason:
+        return table, f"Learning rates are not chosen yet, each is a cell of its own: {reason}"
+    rates = tuned.choices.groupby(LEARNING_RATE, sort=True)["pretrain"].agg(list)
+    said = "; ".join(f"{rate:g} for {', '.join(map(cells.display, chains))}" for rate, chains in rates.items())
+    first = tuned.choices.iloc[0]
+    return tuned.rows, (
+        f"Learning rate chosen on dev for each arm, among {first['settings']} rates in {first['trials']} trials each: "
+        f"{said}."
+    )
+
+
 def _dev_scores(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     """The clean dev score of each run: metric and value, by run_id. Rows of test are left out before anything else."""
     dev = table[table["split"] == "dev"]

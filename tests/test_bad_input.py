@@ -24,6 +24,7 @@ from transformers import (
     GPT2Config,
     ModernBertConfig,
     RobertaConfig,
+    T5Config,
 )
 from world import REPOSITORY, adapt, overrides, write_jsonl
 
@@ -33,7 +34,7 @@ from adapt.suitability import most_tokens
 
 # Arguments, and what the error must say. None of them needs torch to be refused.
 KEYS_AND_TYPES: dict[str, list[str]] = {
-    "seeed=1": ["seeed=1: no such key", "did you mean seed?", "possible: adversary, "],
+    "seeed=1": ["seeed=1: no such key", "did you mean seed?", "possible: adaptation_seed, adversary, "],
     "+seeed=1": ["seeed: no such key", "did you mean seed?"],
     "finetune.batchsize=4": ["finetune.batchsize=4: no such key", "did you mean batch_size?", "micro_batch_size"],
     "+finetune.batchsize=4": ["finetune.batchsize: no such key", "did you mean batch_size?", "micro_batch_size"],
@@ -41,7 +42,7 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "+adversry=fgm": ["adversry: no such key", "did you mean adversary?"],
     "adversary=fgmm": ["adversary=fgmm: no such option", "possible: alum"],
     "experiment=quickstrat": ["experiment=quickstrat: no such option", "quickstart"],
-    "pretrain=[daptt]": ["pretrain=daptt: no such option", "possible: dapt, tapt"],
+    "pretrain=[daptt]": ["pretrain=daptt: no such option", "possible: curated_tapt, dapt, "],
     "pretrain=[dapt,tapt,dapt]": ["pretrain=[dapt,tapt,dapt]: dapt is there twice"],
     "pretrain.dapt.steps=3": ["pretrain.dapt.steps=3: this run has no pretraining stage dapt", "pretrain=[dapt]"],
     "+pretrain.dapt.steps=3": ["pretrain.dapt.steps=3: this run has no pretraining stage dapt", "pretrain=[dapt]"],
@@ -312,8 +313,8 @@ def without_token(name: str) -> Callable[[Path], None]:
     return spoil
 
 
-def without_masked_lm_head(model: Path) -> None:
-    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=100).save_pretrained(model)
+def no_language_model(model: Path) -> None:
+    T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=1000).save_pretrained(model)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def without_masked_lm_head(model: Path) -> None:
         (larger_tokenizer, ["its tokenizer has ", "its model only 40"]),
         (without_token("pad_token"), ["no padding token"]),
         (without_token("mask_token"), ["pretrain=dapt", "no mask token"]),
-        (without_masked_lm_head, ["pretrain=dapt", "is a gpt2", "no head"]),
+        (no_language_model, ["pretrain=dapt", "a t5 can be pretrained neither on masked nor on next tokens"]),
     ],
     ids=lambda value: getattr(value, "__qualname__", "").split(".")[0] or None,
 )

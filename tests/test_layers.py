@@ -33,7 +33,8 @@ MAY = {
     "measurement": set(),
     "stages": {
         *("adversary", "attacks", "checkpoint", "costs", "data", "measurement", "models", "objectives", "optimization"),
-        *("heldout", "language_modelling", "prediction", "retention", "steps", "text_attacks", "vocabulary", "token_classifier", "training"),
+        *("heldout", "language_modelling", "prediction", "retention", "steps", "text_attacks", "token_classifier"),
+        *("training", "vocabulary"),
     },
     "training": {"adversary", "checkpoint", "objectives", "optimization", "retention", "steps"},
     "checkpoint": set(),

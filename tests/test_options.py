@@ -62,7 +62,7 @@ def test_a_study_composes_and_has_its_page_in_the_notebook(file: Path) -> None:
         cfg = compose("config", overrides=[f"experiment={file.stem}"], return_hydra_config=True)
     assert cfg.experiment == file.stem
     assert str(cfg.hydra.mode).endswith("MULTIRUN")
-    assert set(cfg.hydra.sweeper.params) & {"seed"}
+    assert set(cfg.hydra.sweeper.params) & {"seed", "adaptation_seed"}
     page = (CONF.parent / "experiments" / file.stem / "README.md").read_text()
     for heading in ("Question", "Command", "Cost", "Expected", "Found"):
         assert f"## {heading}" in page, heading

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import style
+from analysis import style, tuning
 from analysis.caveats import caveats
 from analysis.cells import NotInTable
 from analysis.record import EXPERIMENTS
@@ -51,12 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
             known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
             parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
         table, folder = results.load_csv(csv), csv.parent / "figures"
+    table, choice = tuning.settled(table)
     written, not_drawn = draw_all(table, folder)
     for path in written:
         print(path)
     for name, reason in not_drawn.items():
         print(f"{name}: not drawn: {reason}")
-    for note in caveats(table):
+    for note in filter(None, [choice, *caveats(table)]):
         print(note)
     return 0 if written else 1
 

@@ -110,3 +110,19 @@ def test_a_setting_that_was_not_swept_and_a_missing_dev_score() -> None:
         tuning.chosen(GRID, by="finetune.dropout")
     with pytest.raises(cells.NotInTable, match="no dev score of 1 runs, such as .'tiny-none-0.0001-0-0'"):
         tuning.chosen(GRID[(GRID["run_id"] != "tiny-none-0.0001-0-0") | (GRID["split"] == "test")])
+
+
+def test_a_table_is_settled_where_the_rate_was_swept_and_left_alone_elsewhere() -> None:
+    rows, note = tuning.settled(GRID)
+    assert rows["run_id"].tolist() == tuning.chosen(GRID).rows["run_id"].tolist()
+    assert note == (
+        "Learning rate chosen on dev for each arm, among 2 rates in 4 trials each: 0.0001 for DAPT; 0.001 for none."
+    )
+    one_rate = GRID[GRID[LEARNING_RATE] == 1e-4]
+    assert tuning.settled(one_rate)[0].equals(one_rate) and not tuning.settled(one_rate)[1]
+
+
+def test_an_unfinished_sweep_is_shown_whole_and_says_so() -> None:
+    unfinished = GRID[~((GRID["pretrain"] == "dapt") & (GRID["seed"] == 1) & (GRID[LEARNING_RATE] == 1e-3))]
+    rows, note = tuning.settled(unfinished)
+    assert rows.equals(unfinished) and "not chosen yet" in note and "different seeds" in note
