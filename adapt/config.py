@@ -42,9 +42,7 @@ class CorpusConfig:
     min_words: int = MISSING  # shorter documents are dropped
     heldout_fraction: float = MISSING  # by hash of the text, so that it does not depend on order
     max_documents: int | None = MISSING  # the first by hash of the text
-    near_duplicates: float | None = (
-        MISSING  # drop what is this similar to a kept text (MinHash); null: nothing
-    )
+    near_duplicates: float | None = MISSING  # drop what is this similar to a kept text (MinHash); null: nothing
     exclude: list[str] = MISSING  # tasks whose dev and test text must not enter
 
 

@@ -59,8 +59,8 @@ def kl_reduction(target: np.ndarray, raw: np.ndarray, selected: np.ndarray) -> f
 def gumbel_top_k(log_weight: np.ndarray, k: int, seed: int) -> np.ndarray:
     """k distinct places drawn without replacement in proportion to exp(log_weight) [N], ascending.
 
-    The k largest of log weight plus standard Gumbel noise are such a draw (Kool et al., 2019; Xie et al., 2023,
-    section 3). Raises ValueError where there are fewer than k.
+    The k largest of log weight plus standard Gumbel noise are such a draw (Kool et al., 2019), the one that
+    Xie et al. (2023) use. Raises ValueError where there are fewer than k.
     """
     if k > len(log_weight):
         raise ValueError(f"{len(log_weight)} documents; {k} are asked for")

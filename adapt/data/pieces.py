@@ -117,9 +117,7 @@ def batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def encoded(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False
-) -> tuple[Ids, NDArray[np.int64]]:
+def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False) -> tuple[Ids, NDArray[np.int64]]:
     """The texts' ids one after another, without special tokens, and how many each has.
 
     An enormous text goes through the tokenizer in parts that begin between words, where the tokenizers in use split a
