@@ -104,12 +104,34 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
 def typed(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the schema's columns first, in order and in their types, then the config's columns by name.
 
-    A factor that is absent is 'none'; an absent number is missing.
+    A factor that is absent is 'none'; an absent number is missing. In a config column that holds both words and
+    numbers (R3F's noise is 'uniform', SMART's 1.0) the numbers are text, the same from a run's file and from a CSV.
     """
     more = sorted(set(table.columns) - set(COLUMNS))
     table = table.reindex(columns=[*COLUMNS, *more])
+    mixed = {name: _as_text(table[name]) for name in more if not pd.api.types.is_numeric_dtype(table[name])}
     text = {name: "str" for name in COLUMNS if name not in _NUMBERS}
-    return table.fillna({name: "none" for name in text}).astype(text | _TYPES)
+    typed_columns = table.assign(**mixed).fillna({name: "none" for name in text}).astype(text | _TYPES)
+    return typed_columns.copy()  # in one piece: pandas warns of a table in as many as it has columns
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """A column with its numbers as text, where it holds any word that is no number; else as it is."""
+    values = column.dropna().unique().tolist()
+    numbers = {value: _number_text(value) for value in values}
+    if all(numbers.values()) or not any(numbers.values()):
+        return column
+    return column.map({value: text or value for value, text in numbers.items()})
+
+
+def _number_text(value: object) -> str | None:
+    """'1' for 1, 1.0 and '1.0'; None for what is no number."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return repr(float(value)).removesuffix(".0")  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError):
+        return None
 
 
 def save_csv(table: pd.DataFrame, path: Path) -> None:

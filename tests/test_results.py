@@ -210,3 +210,13 @@ def test_a_csv_of_something_else_is_refused(tmp_path):
 def test_importing_it_brings_no_torch():
     code = "import sys, adapt.results; assert not {'torch', 'transformers', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_setting_that_is_a_word_in_one_run_and_a_number_in_another_reads_the_same_from_everywhere(tmp_path):
+    for run_id, noise in (("a1", 1.0), ("b1", "uniform"), ("c1", 0.5), ("d1", 1)):
+        write(tmp_path, run_id, config={"adversary": {"noise": noise}})
+    table = results.load(tmp_path, "quickstart").drop_duplicates("run_id").set_index("run_id")
+    expected = {"a1": "1", "b1": "uniform", "c1": "0.5", "d1": "1"}
+    assert table["adversary.noise"].to_dict() == expected
+    results.save_csv(table.reset_index(), tmp_path / "t.csv")
+    assert results.load_csv(tmp_path / "t.csv").set_index("run_id")["adversary.noise"].to_dict() == expected
