@@ -155,7 +155,9 @@ def load_csv(path: Path | str) -> pd.DataFrame:
     Raises ValueError for a file without the columns of a measurement.
     """
     text = {name: str for name in COLUMNS if name not in _NUMBERS}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    table = pd.read_csv(
+        path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip", low_memory=False
+    )
     missing = [name for name in MEASUREMENT if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)} of a results table")
