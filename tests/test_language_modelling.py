@@ -225,7 +225,7 @@ def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> No
 
 
 def asked(**stage: object) -> Config:
-    cfg = Config(evaluate=EvaluateConfig(text=None))
+    cfg = Config(evaluate=EvaluateConfig(text=None, domains=None))
     cfg.finetune = FinetuneConfig(method="full", pooling="mean", max_length=32)
     cfg.finetune.retention.frozen_layers = 0
     cfg.finetune.retention.layer_decay = 1.0

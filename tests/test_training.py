@@ -36,6 +36,9 @@ class Sign:
         spoilt = self.spoil_at is not None and int(batch["step"][0]) == self.spoil_at
         return torch.cat([-score, score], dim=1) * (torch.nan if spoilt else 1.0)
 
+    def losses(self, model: Any, batch: training.Batch) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(self.logits(model, batch), self.targets(batch), reduction="none")
+
     def targets(self, batch: training.Batch) -> torch.Tensor:
         return (batch["y"] > 0).long()
 
