@@ -5,26 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from world import overrides, sentence, write_jsonl
+from world import pipeline, sentence, write_jsonl
 
 from adapt import results
-from adapt.config import Config
 from adapt.data.corpora import load_corpus
-from adapt.pipeline import Pipeline
 from adapt.plan import describe
-from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
-
-
-def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
-    ConfigStore.instance().store(name="schema", node=Config)
-    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = check_values(compose("config", overrides=[*arguments, *more]))
-    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
 
 
 def built(root: Path) -> Counter:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers import decoders as token_decoders
 from transformers import (
@@ -23,10 +21,11 @@ from transformers import (
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
 )
-from world import overrides, write_jsonl
+from world import pipeline as pipeline_of
+from world import write_jsonl
 
 from adapt import results
-from adapt.config import Config, ConfigError, DomainsConfig, FinetuneConfig, RuntimeConfig
+from adapt.config import ConfigError, DomainsConfig, FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.models import load_classifier
@@ -37,7 +36,6 @@ from adapt.stages.domains import domains, measured
 from adapt.stages.tokens import tokens
 from adapt.stages.trajectory import snapshots, trajectory
 from adapt.stages.vocabulary_overlap import vocabulary_overlap
-from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
 RUNTIME = RuntimeConfig(device="cpu", progress=False, gradient_checkpointing=False, trackers=[])
@@ -55,12 +53,8 @@ def general(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pipeline(world: Path, general: Path, root: Path, *more: str) -> Pipeline:
-    ConfigStore.instance().store(name="schema", node=Config)
-    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
     text = ["corpus@general=files", f"general.path={general}", "general.heldout_fraction=0.3"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = check_values(compose("config", overrides=[*arguments, "evaluate=adaptation", *text, *more]))
-    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
+    return pipeline_of(world, root, "evaluate=adaptation", *text, *more)
 
 
 @pytest.fixture(scope="module")

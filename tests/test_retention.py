@@ -11,17 +11,13 @@ from typing import Any
 import pytest
 import torch
 from adversaries import ARCHITECTURES, OBJECTIVES, OPTIONS, Adversary, batch_for, kept, make_batch, pick, tiny
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from torch import nn
-from world import overrides
+from world import pipeline
 
 from adapt import optimization, retention, training
-from adapt.config import Config, ConfigError, OptimizerConfig, RuntimeConfig
+from adapt.config import ConfigError, OptimizerConfig, RuntimeConfig
 from adapt.models import load_classifier, load_encoder
-from adapt.pipeline import Pipeline
 from adapt.steps import PLAIN
-from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
 LAYERS = {
@@ -284,14 +280,6 @@ def test_frozen_embeddings_are_perturbed_and_stay(tmp_path: Path) -> None:
 
 
 # The stages ----------------------------------------------------------------------------------------------------
-
-
-def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
-    ConfigStore.instance().store(name="schema", node=Config)
-    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = check_values(compose("config", overrides=[*arguments, *more]))
-    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
 
 
 def trained(world: Path, root: Path, kind: str, *more: str) -> Path:

@@ -7,20 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import decoders as decoding
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
-from world import overrides
+from world import pipeline as pipeline_of
 
 from adapt import results
-from adapt.config import Config, ConfigError, RuntimeConfig, VocabularyConfig
+from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.models import load_masked_lm, load_tokenizer
 from adapt.pipeline import Pipeline
 from adapt.stages.vocabulary import vocabulary
-from adapt.validate import check_values
 from adapt.vocabulary import backend_of, choose_words, fertility, tables
 
 GENERAL = [
@@ -300,15 +297,10 @@ def test_a_tokenizer_larger_than_its_model_is_refused(text: Path, tmp_path: Path
 
 def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
     """A run on a BERT whose pieces are letters for most words of the world."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
     parent = root / "parent"
     if not parent.exists():
         write_model(parent, "bert", max_position_embeddings=128)
-    arguments += [f"model.path={parent}", "vocabulary=extended", "vocabulary.min_frequency=2"]
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        cfg = check_values(compose("config", overrides=[*arguments, *more]))
-    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
+    return pipeline_of(world, root, f"model.path={parent}", "vocabulary=extended", "vocabulary.min_frequency=2", *more)
 
 
 def keys(chain: Pipeline, kind: str) -> list[str]:

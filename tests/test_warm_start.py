@@ -7,25 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from world import overrides
+from world import pipeline
 
-from adapt.config import Config
 from adapt.models import load_masked_lm
-from adapt.pipeline import Pipeline
 from adapt.store import Entry
-from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
-
-
-def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
-    ConfigStore.instance().store(name="schema", node=Config)
-    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = check_values(compose("config", overrides=[*arguments, *more]))
-    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
 
 
 def pretrained(world: Path, root: Path, *more: str, number: int = 0) -> Entry:

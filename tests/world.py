@@ -9,7 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+
+from adapt.config import Config
+from adapt.pipeline import Pipeline
+from adapt.validate import check_values
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]
@@ -91,6 +98,15 @@ def overrides(world: Path, root: Path) -> list[str]:
         f"other_task.path={world / 'other_task'}",
         f"hydra.sweep.dir={root}/hydra",
     ]  # fmt: skip
+
+
+def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
+    """The chain of a run in that world, in this process; it reads no task but the run's own."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        cfg = check_values(compose("config", overrides=[*arguments, *more]))
+    return Pipeline(cfg, lambda name: pytest.fail(f"asked for the task {name}"))
 
 
 def adapt(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
