@@ -48,10 +48,9 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     stages: list[Stage] = []
     kept: dict[str, Stage | Source] = {}  # text that may hold dev or test text
     for settings in cfg.pretrain.values():
-        inputs = text.inputs(settings, model, tokenizer)
         if not stages and cfg.vocabulary.new_tokens:
-            model = tokenizer = vocabulary_stage(cfg, model, inputs["text"].inputs["text"])
-            inputs = text.inputs(settings, model, tokenizer)
+            model = tokenizer = vocabulary_stage(cfg, model, text.read(settings, model))
+        inputs = text.inputs(settings, model, tokenizer)
         if settings.leaks == "keep":
             kept |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
         model = pretrain_stage(cfg, settings, model, inputs)
@@ -63,7 +62,7 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     return stages
 
 
-def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage | Source) -> Stage:
+def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
     """The base model with new tokens for the text, before anything is trained."""
     return Stage(
         kind="vocabulary",

@@ -52,14 +52,10 @@ def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-class Classifier(nn.Module):
-    """An encoder with a classification head.
+class HeadedEncoder(nn.Module):
+    """An encoder with a head for a task: the architecture's own in transformers (``head`` is None), or one of ours."""
 
-    ``pooling="cls"`` is the architecture's own head in transformers ([CLS], dense, tanh, linear for BERT and
-    RoBERTa), ``pooling="mean"`` is :class:`MeanHead`.
-    """
-
-    def __init__(self, model: PreTrainedModel, head: MeanHead | None) -> None:
+    def __init__(self, model: PreTrainedModel, head: nn.Module | None) -> None:
         super().__init__()
         self.model = model
         self.head = head
@@ -71,8 +67,26 @@ class Classifier(nn.Module):
 
     @property
     def pooling(self) -> str:
-        """``cls`` (the architecture's own head) or ``mean`` (MeanHead)."""
+        """``cls`` (the architecture's own head) or ``mean`` (ours)."""
         return "cls" if self.head is None else "mean"
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
+        """A plain transformers folder, plus our head's own file; ``more`` stands in its note."""
+        self.model.config.id2label = dict(enumerate(labels))
+        self.model.config.label2id = {label: index for index, label in enumerate(labels)}
+        self.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        note = {**more, "pooling": self.pooling, "labels": labels}
+        (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
+        if self.head is not None:
+            save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD_FILE)
+        make_relocatable(folder)
+
+
+class Classifier(HeadedEncoder):
+    """An encoder with a classification head: for BERT and RoBERTa's own [CLS], dense, tanh, linear; or MeanHead."""
+
+    head: MeanHead | None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         """Logits [B, C] in float32."""
@@ -80,18 +94,6 @@ class Classifier(nn.Module):
         if self.head is None:
             return output.logits.float()
         return self.head(output.last_hidden_state, attention_mask).float()
-
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
-        """A plain transformers folder, plus the head's own file where transformers has no class for it."""
-        self.model.config.id2label = dict(enumerate(labels))
-        self.model.config.label2id = {label: index for index, label in enumerate(labels)}
-        self.model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        note = {"pooling": self.pooling, "labels": labels}
-        (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
-        if self.head is not None:
-            save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD_FILE)
-        make_relocatable(folder)
 
 
 class MaskedLM(LanguageModel):

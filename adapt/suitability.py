@@ -55,9 +55,10 @@ def check_model(cfg: Config, folder: Path) -> None:
         check_masked_lm(f"evaluate.text.recipes={guessing[0]}", folder, tokenizer, bool(cfg.pretrain))
     lengths = {f"pretrain.{name}": stage.max_length for name, stage in cfg.pretrain.items()}
     if cfg.evaluate.domains is not None:
-        check_measurable(folder, config, tokenizer)
+        refuse_no_language_model("evaluate.domains", folder, config, tokenizer, "evaluate=clean")
         lengths["evaluate.domains"] = cfg.evaluate.domains.max_length
-    most = most_tokens(config)
+    encoder = skeleton(config)
+    most = most_tokens(encoder)
     for part, length in {**lengths, "finetune": cfg.finetune.max_length}.items():
         pair = part == "finetune" and cfg.task.text_pair_column is not None
         least = tokenizer.num_special_tokens_to_add(pair=pair) + 1
@@ -65,28 +66,31 @@ def check_model(cfg: Config, folder: Path) -> None:
             raise ConfigError(f"{part}.max_length={length}: leaves no room for text; must be {least} or more")
         if most is not None and length > most:
             raise ConfigError(f"{part}.max_length={length}: {folder} has positions for {most} tokens; at most {most}")
-    check_layers(cfg, config)
+    check_layers(cfg, encoder)
 
 
-def check_measurable(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse to measure the loss of a model that can be no language model. An untrained head is no reason to."""
+def refuse_no_language_model(
+    need: str, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, instead: str = ""
+) -> bool:
+    """Whether the model predicts next tokens rather than masked ones; ConfigError where it can predict neither.
+
+    need: the setting that asks for it; instead: one that does not.
+    """
     try:
         causal = models.is_causal(config)
     except ConfigError as error:
-        raise ConfigError(f"evaluate.domains: {folder}: {error}; or evaluate=clean") from error
+        raise ConfigError(f"{need}: {folder}: {error}" + (f"; or {instead}" if instead else "")) from error
     if not causal and tokenizer.mask_token_id is None:
-        raise ConfigError(f"evaluate.domains: the tokenizer of {folder} has no mask token to predict; evaluate=clean")
+        message = f"{need}: the tokenizer of {folder} has no mask token to predict"
+        raise ConfigError(message + (f"; {instead}" if instead else ""))
+    return causal
 
 
-def check_layers(cfg: Config, config: PretrainedConfig) -> None:
+def check_layers(cfg: Config, encoder: nn.Module) -> None:
     """Refuse to freeze more layers than the model has."""
     frozen = {f"pretrain.{name}": stage.retention.frozen_layers for name, stage in cfg.pretrain.items()}
-    frozen["finetune"] = cfg.finetune.retention.frozen_layers
-    asked = {part: layers for part, layers in frozen.items() if layers}
-    if asked:
-        with torch.device("meta"):  # shapes alone, no memory
-            encoder = AutoModel.from_config(config, trust_remote_code=False)
-        for part, layers in asked.items():
+    for part, layers in {**frozen, "finetune": cfg.finetune.retention.frozen_layers}.items():
+        if layers:
             check_frozen(f"{part}.", layers, encoder)
 
 
@@ -104,12 +108,7 @@ def check_padding(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer
 def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a model with no language-model head, masks without a mask token or words, and texts that would mix."""
     first = f"pretrain={next(iter(cfg.pretrain))}"
-    try:
-        causal = models.is_causal(config)
-    except ConfigError as error:
-        raise ConfigError(f"{first}: {folder}: {error}") from error
-    if not causal and tokenizer.mask_token_id is None:
-        raise ConfigError(f"{first}: the tokenizer of {folder} has no mask token to predict")
+    causal = refuse_no_language_model(first, folder, config, tokenizer)
     for name, stage in cfg.pretrain.items():
         key = f"pretrain.{name}"
         chosen = stage.masking.strategy
@@ -174,13 +173,17 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def most_tokens(config: PretrainedConfig) -> int | None:
+def skeleton(config: PretrainedConfig) -> nn.Module:
+    """An encoder of this config without weights: its modules and their shapes alone, no memory."""
+    with torch.device("meta"):
+        return AutoModel.from_config(config, trust_remote_code=False)
+
+
+def most_tokens(encoder: nn.Module) -> int | None:
     """How many tokens have a position embedding; None where positions are relative.
 
     RoBERTa and its kin number the positions from the padding index + 1 on, so theirs hold fewer than their config says.
     """
-    with torch.device("meta"):  # shapes alone, no memory
-        encoder = AutoModel.from_config(config, trust_remote_code=False)
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2] in ("position_embeddings", "wpe") and isinstance(module, nn.Embedding):
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)

@@ -54,12 +54,16 @@ class TextChain:
     named_task: Callable[[str], TaskConfig]
     hashes: sources.FileHashes
 
+    def read(self, settings: PretrainConfig, model: Stage | Source) -> Stage:
+        """The text of a pretraining stage that starts from ``model``, with the documents that are chosen for it."""
+        text = self.source(settings.text, settings.leaks)
+        if settings.selection is None:
+            return text
+        return selection_stage(settings.selection, text, self.source("corpus", settings.leaks), model, self.hashes)
+
     def inputs(self, settings: PretrainConfig, model: Stage | Source, tokenizer: Stage | Source) -> dict[str, Stage]:
         """What a pretraining stage reads: ``text`` and, for each name of ``mix``, ``mix.<name>``, all tokenised."""
-        text = self.source(settings.text, settings.leaks)
-        if settings.selection is not None:
-            corpus = self.source("corpus", settings.leaks)
-            text = selection_stage(settings.selection, text, corpus, model, self.hashes)
+        text = self.read(settings, model)
         mixed = {f"mix.{name}": self.source(name, settings.leaks) for name in sorted(settings.mix)}
         whole_words = settings.masking.strategy != "token"
         shape: dict[str, Any] = {"max_length": settings.max_length, "packing": settings.packing, "words": whole_words}

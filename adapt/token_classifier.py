@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 
 from adapt import models
 from adapt.config import ConfigError
@@ -36,18 +36,8 @@ class TokenHead(nn.Module):
         return self.out(self.dropout(hidden))
 
 
-class TokenClassifier(nn.Module):
+class TokenClassifier(models.HeadedEncoder):
     """An encoder with a head for tags: the architecture's own in transformers, or :class:`TokenHead`."""
-
-    def __init__(self, model: PreTrainedModel, head: TokenHead | None) -> None:
-        super().__init__()
-        self.model = model
-        self.head = head
-
-    @property
-    def encoder(self) -> PreTrainedModel:
-        """The transformers base model, whose embedding output is what an adversary perturbs."""
-        return self.model.base_model  # type: ignore[return-value]  # transformers annotates it as nn.Module
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
         """Logits [P, C] in float32 at ``positions`` [P], places in the batch laid out as one row of B L tokens."""
@@ -56,18 +46,9 @@ class TokenClassifier(nn.Module):
             return output.logits.flatten(0, 1)[positions].float()
         return self.head(output.last_hidden_state.flatten(0, 1)[positions]).float()
 
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
-        """A plain transformers folder, plus the head's own file where the head is ours."""
-        self.model.config.id2label = dict(enumerate(labels))
-        self.model.config.label2id = {label: index for index, label in enumerate(labels)}
-        self.model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        note = {"kind": KIND, "pooling": "cls" if self.head is None else "mean", "labels": labels}
-        (folder / models.HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
-        if self.head is not None:
-            weights = {name: value.contiguous() for name, value in self.head.state_dict().items()}
-            save_file(weights, folder / models.HEAD_FILE)
-        models.make_relocatable(folder)
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
+        """As every headed encoder, with the kind in its note."""
+        super().save(folder, tokenizer, labels, kind=KIND, **more)
 
 
 def new_tagger(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> TokenClassifier:

@@ -30,7 +30,7 @@ from world import REPOSITORY, adapt, overrides, write_jsonl
 
 from adapt import store
 from adapt.config import ConfigError
-from adapt.suitability import most_tokens
+from adapt.suitability import most_tokens, skeleton
 
 # Arguments, and what the error must say. None of them needs torch to be refused.
 KEYS_AND_TYPES: dict[str, list[str]] = {
@@ -378,7 +378,7 @@ SMALL = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attent
     ids=lambda value: getattr(value, "model_type", None),
 )
 def test_most_tokens_is_what_the_encoder_can_take(config: object, most: int) -> None:
-    assert most_tokens(config) == most
+    assert most_tokens(skeleton(config)) == most
     assert config.hidden_size == 8  # of DistilBERT and GPT-2 too, where it has another name: mean pooling reads it
     encoder = AutoModel.from_config(config).eval()
     encoder(input_ids=torch.full((1, most), 7), attention_mask=torch.ones(1, most, dtype=torch.long))
@@ -387,8 +387,8 @@ def test_most_tokens_is_what_the_encoder_can_take(config: object, most: int) -> 
 
 
 def test_relative_positions_have_no_end() -> None:
-    assert most_tokens(DebertaV2Config(**SMALL, position_biased_input=False, relative_attention=True)) is None
-    assert most_tokens(ModernBertConfig(**SMALL, pad_token_id=0, cls_token_id=1, sep_token_id=2)) is None
+    assert most_tokens(skeleton(DebertaV2Config(**SMALL, position_biased_input=False, relative_attention=True))) is None
+    assert most_tokens(skeleton(ModernBertConfig(**SMALL, pad_token_id=0, cls_token_id=1, sep_token_id=2))) is None
 
 
 @pytest.mark.parametrize(
