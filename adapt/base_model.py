@@ -53,7 +53,6 @@ RECIPE = PretrainConfig(
     masking=MaskingConfig(strategy="token", rate=0.15, span_length=3.0, anchors=100),
     max_length=128,
     packing=False,
-    snapshots=False,
     batch_size=64,
     micro_batch_size=64,
     steps=0,
@@ -144,7 +143,7 @@ def main() -> None:
         read.mkdir(exist_ok=True)
         inputs = {"text": text, "tokenizer": start}
         tokens(None, inputs, read, runtime, max_length=RECIPE.max_length, packing=False, words=False)
-    pretrain(RECIPE, {"model": start, "text": read}, out, runtime, adversary=PLAIN)
+    pretrain(RECIPE, {"model": start, "text": read}, out, runtime, adversary=PLAIN, snapshots=False)
     publish(out)
 
 

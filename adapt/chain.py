@@ -77,6 +77,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
 
 def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
     """Continued pretraining of ``model`` on the tokens among ``inputs``; its text is known by those alone."""
+    snapshots = cfg.evaluate.domains is not None and settings.name in cfg.evaluate.domains.along
     return Stage(
         kind="pretrain",
         label=settings.name,
@@ -91,9 +92,10 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
         inputs={"model": model, **inputs},
         config={
             **without(asdict(settings), "name", "text", "selection", "leaks", "packing"),
+            "snapshots": snapshots,
             "adversary": identity(cfg.pretrain_adversary),
         },
-        more={"adversary": cfg.pretrain_adversary},
+        more={"adversary": cfg.pretrain_adversary, "snapshots": snapshots},
     )
 
 

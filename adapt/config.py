@@ -132,7 +132,6 @@ class PretrainConfig:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     max_length: int = MISSING  # tokens a sequence
     packing: bool = MISSING  # several texts a sequence, none of which attends to another
-    snapshots: bool = MISSING  # keep the model of each evaluation, for the trajectory of what it can do
     batch_size: int = MISSING  # sequences a step
     micro_batch_size: int = MISSING
     steps: int = MISSING
@@ -246,6 +245,7 @@ class DomainsConfig:
     texts: list[str] = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
     max_length: int = MISSING  # tokens a sequence, whatever the chain was trained with
     sequences: int | None = MISSING  # at most, of each text; null measures all
+    along: list[str] = MISSING  # pretraining stages whose model is kept at each evaluation, and measured
 
 
 @dataclass

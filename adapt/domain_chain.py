@@ -45,7 +45,7 @@ def domain_stages(
         "words": words_stage(texts, tokenizer),
     }
     for trained in pretrained:
-        if trained.argument.snapshots:
+        if trained.label in settings.along:
             inputs = {"model": trained, "task": task, **tokens}
             found[f"trajectory.{trained.label}"] = trajectory_stage(cfg, settings, inputs)
     return found

@@ -14,7 +14,7 @@ from adapt.chain import chain_of
 from adapt.config import Config, TaskConfig
 from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
-from adapt.store import Entry, Store, key_of
+from adapt.store import Entry, Store, digest, key_of
 from adapt.text_chain import pretraining_sources, sources_read
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Pipeline:
                 stage.argument, inputs, folder, self.cfg.runtime, **stage.more
             )
             notes = {"rows": rows, "provenance": provenance.provenance(device, threads)}
-            return {**notes, "ancestors": self.ancestors(stage)} if stage.kind == "evaluate" else notes
+            return {**notes, "ancestors": self.ancestors(stage, {})} if stage.kind == "evaluate" else notes
 
         identity = {
             "config": stage.config,
@@ -88,27 +88,34 @@ class Pipeline:
         }
         return self.store.get_or_build(stage.kind, key, identity, make)
 
-    def ancestors(self, stage: Stage) -> list[dict[str, Any]]:
-        """What a run's rows need of the stages before its evaluation: their rows and whether their tree was dirty."""
-        found = []
+    def ancestors(self, stage: Stage, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """What a run's rows need of the stages before its evaluation: their rows and whether their tree was dirty.
+
+        known: by key, what an evaluation noted of the stages that led to it when it was built. Those need not be there
+        any more. A stage that it does not know is data that gave the same text in another way, and is in the store.
+        """
+        found: dict[str, dict[str, Any]] = {}
         for given in stage.inputs.values():
             if isinstance(given, Stage):
-                entry = self.build(given)
-                found += self.ancestors(given)
-                found.append({"kind": given.kind, "label": given.label, "key": self.key(given), **picked(entry)})
-        return list({one["key"]: one for one in found}.values())  # what two stages are made from counts once
+                found |= {one["key"]: one for one in self.ancestors(given, known)}
+                key = self.key(given)
+                noted = known[key] if key in known else picked(self.build(given))
+                found[key] = {**noted, "kind": given.kind, "label": given.label, "key": key}
+        return list(found.values())  # what two stages are made from counts once
 
     def run(self) -> str:
-        """Build the whole chain, write its rows, return the run id: the key of its evaluation."""
+        """Build the whole chain, write its rows, return its run id."""
         if not self.finished():
             self.check_model()
-        entry = self.build(self.stages[-1])
-        run_id = entry.folder.name
-        made_from = entry.manifest["ancestors"]
+        last = self.stages[-1]
+        entry = self.build(last)
+        made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
         rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
+        run_id = self.run_id()
         results.write(
             Path(self.cfg.runtime.root),
             run_id,
+            evaluation=entry.folder.name,
             measurements=rows,
             factors=self.factors(),
             config=science(self.cfg),
@@ -119,6 +126,14 @@ class Pipeline:
             experiment=self.cfg.experiment,
         )
         return run_id
+
+    def run_id(self) -> str:
+        """What tells the run from every other one: its evaluation, and the chain that was asked for.
+
+        Two chains may come to the same text (neighbours and as many documents at random, where both are the whole
+        corpus). They share every stage after it, and are two arms of a study all the same, each under its own name.
+        """
+        return digest({"evaluation": self.key(self.stages[-1]), "chain": pretrain_label(self.cfg)})[:32]
 
     def check_model(self) -> None:
         """Refuse a model that cannot do what its chain asks, before the first stage trains. Imports torch."""

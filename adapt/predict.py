@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import torch
 
-from adapt import models, prediction, token_classifier
+from adapt import models, prediction, results, token_classifier
 from adapt.config import ConfigError
 from adapt.data import batching, files, tagging
 from adapt.sources import MODEL_FILES
@@ -50,15 +50,18 @@ def finetuned_folder(model: str, root: Path) -> Path:
     """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
     if (Path(model) / models.HEAD_NOTE).exists():
         return Path(model)
-    found = sorted((root / "store" / "evaluate").glob(f"{model}*/{MANIFEST}"))
+    runs = sorted((root / "runs").glob("*.json"))
+    found = [path for path in runs if path.stem.startswith(model)]
     if len(found) != 1:
-        known = sorted(path.stem for path in (root / "runs").glob("*.json"))
         what = "no run" if not found else f"{len(found)} runs"
         raise ConfigError(
             f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; "
-            f"runs: {', '.join(known[:5])} ..."
+            f"runs: {', '.join(path.stem for path in runs[:5])} ..."
         )
-    key = json.loads(found[0].read_text())["inputs"]["model"]
+    evaluation = results.evaluation(root, found[0].stem)
+    if not (evaluation / MANIFEST).exists():
+        raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
+    key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
     folder = root / "store" / "finetune" / key[:32]
     if not (folder / models.HEAD_NOTE).exists():
         raise ConfigError(

@@ -40,6 +40,7 @@ def write(
     root: Path | str,
     run_id: str,
     *,
+    evaluation: str,
     measurements: list[dict[str, Any]],
     factors: dict[str, Any],
     config: dict[str, Any],
@@ -48,6 +49,7 @@ def write(
 ) -> Path:
     """Write a run's rows (whole, then renamed), its entry in the study, and drop the note of its earlier failure.
 
+    evaluation: the name of its evaluation's folder in the store, which several runs may share.
     measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 where attack is 'none'. A value
     that is None or NaN is a missing number: its row is left out. factors: FACTORS (source is 'ours' unless given);
     numbers other than the seed become labels. config: the nested science config. Returns the run's file.
@@ -59,6 +61,7 @@ def write(
     labels = {name: int(factors[name]) if name == "seed" else _label(factors[name]) for name in FACTORS}
     record = {
         "run_id": run_id,
+        "evaluation": evaluation,
         "factors": labels,
         "provenance": {name: provenance[name] for name in PROVENANCE},
         "config": flatten(config),
@@ -70,6 +73,11 @@ def write(
         _write_whole(Path(root, "studies", experiment, f"{run_id}.json"), {"run_id": run_id} | labels)
     _failure_path(root, config).unlink(missing_ok=True)
     return path
+
+
+def evaluation(root: Path | str, run_id: str) -> Path:
+    """The folder in the store where the answers of a run lie; runs whose chains come to the same text share it."""
+    return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
 
 
 def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:

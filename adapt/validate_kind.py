@@ -51,11 +51,6 @@ def check_tagging(cfg: Config) -> None:
         raise ConfigError(
             f"adversary={cfg.adversary.name}: keeps perturbations of a classifier; with {kind} use another adversary"
         )
-    for name, stage in cfg.pretrain.items():
-        if stage.snapshots:
-            raise ConfigError(
-                f"pretrain.{name}.snapshots=true: its probe labels whole texts; with {kind} set it to false"
-            )
     if cfg.task.unlabelled is not None and any(stage.text == "pool" for stage in cfg.pretrain.values()):
         raise ConfigError(
             f"task.unlabelled={cfg.task.unlabelled}: the pool of {kind} is its own training split; set it to null, or "

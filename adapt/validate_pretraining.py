@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig
+from adapt.refusals import CONF, suggestion
 
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
 MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's
@@ -32,7 +33,7 @@ def check_pretraining(cfg: Config) -> None:
 
 
 def check_domains(cfg: Config) -> None:
-    """One text or more to measure on, each once."""
+    """One text or more to measure on, each once; and pretraining stages that there are."""
     if cfg.evaluate.domains is None:
         return
     key, texts = "evaluate.domains.texts", cfg.evaluate.domains.texts
@@ -41,6 +42,10 @@ def check_domains(cfg: Config) -> None:
     for name in texts:
         if texts.count(name) > 1:
             raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
+    possible = {file.stem for file in (CONF / "pretrain").glob("*.yaml")} | set(cfg.pretrain)
+    for name in cfg.evaluate.domains.along:
+        if name not in possible:
+            raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")
 
 
 def check_masking(key: str, masking: MaskingConfig, text: str) -> None:

@@ -40,7 +40,7 @@ from adapt.stages.vocabulary_overlap import vocabulary_overlap
 CONF = Path(__file__).parents[1] / "conf"
 RUNTIME = RuntimeConfig(device="cpu", progress=False, gradient_checkpointing=False, trackers=[])
 CPU = torch.device("cpu")
-ADAPTED = ["pretrain=[dapt]", "pretrain.dapt.snapshots=true"]
+ADAPTED = ["pretrain=[dapt]", "evaluate.domains.along=[dapt,tapt]"]
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +263,11 @@ def test_texts_that_cannot_be_measured_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
         pipeline(world, general, tmp_path, f"evaluate.domains.texts={texts}")
+
+
+def test_a_trajectory_along_what_is_no_stage_is_refused(world: Path, general: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"domains\.along: dabt is no .* did you mean dapt\? possible: curated"):
+        pipeline(world, general, tmp_path, "evaluate.domains.along=[dabt]")
 
 
 def test_longer_sequences_than_the_model_has_positions_are_refused_before_anything_is_built(

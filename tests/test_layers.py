@@ -18,7 +18,7 @@ MAY = {
         *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone
         *("validate_kind", "validate_pretraining"),
     },
-    "validate_pretraining": {"text_chain"},
+    "validate_pretraining": {"refusals"},
     "plan": {"pipeline", "stage", "store"},
     "pipeline": {"chain", "provenance", "results", "sources", "stage", "store", "suitability", "text_chain"},
     "suitability": {"models", "packing", "retention", "text_attacks"},
@@ -57,7 +57,7 @@ MAY = {
     "prediction": {"data", "models", "objectives"},
     "validate_kind": set(),
     "token_classifier": {"data", "models", "objectives"},
-    "predict": {"data", "models", "prediction", "sources", "store", "token_classifier"},
+    "predict": {"data", "models", "prediction", "results", "sources", "store", "token_classifier"},
     "leakage": {"cli", "data", "refusals", "validate"},
     "base_model": {"data", "stages"},
 }

@@ -42,9 +42,11 @@ def inputs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     return {"model": world / "model", **{name: folder / name for name in ("text", "mix.general")}}
 
 
-def run(cfg: PretrainConfig, inputs: dict[str, Path], out: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def run(
+    cfg: PretrainConfig, inputs: dict[str, Path], out: Path, snapshots: bool = False
+) -> dict[tuple[str, str], dict[str, Any]]:
     out.mkdir(exist_ok=True)
-    rows = pretrain(cfg, inputs, out, RUNTIME, adversary=base_model.PLAIN)
+    rows = pretrain(cfg, inputs, out, RUNTIME, adversary=base_model.PLAIN, snapshots=snapshots)
     return {(row["split"], row["metric"]): row for row in rows}
 
 
@@ -74,7 +76,7 @@ def test_replay_changes_what_is_trained_and_the_same_seed_does_not(inputs: dict[
 
 
 def test_snapshots_hold_the_model_of_each_evaluation(inputs: dict[str, Path], tmp_path: Path) -> None:
-    run(config(snapshots=True), inputs, tmp_path / "out")
+    run(config(), inputs, tmp_path / "out", snapshots=True)
     folders = sorted((tmp_path / "out" / "snapshots").iterdir())
     assert [folder.name for folder in folders] == ["step_0", "step_2", "step_4", "step_6"]
     start, last = (models.load_encoder(folder).state_dict() for folder in (folders[0], folders[-1]))

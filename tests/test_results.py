@@ -30,7 +30,8 @@ def measured(metric="macro_f1", value=0.5, **changes):
 
 def write(root, run_id="a1", measurements=None, experiment="quickstart", **changes):
     given = dict(factors=FACTORS, config=CONFIG, provenance=PROVENANCE) | changes
-    return results.write(root, run_id, measurements=measurements or [measured()], experiment=experiment, **given)
+    rows = measurements or [measured()]
+    return results.write(root, run_id, evaluation="e1", measurements=rows, experiment=experiment, **given)
 
 
 def test_a_run_comes_back_as_rows(tmp_path):

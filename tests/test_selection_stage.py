@@ -1,17 +1,19 @@
 """The selection stages on folders: what they write, and that a control has as many documents as its method."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from world import adapt, overrides, sentence
+from world import adapt, overrides, pipeline, sentence
 
 from adapt import results, sources
 from adapt.config import AdversaryConfig, Config, ConfigError, PretrainConfig, RuntimeConfig, SelectionConfig
 from adapt.data import corpora
 from adapt.pipeline import pretrain_label
+from adapt.predict import finetuned_folder
 from adapt.stages import selection as stage
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
@@ -131,6 +133,28 @@ def test_a_chain_chooses_by_its_parent_s_states_and_says_what_it_chose(world: Pa
     (chosen,) = (path.parent for path in tmp_path.glob("store/selection/*/stage.json") if "states" in path.read_text())
     (dapt,) = (path for path in tmp_path.glob("store/pretrain/*/stage.json") if is_first(path))
     assert json.loads((chosen / "stage.json").read_text())["inputs"]["model"].startswith(dapt.parent.name)
+
+
+def test_two_arms_that_come_to_the_same_text_are_two_runs_of_one_training(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        pipeline(world, tmp_path, "pretrain=[dsir]", "budget.selected_documents=100000").run()
+    everything = re.search(r"the corpus has (\d+) documents", str(refused.value))[1]  # type: ignore[index]
+    shared = ("evaluate=clean", f"budget.selected_documents={everything}")
+    runs = {name: pipeline(world, tmp_path, f"pretrain=[{name}]", *shared).run() for name in ("dsir", "rand_dsir")}
+    assert len(list(tmp_path.glob("store/pretrain/*/stage.json"))) == 1
+    assert len(list(tmp_path.glob("store/evaluate/*/stage.json"))) == 1
+    rows = results.load(tmp_path)
+    assert runs == rows.groupby("pretrain")["run_id"].unique().map("".join).to_dict()
+    scores = rows[(rows["split"] == "test") & (rows["metric"] == "macro_f1")]
+    assert len(scores) == 2 and scores["value"].nunique() == 1
+    chosen, drawn = f"dsir {everything} selection/chosen", f"random for dsir {everything} selection/chosen"
+    for name, expected in (("dsir", {chosen}), ("rand_dsir", {chosen, drawn})):  # a control counts what it is like
+        splits = set(rows.loc[rows["pretrain"] == name, "split"])
+        assert f"{name}/heldout" in splits and {one for one in splits if one.endswith("/chosen")} == expected
+    other = rows[rows["pretrain"] == "rand_dsir"].dropna(axis="columns", how="all")
+    assert other["pretrain.rand_dsir.selection.control"].all() and "pretrain.dsir.steps" not in other
+    finetuned = {finetuned_folder(run_id, tmp_path) for run_id in runs.values()}
+    assert len(finetuned) == 1
 
 
 def is_first(manifest: Path) -> bool:

@@ -68,7 +68,7 @@ def test_a_plain_pattern_is_learnt(trained: tuple, name: str) -> None:
 def test_rows_are_those_of_the_spans_in_the_file_of_answers(trained: tuple) -> None:
     root, runs = trained
     found = rows(trained, "mean")
-    (folder,) = (root / "store" / "evaluate").glob(f"{runs['mean']}*")
+    folder = results.evaluation(root, runs["mean"])
     answers = [json.loads(line) for line in (folder / "test_tags.jsonl").read_text().splitlines()]
     kept = [load_task(file.parent) for file in sorted(root.glob("store/task/*/task.json"))]
     task = next(task for task in kept if len(task.splits["test"]) == len(answers))  # the other is the whole task
@@ -89,7 +89,7 @@ def test_words_beyond_the_cut_are_counted_and_answered_outside(world: Path, trai
     words = [f"task.path={sentences}", *TAGGING, *TRAINING, "finetune.max_length=8", "budget.epochs=1"]
     run = pipeline(world, root, *words).run()
     found = rows((root, {"cut": run}), "cut")
-    (folder,) = (root / "store" / "evaluate").glob(f"{run}*")
+    folder = results.evaluation(root, run)
     answers = [json.loads(line)["tags"] for line in (folder / "test_tags.jsonl").read_text().splitlines()]
     assert found["test", "truncated_words"][0] == sum(len(tags) - 6 for tags in answers)  # [CLS] and [SEP] take two
     assert {tag for tags in answers for tag in tags[6:]} == {"O"}
@@ -163,7 +163,6 @@ def test_the_leak_report_reads_a_tagging_task(sentences: Path, tmp_path: Path, c
         (["finetune=linear_probe"], r"finetune=linear_probe: .* with task\.kind=tagging use finetune=full"),
         (["model=tfidf"], r"model=tfidf: labels whole texts; task\.kind=tagging needs an encoder"),
         (["adversary=pseudo_labelled"], r"adversary=pseudo_labelled: .* use another adversary"),
-        (["pretrain=[tapt]", "pretrain.tapt.snapshots=true"], r"pretrain\.tapt\.snapshots=true: .* set it to false"),
         (["task.metric=macro_f1"], r"task\.metric=macro_f1: possible are span_f1 with task\.kind=tagging"),
         (["task.kind=parsing"], r"task\.kind=parsing: possible are classification, tagging"),
         (["task.format=csv"], r"task\.format=csv: possible are pydoc, jsonl, parquet, conll with task\.kind=tagging"),

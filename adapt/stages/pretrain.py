@@ -46,12 +46,13 @@ def pretrain(
     runtime: RuntimeConfig,
     *,
     adversary: AdversaryConfig,
+    snapshots: bool,
 ) -> list[dict[str, Any]]:
     """Train ``inputs["model"]``'s model on ``inputs["text"]`` and ``inputs["mix.<name>"]`` (tokens); save into ``out``.
 
     Takes weights and tokenizer from the parent and nothing else of it: never its optimizer, schedule or step count.
     Returns the stage's measurements: held-out loss on fixed targets before and after, what it read, and the cost.
-    With ``cfg.snapshots`` the model of each evaluation is in ``out/snapshots/step_<n>``, a model folder.
+    With ``snapshots`` the model of each evaluation is in ``out/snapshots/step_<n>``, a model folder.
     """
     torch.manual_seed(cfg.seed)
     text = read_text(cfg, inputs)
@@ -80,7 +81,9 @@ def pretrain(
         parameter_groups=decay_groups(
             model, None, None, layer_decay=cfg.retention.layer_decay, learning_rate=cfg.optimizer.learning_rate
         ),
-        selection=selection(task, held_out, device, cfg, steps, partial(snapshot, task, text, out)),
+        selection=selection(
+            task, held_out, device, cfg, steps, partial(snapshot, task, text, out) if snapshots else None
+        ),
         seed=cfg.seed,
         pull=retention.toward_start(
             model, cfg.retention.toward_start, new=model.head_parameters() if task.new_weights else []
@@ -90,7 +93,7 @@ def pretrain(
     )
     after = held_out.losses(task, device)
     model.cpu().save(out, text.tokenizer)
-    if cfg.snapshots:
+    if snapshots:
         shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
     record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
     record |= {"best_step": progress.best_step, "history": progress.history}
@@ -167,8 +170,7 @@ def selection(
 ) -> training.Selection:
     """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
     every = max(1, steps // cfg.evaluations)
-    kept = keep if cfg.snapshots else None
-    return training.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, kept)
+    return training.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, keep)
 
 
 def snapshot(task: LanguageModelling, text: Text, out: Path, step: int) -> None:

@@ -154,6 +154,7 @@ def write_runs(root: Path, table: pd.DataFrame, experiment: str = "synthetic", *
         results.write(
             root,
             run_id,
+            evaluation=f"of {run_id}",
             measurements=rows[list(results.MEASUREMENT)].to_dict("records"),
             factors={name: first[name] for name in results.FACTORS},
             config={
