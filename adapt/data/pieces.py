@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -17,6 +20,8 @@ from adapt.data.words import WORD_START, word_starts
 VERSION = 1
 
 Ids = NDArray[np.int32]
+Encoded = tuple[Ids, NDArray[np.int64]]
+AHEAD = 2  # batches in the hands of threads
 BATCH_TEXTS, BATCH_CHARACTERS = 1000, 1_000_000  # tokenised together
 PART = 200_000  # characters of a text that the tokenizer sees at once: it needs some 100 bytes for each
 _BETWEEN_WORDS = re.compile(r"(?<=\S)\s(?=\S)")
@@ -94,13 +99,28 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: Se
             f"{form.max_length - room} of them and leave no room; give a larger one"
         )
     first = 0
-    for batch in batches(texts):
-        ids, lengths = encoded(tokenizer, batch, form.words)
+    whole_texts(tokenizer)
+    for ids, lengths in in_order(partial(encoded, tokenizer, words=form.words), batches(texts)):
         if special.end is not None:
             ids = np.insert(ids, np.cumsum(lengths)[lengths > 0], special.end)
             lengths = lengths + (lengths > 0)
         yield cut(ids, lengths, room, special, first)
-        first += len(batch)
+        first += len(lengths)
+
+
+def in_order(work: Callable[[list[str]], Encoded], batches: Iterable[list[str]]) -> Iterator[Encoded]:
+    """``work`` of each batch, in their order; AHEAD at a time, each in a thread.
+
+    A fast tokenizer lets go of the interpreter, so that one batch is encoded while ids of another are collected.
+    """
+    with ThreadPoolExecutor(AHEAD) as threads:
+        waiting: deque[Future[Encoded]] = deque()
+        for batch in batches:
+            waiting.append(threads.submit(work, batch))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -117,8 +137,16 @@ def batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False) -> tuple[Ids, NDArray[np.int64]]:
-    """The texts' ids one after another, without special tokens, and how many each has.
+def whole_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a fast tokenizer neither cut nor pad: a tokenizer.json may hold either."""
+    if tokenizer.is_fast:
+        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
+        backend.no_truncation()
+        backend.no_padding()
+
+
+def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False) -> Encoded:
+    """The texts' ids one after another, without special tokens, and how many each has; after ``whole_texts``.
 
     An enormous text goes through the tokenizer in parts that begin between words, where the tokenizers in use split a
     text anyway; only without a space in the last thousand characters of a part is a word cut.
@@ -148,9 +176,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list
     """Ids without special tokens. A fast tokenizer is asked directly: transformers would also make masks and types."""
     if not tokenizer.is_fast:
         return tokenizer(texts, add_special_tokens=False)["input_ids"]
-    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
-    backend.no_truncation()  # a tokenizer.json may hold either
-    backend.no_padding()
+    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
     return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
@@ -158,9 +184,7 @@ def marked_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[lis
     """Ids without special tokens, plus WORD_START where a token begins a word (adapt/data/words.py)."""
     if not tokenizer.is_fast:
         raise ConfigError(f"{type(tokenizer).__name__} does not tell where its tokens are, so that no word is known")
-    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
-    backend.no_truncation()
-    backend.no_padding()
+    backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
     found = backend.encode_batch(texts, add_special_tokens=False)
     return [
         [token + WORD_START * begins for token, begins in zip(one.ids, word_starts(text, one.offsets), strict=True)]
