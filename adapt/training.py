@@ -28,7 +28,7 @@ from adapt.optimization import learning_rate_shape
 from adapt.retention import Pull
 from adapt.steps import Adversary, Step
 
-VERSION = 2
+VERSION = 3
 Batch = dict[str, Tensor]
 Keep = Callable[[int], None]
 
@@ -100,6 +100,7 @@ def train(
         betas=(optimizer_config.betas[0], optimizer_config.betas[1]),
         eps=optimizer_config.eps,
         weight_decay=optimizer_config.weight_decay,
+        fused=True,  # one pass over the weights; on a CPU torch would otherwise take them operation by operation
     )
     scheduler = LambdaLR(optimizer, learning_rate_shape(optimizer_config, plan.steps))
     model, optimizer = accelerator.prepare(model, optimizer)
