@@ -32,12 +32,15 @@ class ModelConfig:
 
 @dataclass
 class CorpusConfig:
-    """Unlabelled text. ``format``: pydoc (docstrings of installed packages) or files (.txt, .jsonl, .parquet, gz)."""
+    """Unlabelled text. ``format``: pydoc (installed packages), files (.txt, .jsonl, .csv, .parquet, .gz), hub."""
 
     name: str = MISSING
     format: str = MISSING
     path: str | None = MISSING
     domain: str | None = MISSING  # pydoc only: scientific | general
+    subset: str | None = MISSING  # hub only, as split and revision: the dataset's configuration
+    split: str | None = MISSING
+    revision: str | None = MISSING  # a commit
     text_column: str = MISSING
     min_words: int = MISSING  # shorter documents are dropped
     heldout_fraction: float = MISSING  # by hash of the text, so that it does not depend on order

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -21,8 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from tqdm import tqdm
 
 from adapt.cli import check_choices
-from adapt.config import Config, ConfigError, CorpusConfig
-from adapt.data import corpora, files, pydoc, tasks
+from adapt.config import Config, ConfigError
+from adapt.data import corpora, tasks
 from adapt.data.comparison import Comparison, compare, labelled
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.leak_report import HITS, PAGE, TABLE, page, write_report
@@ -105,19 +104,10 @@ def leaks(cfg: Config, with_corpus: bool, words: int, threshold: float) -> tuple
     found = compare("train", splits["train"], later, words, threshold)
     found += compare("dev", splits["dev"], {"test": splits["test"]}, words, threshold)
     if with_corpus:
-        texts, silent = corpus_texts(cfg.corpus), not cfg.runtime.progress
+        texts, silent = corpora.raw_texts(cfg.corpus), not cfg.runtime.progress
         documents = tqdm(texts, desc="corpus", disable=silent, leave=False, unit=" documents")
         found += compare("corpus", ((text, None) for text in documents), later, words, threshold)
     return task, found
-
-
-def corpus_texts(cfg: CorpusConfig) -> Iterator[str]:
-    """The documents of a corpus one by one, unfiltered, in the order of its files."""
-    if cfg.format == "pydoc":
-        yield from pydoc.corpus(str(cfg.domain))
-    for file in corpora.corpus_files(cfg):
-        for row in files.read_rows(file):
-            yield files.text_column(row, cfg.text_column, "corpus.text_column")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ DATA = (
     "adapt.data.tasks",
     "adapt.data.corpora",
     "adapt.data.files",
+    "adapt.data.hub",
+    "adapt.data.spool",
     "adapt.data.leakage",
     "adapt.data.containment",
     "adapt.data.task_text",
@@ -88,11 +90,13 @@ class TextChain:
         Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
         """
         from adapt.data import corpora
+        from adapt.data.hub import identity as hub_identity
 
         corpus: CorpusConfig = getattr(self.cfg, name)
         names = corpus.exclude if leaks == "drop" else []
         excluded = [self.cfg.task if each == self.cfg.task.name else self.named_task(each) for each in names]
         files = corpora.corpus_files(corpus, name)
+        remote = corpus.format == "hub" and not files
         return Stage(
             kind="corpus",
             label=corpus.name,
@@ -102,7 +106,7 @@ class TextChain:
             inputs={task.name: task_stage(whole(task), self.hashes) for task in excluded},
             config={
                 **without(asdict(corpus), "name", "path", "exclude"),
-                "source": source_of(corpus.format, files, self.hashes),
+                "source": hub_identity(corpus) if remote else source_of(corpus.format, files, self.hashes),
             },
             more={"key": name},
             by_content=True,

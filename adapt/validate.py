@@ -19,8 +19,8 @@ from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, che
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
-    "corpus.format": ("pydoc", "files"),
-    "general.format": ("pydoc", "files"),
+    "corpus.format": ("pydoc", "files", "hub"),
+    "general.format": ("pydoc", "files", "hub"),
     "finetune.method": ("full", "linear_probe"),
     "finetune.pooling": ("cls", "mean"),
     "runtime.device": ("auto", "cpu"),

@@ -17,6 +17,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.n
 FILES = [file for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 NEEDS = {
     "corpus/files": ["corpus.path=x"],
+    "corpus/hub": ["corpus.path=x", "corpus.revision=0"],
     "model/hf": ["model.path=x"],
     "vocabulary/extended": ["pretrain=[dapt]"],
     "task/jsonl": ["task.path=x"],

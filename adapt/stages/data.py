@@ -24,7 +24,7 @@ def corpus(
 ) -> list[dict[str, Any]]:
     """Read a corpus without the dev and test texts of the task folders among its inputs; ``key``: of its errors."""
     banned = [text for folder in inputs.values() for text in of_task.texts_of(tasks.load_task(folder), "dev", "test")]
-    return written(corpora.read_corpus(cfg, banned, key), out)
+    return written(corpora.read_corpus(cfg, banned, key, progress=runtime.progress), out)
 
 
 def task_text(

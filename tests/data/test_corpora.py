@@ -16,11 +16,11 @@ from adapt.data.corpora import (
     Corpus,
     check_corpus,
     corpus_files,
-    first_of_each,
     load_corpus,
     read_corpus,
     write_corpus,
 )
+from adapt.data.spool import first_of_each
 from adapt.data.text import digest, in_hash_order, normalise
 
 Write = Callable[[str, Any], Path]
@@ -120,7 +120,7 @@ def test_the_embedded_corpus(corpus_config: Config, passages: dict[str, list[str
     [
         ({"path": "/nowhere/text.jsonl"}, r"corpus\.path=/nowhere/text\.jsonl: no such file or folder; there is no"),
         ({"text_column": "body"}, r"a\.jsonl:1: no column 'body' \(corpus\.text_column=body\); it has 'text'"),
-        ({"format": "xml"}, r"corpus\.format=xml: possible are pydoc, files"),
+        ({"format": "xml"}, r"corpus\.format=xml: possible are pydoc, files, hub"),
         ({"format": "pydoc", "domain": "x"}, r"corpus\.domain=x: no such domain; possible: scientific, general"),
     ],
 )  # fmt: skip
