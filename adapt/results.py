@@ -30,9 +30,7 @@ IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of
 # Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
 _TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
 _TYPES |= {"dirty": "boolean", "threads": "Int64"}
-_NUMBERS = frozenset(_TYPES)
-_KEPT = ("task.metric", "evaluate.attack.ball.relative")  # which metric is the task's own, and the unit of epsilon:
-# figures need them from the CSV alone
+NUMBERS = frozenset(_TYPES)
 _TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
 
 
@@ -118,7 +116,7 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
     more = sorted(set(table.columns) - set(COLUMNS))
     table = table.reindex(columns=[*COLUMNS, *more])
     mixed = {name: _as_text(table[name]) for name in more if not pd.api.types.is_numeric_dtype(table[name])}
-    text = {name: "str" for name in COLUMNS if name not in _NUMBERS}
+    text = {name: "str" for name in COLUMNS if name not in NUMBERS}
     typed_columns = table.assign(**mixed).fillna({name: "none" for name in text}).astype(text | _TYPES)
     return typed_columns.copy()  # in one piece: pandas warns of a table in as many as it has columns
 
@@ -140,38 +138,6 @@ def _number_text(value: object) -> str | None:
         return repr(float(value)).removesuffix(".0")  # type: ignore[arg-type]  # what is no number raises
     except (TypeError, ValueError):
         return None
-
-
-def save_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write rows so that a new run adds lines and changes none: rows sorted, floats in their shortest exact form.
-
-    Config columns with one value in the whole table go to a JSON file of the same stem beside it.
-    """
-    config = sorted(set(table.columns) - set(COLUMNS))
-    constant = {name: table[name].iloc[0] for name in config if table[name].nunique(dropna=False) == 1}
-    constant = {name: value for name, value in constant.items() if name not in _KEPT}
-    order = [name for name in FACTORS if name != "adaptation"]
-    table = table.sort_values([*order, "run_id", *IDENTITY], kind="stable").drop(columns=list(constant))
-    _replace(path, table.to_csv(index=False, lineterminator="\n"))
-    known = {name: _plain(value) for name, value in constant.items() if not pd.isna(value)}
-    _replace(path.with_suffix(".json"), json.dumps({"constant_config": known}, indent=1, sort_keys=True) + "\n")
-
-
-def load_csv(path: Path | str) -> pd.DataFrame:
-    """The rows of a CSV file in the results schema, with the constants of the JSON file beside it where there is one.
-
-    Raises ValueError for a file without the columns of a measurement.
-    """
-    text = {name: str for name in COLUMNS if name not in _NUMBERS}
-    table = pd.read_csv(
-        path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip", low_memory=False
-    )
-    missing = [name for name in MEASUREMENT if name not in table.columns]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)} of a results table")
-    beside = Path(path).with_suffix(".json")
-    constant = _read(beside)["constant_config"] if beside.exists() else {}
-    return typed(pd.concat([table, pd.DataFrame(constant, index=table.index)], axis=1))  # at once: no fragments
 
 
 def write_failure(root: Path | str, id: str, experiment: str | None, config: dict[str, Any], traceback: str) -> Path:
@@ -210,6 +176,17 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = json.dumps(list(value)) if isinstance(value, (list, tuple)) else value
     return flat
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file whole, then rename it into its place, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def _checked(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -264,14 +241,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write_whole(path: Path, content: dict[str, Any]) -> None:
-    _replace(path, json.dumps(content, allow_nan=False) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    replace(path, json.dumps(content, allow_nan=False) + "\n")

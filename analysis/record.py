@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
+from analysis import frozen
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -32,7 +33,7 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
     """
     path = experiments / study / "results.csv"
     fresh = results.load(root, study)
-    record = results.load_csv(path) if path.exists() else fresh.iloc[:0]
+    record = frozen.load(path) if path.exists() else fresh.iloc[:0]
     outcome = Merge(record, refused=sorted(set(fresh.loc[fresh["dirty"], "run_id"])))
     fresh = fresh[~fresh["dirty"]]
     measured = ["run_id", *results.MEASUREMENT, "created_at"]
@@ -50,7 +51,7 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
         outcome.superseded = sorted(set(_same_settings(record, new)) - set(taken))
         kept = [record[~record["run_id"].isin([*taken, *outcome.superseded])], new]
         outcome.table = results.typed(pd.concat([rows for rows in kept if len(rows)], ignore_index=True))
-        results.save_csv(outcome.table, path)
+        frozen.save(outcome.table, path)
     return outcome
 
 

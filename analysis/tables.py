@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons, contrasts, equal_cost_report, tuning
+from analysis import cells, comparisons, contrasts, equal_cost_report, frozen, tuning
 from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
@@ -83,7 +83,7 @@ def published() -> pd.DataFrame:
 
     Further columns: sd, n_seeds, where (the table in the paper). See analysis/published/README.md.
     """
-    tables = [results.load_csv(path) for path in sorted(PUBLISHED.glob("*.csv"))]
+    tables = [frozen.load(path) for path in sorted(PUBLISHED.glob("*.csv"))]
     return results.typed(pd.concat(tables, ignore_index=True))
 
 

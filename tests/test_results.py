@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from adapt import results
 
@@ -161,63 +159,6 @@ def test_same_rows_ignores_time_memory_and_date_only(tmp_path):
     assert not results.same_rows(same, table(accuracy=0.5))
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(str.strip)
-names = names.filter(lambda text: text and not text[0].isdigit())
-values = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(st.tuples(values, names, st.integers(0, 9) | st.none()), min_size=1, max_size=4))
-def test_csv_keeps_every_bit(tmp_path_factory, runs):
-    root = tmp_path_factory.mktemp("root")
-    for i, (value, model, patience) in enumerate(runs):
-        config = CONFIG | {"finetune": {"patience": patience}}
-        write(root, f"r{i}", [measured(value=value)], factors=FACTORS | {"model": model, "seed": i}, config=config)
-    table = results.load(root)
-    results.save_csv(table, root / "results.csv")
-    assert results.same_rows(results.load_csv(root / "results.csv"), table)
-
-
-def test_a_new_run_adds_lines_and_changes_none(tmp_path):
-    for seed in (1, 5):
-        write(tmp_path, run_id=f"r{seed}", factors=FACTORS | {"seed": seed})
-    csv = tmp_path / "results.csv"
-    results.save_csv(results.load(tmp_path), csv)
-    before = csv.read_text().splitlines()
-    write(tmp_path, run_id="r3", factors=FACTORS | {"seed": 3})
-    results.save_csv(results.load(tmp_path), csv)
-    after = csv.read_text().splitlines()
-    assert [line for line in after if line in before] == before and len(after) == len(before) + 1
-
-
-def test_constant_config_lies_beside_the_csv_and_comes_back(tmp_path):
-    write(tmp_path)
-    write(tmp_path, run_id="b2", config=CONFIG | {"task": {"metric": "macro_f1", "path": "data"}})
-    csv = tmp_path / "results.csv"
-    results.save_csv(results.load(tmp_path), csv)
-    header = csv.read_text().splitlines()[0].split(",")
-    assert header == [*results.COLUMNS, "task.metric", "task.path"]
-    constant = json.loads((tmp_path / "results.json").read_text())["constant_config"]
-    assert constant == {"pretrain.dapt.b": "[0.9, 0.98]", "pretrain.dapt.lr": 5e-4}
-    assert results.same_rows(results.load_csv(csv), results.load(tmp_path))
-
-
-def test_a_csv_of_something_else_is_refused(tmp_path):
-    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="x.csv lacks the columns split, attack"):
-        results.load_csv(tmp_path / "x.csv")
-
-
 def test_importing_it_brings_no_torch():
     code = "import sys, adapt.results; assert not {'torch', 'transformers', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
-
-
-def test_a_setting_that_is_a_word_in_one_run_and_a_number_in_another_reads_the_same_from_everywhere(tmp_path):
-    for run_id, noise in (("a1", 1.0), ("b1", "uniform"), ("c1", 0.5), ("d1", 1)):
-        write(tmp_path, run_id, config={"adversary": {"noise": noise}})
-    table = results.load(tmp_path, "quickstart").drop_duplicates("run_id").set_index("run_id")
-    expected = {"a1": "1", "b1": "uniform", "c1": "0.5", "d1": "1"}
-    assert table["adversary.noise"].to_dict() == expected
-    results.save_csv(table.reset_index(), tmp_path / "t.csv")
-    assert results.load_csv(tmp_path / "t.csv").set_index("run_id")["adversary.noise"].to_dict() == expected

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import style, tuning
+from analysis import frozen, style, tuning
 from analysis.caveats import caveats
 from analysis.cells import NotInTable
 from analysis.record import EXPERIMENTS
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not csv.exists():
             known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
             parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
-        table, folder = results.load_csv(csv), csv.parent / "figures"
+        table, folder = frozen.load(csv), csv.parent / "figures"
     table, choice = tuning.settled(table)
     written, not_drawn = draw_all(table, folder)
     for path in written:

@@ -11,8 +11,7 @@ import pytest
 from adaptation_study import DOMAINS, OVERLAPS, PLANTED, study
 from tidy import is_tidy
 
-from adapt import results
-from analysis import adaptation, cells, style
+from analysis import adaptation, cells, frozen, style
 from analysis.cells import NotInTable
 
 FIGURES = ["loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"]
@@ -231,8 +230,8 @@ def test_nothing_is_cut_off_and_no_label_lies_on_another(name, made) -> None:
 
 
 def test_the_same_bytes_from_the_csv_alone(table, tmp_path) -> None:
-    results.save_csv(table, tmp_path / "results.csv")
-    read = results.load_csv(tmp_path / "results.csv")
+    frozen.save(table, tmp_path / "results.csv")
+    read = frozen.load(tmp_path / "results.csv")
     for name in FIGURES:
         assert _bytes(drawn(name, table)) == _bytes(drawn(name, read))
 

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 from tidy import is_tidy
 
-from adapt import results
-from analysis import cells, comparisons, style, tables
+from analysis import cells, comparisons, frozen, style, tables
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
@@ -173,11 +172,10 @@ def test_colours_differ_within_a_figure_and_stay_between_figures():
 
 def test_make_figures_draws_all_from_the_csv_alone_with_the_same_bytes(tmp_path, zoo):
     zoo = zoo[zoo["adversary"].isin(EIGHT)]
-    results.save_csv(zoo, tmp_path / "synthetic" / "results.csv")
-    (tmp_path / "synthetic" / "results.json").unlink()
+    frozen.save(zoo, tmp_path / "synthetic" / "results.csv")
     command = [sys.executable, "-m", "analysis.figures", "synthetic", "--experiments", str(tmp_path)]
     subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "1"}, cwd=REPOSITORY, check=True)
-    main.draw_all(results.load_csv(tmp_path / "synthetic" / "results.csv"), tmp_path / "again")
+    main.draw_all(frozen.load(tmp_path / "synthetic" / "results.csv"), tmp_path / "again")
     folders = tmp_path / "synthetic" / "figures", tmp_path / "again"
     first, again = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
     assert set(first) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}

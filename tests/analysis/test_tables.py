@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from adapt import results
-from analysis import cells, record, tables
+from analysis import cells, frozen, record, tables
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -92,12 +92,12 @@ def test_clean_runs_are_merged_and_dirty_ones_refused(tmp_path, small, write_stu
     write_study(tmp_path, small[small["seed"] > 0])
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)
     outcome = merged(tmp_path, tmp_path / "lab")
-    frozen = results.load_csv(tmp_path / "lab" / "synthetic" / "results.csv")
-    assert set(frozen["seed"]) == {1, 2} and not frozen["dirty"].any()
+    rows = frozen.load(tmp_path / "lab" / "synthetic" / "results.csv")
+    assert set(rows["seed"]) == {1, 2} and not rows["dirty"].any()
     assert set(outcome.refused) == set(small.loc[small["seed"] == 0, "run_id"])
-    assert set(outcome.merged) == set(frozen["run_id"])
+    assert set(outcome.merged) == set(rows["run_id"])
     assert "finetune.epochs" not in (tmp_path / "lab/synthetic/results.csv").read_text().splitlines()[0]
-    assert set(frozen["finetune.epochs"]) == {3}
+    assert set(rows["finetune.epochs"]) == {3}
 
 
 def test_a_study_grows_over_days_and_machines(tmp_path, small, write_study):
@@ -142,9 +142,9 @@ def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_pa
     outcome = merged(tmp_path / "new", tmp_path / "lab")
     old = small[(small["seed"] == 1) & (small["pretrain"] == "dapt")]
     assert outcome.superseded == sorted(old["run_id"].unique())
-    frozen = results.load_csv(tmp_path / "lab" / "synthetic" / "results.csv")
-    assert frozen["run_id"].nunique() == small["run_id"].nunique()
-    assert set(frozen.loc[frozen["value"] == 0.25, "run_id"]) == set(newer["run_id"])
+    rows = frozen.load(tmp_path / "lab" / "synthetic" / "results.csv")
+    assert rows["run_id"].nunique() == small["run_id"].nunique()
+    assert set(rows.loc[rows["value"] == 0.25, "run_id"]) == set(newer["run_id"])
     elsewhere = newer.assign(run_id=newer["run_id"] + "-lr", **{"finetune.method": "other"})  # another point
     write_study(tmp_path / "other", elsewhere)
     assert merged(tmp_path / "other", tmp_path / "lab").superseded == []
