@@ -1,7 +1,7 @@
 """Tables: what a study found, in plain text, and its frozen rows of record.
 
 ``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
-Beside it go the pages that its rows allow: equal_cost.md, contrasts.md.
+Beside it go the pages that its rows allow: equal_cost.md, adaptation_cost.md, contrasts.md.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons, contrasts, equal_cost_report, frozen, tuning
+from analysis import adaptation_cost, cells, comparisons, contrasts, equal_cost_report, frozen, tuning
 from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
 PUBLISHED = Path(__file__).parent / "published"
 PAGES = {
     "equal_cost.md": (equal_cost_report.report, "methods against plain training of the same cost"),
+    "adaptation_cost.md": (adaptation_cost.report, "what pretraining costs and brings"),
     "contrasts.md": (contrasts.report, "what each step of a chain adds"),
 }
 COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]

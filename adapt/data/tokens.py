@@ -49,12 +49,13 @@ class Ragged:
 
 
 class Sequences:
-    """The sequences of one file.
+    """The sequences of one file, which takes ``bytes_on_disk``.
 
     lengths: [N] tokens of each, special ones included. documents: [N] index of the (first) text of each.
     """
 
     def __init__(self, file: Path) -> None:
+        self.bytes_on_disk = file.stat().st_size
         table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
         self._ids = Ragged(table.column("ids"))
         self.lengths = self._ids.lengths

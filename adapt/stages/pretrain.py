@@ -26,7 +26,7 @@ from adapt.objectives import MaskedLanguageModel
 from adapt.optimization import decay_groups
 from adapt.steps import PLAIN, Adversary
 
-VERSION = 3
+VERSION = 4
 SNAPSHOTS = "snapshots"
 
 
@@ -193,6 +193,7 @@ def measurements(
     for name, source in text.sources.items():
         train = source.train
         sizes = {"documents": train.document_count, "sequences": len(train), "tokens": train.lengths.sum()}
+        sizes |= {"bytes": train.bytes_on_disk}
         found += [measurement(name, metric, float(size)) for metric, size in sizes.items()]
         found.append(measurement(name, "share", text.shares[name]))
     return found + [measurement("train", metric, value) for metric, value in costs(progress).items()]
