@@ -21,8 +21,8 @@ def report(table: pd.DataFrame) -> str:
     chains = found.groupby([*CONTEXT, "pretrain"], sort=False)[[*COLUMNS, "score"]].mean().reset_index()
     parts = [
         "# What adaptation costs",
-        "Means over the runs, the stages of a chain added up (one that several chains begin with is trained once all the "
-        "same); fine-tuning is the same for all and not counted. Seconds hold for the machine and "
+        "Means over the runs, the stages of a chain added up (one that several chains begin with is trained once "
+        "all the same); fine-tuning is the same for all and not counted. Seconds hold for the machine and "
         "its load. Documents and storage are of the text that is read, as token ids on disk.",
     ]
     for context, rows in chains.groupby(CONTEXT, sort=False):
