@@ -26,12 +26,7 @@ def compare(table: pd.DataFrame, epsilon: float | None = None, metric: str | Non
     Raises NotInTable where there is nothing to compare.
     """
     table = table[~cells.is_baseline_model(table)]
-    columns = cells.cell_columns(table)
-    rows = cells.scores(table, epsilon, metric)
-    context = [c for c in CONTEXT if c in columns]
-    varying = [c for c in columns if rows[c].nunique(dropna=False) > 1]
-    groups = [_Group(group, columns, varying) for _, group in rows.groupby(context, sort=False)]
-    found = [comparison for group in groups for comparison in group.against_baseline()]
+    found = [comparison for group in _groups(table, epsilon, metric) for comparison in group.against_baseline()]
     if not found:
         raise NotInTable("one method alone, or no seed that a method shares with its baseline: nothing to compare")
     return _one_family(found)
@@ -45,11 +40,13 @@ def contrast(
     Pairs that the table lacks are left out. Raises NotInTable where none is left.
     """
     table = table[~cells.is_baseline_model(table)]
-    columns = cells.cell_columns(table)
-    rows = cells.scores(table, epsilon, metric)
-    varying = [c for c in columns if rows[c].nunique(dropna=False) > 1]
-    group = _Group(rows, columns, varying)
-    found = [comparison for pair in pairs for comparison in group.between(*pair)]
+    wanted = list(pairs)
+    found = [
+        comparison
+        for group in _groups(table, epsilon, metric)
+        for pair in wanted
+        for comparison in group.between(*pair)
+    ]
     if not found:
         raise NotInTable("no two chains of these pairs that share a seed")
     return _one_family(found)
@@ -59,6 +56,15 @@ def scopes_in_words(comparisons: Iterable[Comparison]) -> str:
     """A sentence on what the comparisons are conditional on, or nothing."""
     scopes = sorted({c.scope for c in comparisons if c.scope})
     return f"Findings on adapted models hold {' or '.join(scopes)}." if scopes else ""
+
+
+def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> list[_Group]:
+    """The cells of each context, with the metric of its task."""
+    columns = cells.cell_columns(table)
+    rows = cells.scores(table, epsilon, metric)
+    context = [c for c in CONTEXT if c in columns]
+    varying = [c for c in columns if rows[c].nunique(dropna=False) > 1]
+    return [_Group(group, columns, varying) for _, group in rows.groupby(context, sort=False)]
 
 
 def _one_family(found: list[Comparison]) -> list[Comparison]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import cells, comparisons, markdown
+from analysis.comparison import Comparison
 
 CONTRASTS = {  # (chain, reference): what the difference isolates
     ("dapt", "irrelevant_dapt"): "the domain of the text, at the same number of steps",
@@ -23,35 +24,34 @@ CONTRASTS = {  # (chain, reference): what the difference isolates
 
 
 def report(table: pd.DataFrame) -> str:
-    """A Markdown page. Raises NotInTable where the table holds none of the pairs."""
+    """A Markdown page, a table for each model and task. Raises NotInTable where the table holds none of the pairs."""
     found = comparisons.contrast(table, CONTRASTS)
-    rows = []
-    for one in found:
-        chain, reference = str(one.cell["pretrain"]), str(one.baseline["pretrain"])
-        row = {
-            "chain": one.label,
-            "against": one.baseline_label,
-            "isolates": CONTRASTS[chain, reference],
-            "difference": f"{one.mean:+.3f}",
-            "95% t interval": "" if one.n < 2 else "{:+.3f} to {:+.3f}".format(*one.t_interval),
-            "pairs": str(one.n),
-            "p": "" if one.n < 2 else f"{one.p:.2g}",
-            "Holm": "" if one.n < 2 else f"{one.p_holm:.2g}",
-            "reading": one.reading + (f", {one.scope}" if one.scope and one.n > 1 else ""),
-        }
-        rows.append(row)
-    family = found[0].family
-    text = (
-        f"{cells.display(found[0].metric)} on test, paired by seed. p: exact sign-flip test over the pairs; Holm: over "
-        f"the {family} comparisons of this page."
-    )
-    return (
-        "\n\n".join(
-            [
-                "# What each step of a chain adds",
-                text,
-                markdown.table(rows, words=("chain", "against", "isolates", "reading")),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        "# What each step of a chain adds",
+        "Differences on test, paired by seed. p: exact sign-flip test over the pairs; Holm: over the "
+        f"{found[0].family} comparisons of this page.",
+    ]
+    for context in dict.fromkeys(map(_context, found)):
+        among = [one for one in found if _context(one) == context]
+        parts.append(f"## {among[0].cell['task']}, {among[0].cell['model']}: {cells.display(among[0].metric)}")
+        parts.append(markdown.table([_row(one) for one in among], words=("chain", "against", "isolates", "reading")))
+    return "\n\n".join(parts) + "\n"
+
+
+def _context(one: Comparison) -> tuple[str, ...]:
+    return tuple(str(one.cell[name]) for name in comparisons.CONTEXT if name in one.cell)
+
+
+def _row(one: Comparison) -> dict[str, str]:
+    columns = [c for c in one.columns if c not in comparisons.CONTEXT]
+    return {
+        "chain": cells.cell_label(one.cell, columns),
+        "against": cells.cell_label(one.baseline, columns),
+        "isolates": CONTRASTS[str(one.cell["pretrain"]), str(one.baseline["pretrain"])],
+        "difference": f"{one.mean:+.3f}",
+        "95% t interval": "" if one.n < 2 else "{:+.3f} to {:+.3f}".format(*one.t_interval),
+        "pairs": str(one.n),
+        "p": "" if one.n < 2 else f"{one.p:.2g}",
+        "Holm": "" if one.n < 2 else f"{one.p_holm:.2g}",
+        "reading": one.reading + (f", {one.scope}" if one.scope and one.n > 1 else ""),
+    }

@@ -59,6 +59,19 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return float(x.mean() - half), float(x.mean() + half)
 
 
+def welch_interval(
+    one: tuple[float, float, float], other: tuple[float, float, float], level: float = 0.95
+) -> tuple[float, float]:
+    """Welch's interval (1947) for mean_1 - mean_2 of unpaired samples, each given as mean, sd and n.
+
+    The degrees of freedom are (v_1 + v_2)^2 / (v_1^2 / (n_1 - 1) + v_2^2 / (n_2 - 1)), v = sd^2 / n.
+    """
+    parts = [sd**2 / n for _, sd, n in (one, other)]
+    freedom = sum(parts) ** 2 / sum(v**2 / (n - 1) for v, (_, _, n) in zip(parts, (one, other), strict=True))
+    difference, half = one[0] - other[0], stdtrit(freedom, (1 + level) / 2) * math.sqrt(sum(parts))
+    return float(difference - half), float(difference + half)
+
+
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's (1979) adjusted p-values of a family of m tests: max over j <= i of min(1, (m - j + 1) p_(j)).
 

@@ -1,7 +1,7 @@
 """Tables: what a study found, in plain text, and its frozen rows of record.
 
 ``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
-Beside it go the pages that its rows allow: equal_cost.md, adaptation_cost.md, contrasts.md.
+Beside it go the pages that its rows allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import adaptation_cost, cells, comparisons, contrasts, equal_cost_report, frozen, tuning
+from analysis import adaptation_cost, cells, comparisons, contrasts, equal_cost_report, literature, tuning
 from analysis.caveats import caveats, missing
 from analysis.record import EXPERIMENTS, merge
 
-PUBLISHED = Path(__file__).parent / "published"
 PAGES = {
     "equal_cost.md": (equal_cost_report.report, "methods against plain training of the same cost"),
     "adaptation_cost.md": (adaptation_cost.report, "what pretraining costs and brings"),
+    "beside_published.md": (literature.report, "differences beside those that were published"),
     "contrasts.md": (contrasts.report, "what each step of a chain adds"),
 }
 COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
@@ -77,15 +77,6 @@ def format_summary(table: pd.DataFrame) -> str:
     heading += _unleaked_in_words(table)
     parts = [heading, _aligned(shown), *_differences(table), choice, "\n".join(caveats(table))]
     return "\n\n".join(part for part in parts if part)
-
-
-def published() -> pd.DataFrame:
-    """Published results in the results schema, a citation key in ``source``; value is the mean over n_seeds seeds.
-
-    Further columns: sd, n_seeds, where (the table in the paper). See analysis/published/README.md.
-    """
-    tables = [frozen.load(path) for path in sorted(PUBLISHED.glob("*.csv"))]
-    return results.typed(pd.concat(tables, ignore_index=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

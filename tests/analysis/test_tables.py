@@ -177,28 +177,6 @@ def test_an_unknown_study_is_an_error_that_names_the_known(tmp_path, small, writ
     assert stopped.value.code == 2 and "['synthetic']" in capsys.readouterr().err
 
 
-def test_published_rows_have_the_schema():
-    published = tables.published()
-    assert list(published.columns[: len(results.COLUMNS)]) == list(results.COLUMNS)
-    assert set(published.columns[len(results.COLUMNS) :]) == {"sd", "n_seeds", "where"}
-    assert set(published["source"]) == {"gururangan2020", "beltagy2019_repo_csv"}
-    assert published["value"].notna().all() and published["where"].notna().all()
-    assert published.loc[published["metric"] != "mlm_loss", "value"].between(0, 1).all()
-    assert len(published) == 106 + 25 + 10
-    assert not published.duplicated(["source", "model", "corpus", "task", "pretrain", *results.IDENTITY]).any()
-
-
-def test_a_published_number_by_hand():
-    rows = tables.published().query("task == 'chemprot' and pretrain == 'dapt+tapt' and split == 'test'")
-    # Gururangan et al. 2020, table 5: ChemProt, DAPT+TAPT, 84.4 (.4)
-    assert rows[["value", "sd", "n_seeds", "n"]].to_numpy().tolist() == [[0.844, 0.004, 5, 3469]]
-
-
-def test_every_citation_key_is_explained():
-    text = (tables.PUBLISHED / "README.md").read_text()
-    assert all(f"| {key} |" in text for key in tables.published()["source"].unique())
-
-
 @pytest.mark.parametrize("module", ["tables", "figures.paired_differences", "figures.__main__"])
 def test_analysis_imports_no_torch(module):
     code = f"import sys, analysis.{module}; assert not {{'torch', 'transformers', 'accelerate'}} & set(sys.modules)"

@@ -1,0 +1,89 @@
+"""Published results, and what a study finds beside what was published for the same task and chain.
+
+Another model on other text: a published difference is no range for ours, but says what the field takes for known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from adapt import results
+from analysis import cells, comparisons, frozen, markdown, stats
+from analysis.cells import NotInTable
+from analysis.comparison import Comparison
+
+PUBLISHED = Path(__file__).parent / "published"
+WHAT = ["source", "model", "task"]
+
+
+def published() -> pd.DataFrame:
+    """Published results in the results schema, a citation key in ``source``; value is the mean over n_seeds seeds.
+
+    Further columns: sd, n_seeds, where (the table in the paper). See analysis/published/README.md.
+    """
+    tables = [frozen.load(path) for path in sorted(PUBLISHED.glob("*.csv"))]
+    return results.typed(pd.concat(tables, ignore_index=True))
+
+
+def differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a published chain: WHAT, pretrain, metric, difference to the model that is not adapted, low, high, where.
+
+    low, high: the 95% interval by Welch's t (1947) from means, sds and numbers of seeds, which were not paired. rows:
+    as ``published`` gives them.
+    """
+    rows = rows[(rows["split"] == "test") & rows["sd"].notna() & (rows["adversary"] == "none")]
+    base = rows[rows["pretrain"] == "none"].set_index([*WHAT, "metric"])
+    found = []
+    for _, chain in rows[rows["pretrain"] != "none"].iterrows():
+        key = tuple(chain[[*WHAT, "metric"]])
+        if key not in base.index:
+            continue
+        plain = base.loc[key]
+        one, other = ((each["value"], each["sd"], each["n_seeds"]) for each in (chain, plain))
+        low, high = stats.welch_interval(one, other)
+        named = chain[[*WHAT, "pretrain", "metric", "where"]].to_dict()
+        found.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
+    return pd.DataFrame(found)
+
+
+def report(table: pd.DataFrame) -> str:
+    """For each task that was published too a table: a line a chain. Raises NotInTable where there is none."""
+    known = differences(published())
+    ours = [one for one in comparisons.compare(table) if one.cell["pretrain"] != "none"]
+    parts = [
+        "# Beside what was published",
+        "Differences on test to the same model not adapted, with their 95% intervals: published ones by Welch's t over "
+        "the published means and standard deviations (their seeds were not paired), ours by the paired t. Another "
+        "model, other corpora and, under a small budget, a part of the training examples.",
+    ]
+    for task in dict.fromkeys(str(one.cell["task"]) for one in ours):
+        theirs = known[known["task"] == task.rpartition(":")[2]]
+        mine = [one for one in ours if one.cell["task"] == task]
+        lines = [line for chain in theirs["pretrain"].unique() for line in _lines(str(chain), theirs, mine)]
+        if lines:
+            metric = cells.display(mine[0].metric)
+            parts += [
+                f"## {task.rpartition(':')[2]}: {metric}",
+                markdown.table(lines, words=("chain", "published for")),
+            ]
+    if len(parts) == 2:
+        raise NotInTable("none of the study's tasks and chains was published")
+    return "\n\n".join(parts) + "\n"
+
+
+def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dict[str, str]]:
+    """A line for each of our cells of that chain, beside each that was published."""
+    return [
+        {
+            "chain": cells.cell_label(one.cell, [c for c in one.columns if c not in comparisons.CONTEXT]),
+            "published for": f"{row['model']} ({row['source']}, {row['where']})",
+            "difference": f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})",
+            "ours": f"{one.mean:+.3f}" + ("" if one.n < 2 else " ({:+.3f} to {:+.3f})".format(*one.t_interval)),
+            "pairs": str(one.n),
+        }
+        for one in mine
+        if one.cell["pretrain"] == chain and one.cell["adversary"] == "none"
+        for _, row in theirs[theirs["pretrain"] == chain].iterrows()
+    ]

@@ -1,0 +1,65 @@
+"""Published rows, and a study beside them. Numbers by hand."""
+
+import pytest
+from frames import runs
+
+from adapt import results
+from analysis import literature, stats
+from analysis.cells import NotInTable
+
+
+def test_published_rows_have_the_schema():
+    published = literature.published()
+    assert list(published.columns[: len(results.COLUMNS)]) == list(results.COLUMNS)
+    assert set(published.columns[len(results.COLUMNS) :]) == {"sd", "n_seeds", "where"}
+    assert set(published["source"]) == {"gururangan2020", "beltagy2019_repo_csv"}
+    assert published["value"].notna().all() and published["where"].notna().all()
+    assert published.loc[published["metric"] != "mlm_loss", "value"].between(0, 1).all()
+    assert len(published) == 106 + 25 + 10
+    assert not published.duplicated(["source", "model", "corpus", "task", "pretrain", *results.IDENTITY]).any()
+
+
+def test_a_published_number_by_hand():
+    rows = literature.published().query("task == 'chemprot' and pretrain == 'dapt+tapt' and split == 'test'")
+    # Gururangan et al. 2020, table 5: ChemProt, DAPT+TAPT, 84.4 (.4)
+    assert rows[["value", "sd", "n_seeds", "n"]].to_numpy().tolist() == [[0.844, 0.004, 5, 3469]]
+
+
+def test_every_citation_key_is_explained():
+    text = (literature.PUBLISHED / "README.md").read_text()
+    assert all(f"| {key} |" in text for key in literature.published()["source"].unique())
+
+
+def test_welch_s_interval_by_hand():
+    # sd 1 and 2, 4 seeds each: variances .25 and 1, 1.25^2 / (.25^2 / 3 + 1 / 3) = 4.4118 degrees, t = 2.6774
+    low, high = stats.welch_interval((10.0, 1.0, 4), (7.0, 2.0, 4))
+    assert (low + high) / 2 == pytest.approx(3.0)
+    assert (high - low) / 2 == pytest.approx(2.6774 * 1.25**0.5, abs=1e-3)
+
+
+def test_a_published_difference_is_that_of_the_means():
+    found = literature.differences(literature.published()).set_index(["task", "pretrain"])
+    dapt = found.loc["acl_arc", "dapt"]
+    assert dapt["difference"] == pytest.approx(0.754 - 0.630) and dapt["low"] < dapt["difference"] < dapt["high"]
+    assert found.loc["acl_arc", "irrelevant_dapt"]["difference"] == pytest.approx(0.664 - 0.630)
+    assert ("rct_500", "knn_tapt_50") not in found.index  # its model without adaptation was not published
+
+
+def study(task: str):
+    scores = {"none": 0.40, "dapt": 0.46, "knn_tapt_150": 0.43, "dsir": 0.44}
+    table = runs(*[(chain, "none", seed, value + 0.001 * seed * (chain == "dapt")) for chain, value in scores.items()
+                   for seed in range(3)])  # fmt: skip
+    return table.assign(task=task)
+
+
+def test_a_study_stands_beside_what_was_published_for_its_task():
+    lines = [line for line in literature.report(study("jsonl:acl_arc")).splitlines() if line.startswith("| ")][2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| DAPT", "| 150NN-TAPT"]  # of DSIR nothing was published
+    published, ours, pairs = lines[0].removesuffix(" |").split(" | ")[2:]
+    assert published.startswith("+0.124 (") and ours.startswith("+0.061 (") and pairs == "3"
+    assert "roberta-base (gururangan2020, Tables 3, 5)" in lines[0]
+
+
+def test_a_study_of_other_tasks_has_no_such_page():
+    with pytest.raises(NotInTable, match="none of the study's tasks"):
+        literature.report(study("pydoc_topic"))
