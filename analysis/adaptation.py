@@ -70,18 +70,21 @@ def trajectories(table: pd.DataFrame) -> pd.DataFrame:
     """One row an adapted model, step and curve: MODEL, stage, step, at, what, metric, value, n. Raises NotInTable.
 
     what: the domain, or 'dev' for the probe; step: of its stage; at: of the whole chain, as far as its earlier stages
-    kept snapshots.
+    kept snapshots. A stage that several chains begin with stands once, under the shortest of them.
     """
     probes = [metric for metric in table["metric"].unique() if metric.startswith("probe_")]
     rows = _measured(table, "trajectory/", (*TOKEN_LOSSES, *probes))
     parts = rows["split"].str.extract(r"^trajectory/(?P<stage>.+)/(?P<step>\d+)/(?P<what>[^/]+)$")
     rows = _once(rows.assign(**parts).astype({"step": int}), ["stage", "step", "what", "metric"])
-    placed = []
-    for _, own in rows.groupby(MODEL, sort=False):
+    placed, seen = [], set()
+    for (model, task, *_), own in rows.groupby(MODEL, sort=False):
         start = 0
         for stage in own["pretrain"].iloc[0].partition("/")[0].split("+"):
             part = own[own["stage"] == stage]
-            placed.append(part.assign(at=part["step"] + start))
+            points = frozenset(part[["step", "what", "metric", "value"]].itertuples(index=False, name=None))
+            if (curves := (model, task, stage, start, points)) not in seen:
+                placed.append(part.assign(at=part["step"] + start))
+            seen.add(curves)
             start += 0 if part.empty else int(part["step"].max())
     return pd.concat(placed, ignore_index=True)
 

@@ -62,8 +62,8 @@ def _curve_label(name: str, shown: pd.DataFrame) -> str:
 def _how_to_read(points: pd.DataFrame) -> str:
     spans = {what: style.span(own["n"].dropna()) for what, own in points.groupby(points["what"] == PROBE)}
     text = (
-        "Thick lines: means over the seeds of pretraining, their number in brackets; thin lines: seeds. A line breaks "
-        "where a stage ends: the next one begins from its best model. "
+        "Thick lines: means over the seeds of pretraining, their number in brackets; thin lines: seeds. Each stage "
+        "is drawn once: a chain's line begins where the chain that it goes on from ended, at that one's best model. "
     )
     text += f"Losses: nats, over {spans[False]} predicted tokens." if False in spans else ""
     if True in spans:
