@@ -31,6 +31,8 @@ def job(cfg: DictConfig) -> str | None:
         check_choices()
         typed = check_values(cfg)
         check_parts(typed)
+        from adapt import jobs
+        from adapt.grid import canonical
         from adapt.pipeline import Pipeline
 
         pipeline = Pipeline(typed, named_task)
@@ -40,7 +42,8 @@ def job(cfg: DictConfig) -> str | None:
             print(describe(pipeline))
             return None
         started = time.monotonic()
-        run_id = pipeline.run()
+        with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as job:
+            job["run_id"] = run_id = pipeline.run()
     except Exception as error:
         note_failure(typed, error)
         raise
@@ -80,18 +83,15 @@ def given_overrides() -> list[str]:
 
 def note_failure(cfg: Config | None, error: Exception) -> None:
     """Keep the error for the final message, and the traceback being handled under an existing runtime.root."""
-    from adapt import results
-    from adapt.pipeline import science
-    from adapt.store import digest
+    from adapt import jobs
+    from adapt.grid import canonical
 
     _failed.setdefault(readable(error), []).append(" ".join(given_overrides()))
     if cfg is None or not Path(cfg.runtime.root).exists():
         return
-    config = science(cfg)
     with contextlib.suppress(OSError):  # a full disk cannot take the traceback, and must not hide the first error
-        results.write_failure(
-            Path(cfg.runtime.root), digest(config)[:32], cfg.experiment, config, traceback.format_exc()
-        )
+        given = canonical(given_overrides())
+        jobs.failed(Path(cfg.runtime.root), cfg.experiment or "none", given, traceback.format_exc())
 
 
 def raise_quietly(returned: JobReturn) -> Any:

@@ -6,12 +6,10 @@ with the labels it has there. ``load`` joins them to a tidy table. Imports panda
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +43,7 @@ def write(
     provenance: dict[str, Any],
     experiment: str | None,
 ) -> Path:
-    """Write a run's rows (whole, then renamed), its entry in the study, and drop the note of its earlier failure.
+    """Write a run's rows (whole, then renamed) and its entry in the study.
 
     evaluation: the name of its evaluation's folder in the store, which several runs may share.
     measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 where attack is 'none'. A value
@@ -69,7 +67,6 @@ def write(
     _write_whole(path, record)
     if experiment is not None:
         _write_whole(Path(root, "studies", experiment, f"{run_id}.json"), {"run_id": run_id} | labels)
-    _failure_path(root, config).unlink(missing_ok=True)
     return path
 
 
@@ -140,19 +137,16 @@ def _number_text(value: object) -> str | None:
         return None
 
 
-def write_failure(root: Path | str, id: str, experiment: str | None, config: dict[str, Any], traceback: str) -> Path:
-    """Keep a failed run's traceback; a later ``write`` or failure with the same config replaces it."""
-    path = _failure_path(root, config)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"id": id, "experiment": experiment or "none", "created_at": now, "traceback": traceback}
-    _write_whole(path, record | {"config": flatten(config)})
-    return path
-
-
 def failed(root: Path | str) -> pd.DataFrame:
-    """The runs that failed and have not succeeded since: id, experiment, created_at, error (last line), traceback."""
-    records = [_read(path) | {"path": str(path)} for path in sorted(Path(root, "failed").glob("*.json"))]
-    table = pd.DataFrame(records, columns=["id", "experiment", "created_at", "traceback", "path"], dtype="str")
+    """The jobs that failed and have not succeeded since: experiment, overrides, created_at, error, traceback, path.
+
+    error is the last line of the traceback.
+    """
+    paths = sorted(Path(root, "jobs").rglob("*.json"))
+    records = [record | {"path": str(path)} for path in paths if (record := _read(path)).get("state") == "failed"]
+    table = pd.DataFrame(records, columns=["experiment", "overrides", "created_at", "traceback", "path"])
+    table["overrides"] = table["overrides"].map(" ".join)
+    table = table.astype("str")
     return table.assign(error=table["traceback"].str.strip().str.rsplit("\n", n=1).str[-1])
 
 
@@ -227,12 +221,6 @@ def _comparable(table: pd.DataFrame) -> pd.DataFrame:
     numbers = [name for name, kind in table.dtypes.items() if pd.api.types.is_numeric_dtype(kind) and kind != "bool"]
     table = table.astype(dict.fromkeys(numbers, "float64"))
     return table.sort_values(["run_id", *IDENTITY], ignore_index=True)
-
-
-def _failure_path(root: Path | str, config: dict[str, Any]) -> Path:
-    # Named by its config: a run that fails early has no key of its evaluation yet.
-    text = json.dumps(flatten(config), sort_keys=True, default=str)
-    return Path(root, "failed", f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json")
 
 
 def _read(path: Path) -> dict[str, Any]:

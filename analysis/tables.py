@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     gaps = missing(outcome.table)
     print(f"  missing: {'; '.join(gaps) or 'no seed of any cell'}")
     for failure in failures.itertuples():
-        print(f"  failed: {failure.id}: {failure.error} ({failure.path})")
+        print(f"  failed: {failure.overrides}: {failure.error} ({failure.path})")
     if outcome.table.empty:
         return 1
     print("\n" + format_summary(outcome.table))

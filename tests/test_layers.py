@@ -11,8 +11,11 @@ REPOSITORY = Path(__file__).parents[1]
 # Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
 MAY = {
     "__main__": {"cli", "refusals"},
-    "cli": {"pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
+    "cli": {"grid", "jobs", "pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
     "refusals": {"store"},
+    "grid": {"refusals"},
+    "jobs": {"provenance", "results"},
+    "status": {"grid", "jobs", "provenance", "refusals"},
     "signatures": {"refusals"},
     "validate": {
         *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone

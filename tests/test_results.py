@@ -94,18 +94,6 @@ def test_rows_outside_the_schema_are_refused_and_nothing_is_written(tmp_path, ch
     assert list(tmp_path.rglob("*.*")) == []
 
 
-def test_a_failure_is_kept_until_the_run_succeeds(tmp_path):
-    results.write_failure(tmp_path, "dapt fgm 3", "quickstart", CONFIG, "Traceback\n  line\nValueError: loss is nan\n")
-    failure = results.failed(tmp_path).iloc[0]
-    assert (failure["id"], failure["error"]) == ("dapt fgm 3", "ValueError: loss is nan")
-    assert "Traceback" in failure["traceback"]
-    assert results.load(tmp_path).empty
-    write(tmp_path, run_id="other", config=CONFIG | {"seed": 4})
-    assert len(results.failed(tmp_path)) == 1
-    write(tmp_path)
-    assert results.failed(tmp_path).empty
-
-
 def test_what_a_killed_writer_leaves_is_no_run(tmp_path):
     write(tmp_path)
     (tmp_path / "runs" / ".b2.json.tmp").write_text('{"run_id": "b2", "meas')

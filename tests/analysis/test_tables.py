@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adapt import results
+from adapt import jobs
 from analysis import cells, frozen, record, tables
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,12 +153,12 @@ def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_pa
 def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small[~((small["seed"] == 1) & (small["pretrain"] == "dapt"))])
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)
-    results.write_failure(tmp_path, "dapt seed 1", "synthetic", {"seed": 1}, "Traceback\nValueError: loss is nan")
+    jobs.failed(tmp_path, "synthetic", ("pretrain=[dapt]", "seed=1"), "Traceback\nValueError: loss is nan")
     arguments = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
     assert tables.main(arguments) == 0
     text = capsys.readouterr().out
     assert "merged: 3 new runs" in text and "refused: 2 runs from a dirty tree" in text
-    assert "DAPT: seed 1" in text and "failed: dapt seed 1: ValueError: loss is nan" in text
+    assert "DAPT: seed 1" in text and "failed: pretrain=[dapt] seed=1: ValueError: loss is nan" in text
     shutil.rmtree(tmp_path / "runs")
     assert tables.main(arguments) == 0 and "merged: 0 new runs" in capsys.readouterr().out
 

@@ -1,0 +1,55 @@
+"""The runs of a sweep's command, by the overrides that Hydra gives each. Composes no run and imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+
+from adapt.refusals import CONF
+
+OUTSIDE = ("runtime.", "hydra.")  # settings that say where and how, not what
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Where a command's runs go, which study they belong to, and what each of them is given."""
+
+    root: Path
+    study: str
+    points: list[tuple[str, ...]]
+
+
+def sweep(words: list[str]) -> Sweep:
+    """What each run of ``python -m adapt <words>`` is given, in the order in which Hydra starts them.
+
+    words: as on the command line, ``experiment=<study>`` among them; what sweeps (``seed=0,1``) replaces the study's
+    own. A study without a grid, and words that sweep nothing, are one run.
+    """
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        given = parser.parse_overrides(words)
+        plain = [word for word, override in zip(words, given, strict=True) if not override.is_sweep_override()]
+        composed = hydra.compose("config", plain, return_hydra_config=True)
+        settings = composed.hydra
+        grid = dict(settings.sweeper.params or {}) if settings.mode == RunMode.MULTIRUN else {}
+        overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in grid.items()), *words])
+        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return Sweep(Path(composed.runtime.root), composed.experiment or "none", [_inside(job) for job in jobs])
+
+
+def canonical(words: list[str]) -> tuple[str, ...]:
+    """The overrides of one run as ``sweep`` gives them, however they were typed."""
+    parsed = OverridesParser.create().parse_overrides(words)
+    return _inside(f"{one.get_key_element()}={one.get_value_element_as_str()}" for one in parsed)
+
+
+def _inside(words: Iterable[str]) -> tuple[str, ...]:
+    """In one order, and without those of where and how it runs."""
+    return tuple(sorted(word for word in words if not word.lstrip("+~").startswith(OUTSIDE)))

@@ -1,0 +1,120 @@
+"""Where a study stands: what is done, running, failed, cut and missing, and what the rest would cost.
+
+``python -m adapt.status experiment=quickstart`` with the words that the sweep is started with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from adapt import grid, jobs, provenance
+from adapt.config import Config
+from adapt.jobs import CUT, DONE, FAILED, RUNNING, Overrides
+from adapt.refusals import readable
+
+MISSING = "missing"
+STATES = (DONE, RUNNING, FAILED, CUT, MISSING)
+_SEED = re.compile(r"^\+?([\w.]+\.)?(adaptation_)?seed=")
+
+
+@dataclass(frozen=True)
+class Status:
+    """The jobs of a study's grid in their order, each with state and record; ``extra``: done outside the grid."""
+
+    study: str
+    jobs: list[tuple[Overrides, str, dict[str, Any]]]
+    extra: int
+
+    def of(self, state: str) -> list[tuple[Overrides, dict[str, Any]]]:
+        """The jobs in a state."""
+        return [(overrides, record) for overrides, found, record in self.jobs if found == state]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m adapt.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="+", help="as for python -m adapt: experiment=<study> and what is swept")
+    parser.add_argument("--all", action="store_true", help="name every missing run, not the first ten")
+    args = parser.parse_intermixed_args(arguments)
+    ConfigStore.instance().store(name="schema", node=Config)
+    try:
+        sweep = grid.sweep(args.overrides)
+        print(describe(status(sweep.root, sweep.study, sweep.points), None if args.all else 10))
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(f"error: {readable(error)}\n(HYDRA_FULL_ERROR=1 shows the traceback)")
+
+
+def status(root: Path, study: str, points: Iterable[Overrides]) -> Status:
+    """The state of each point of a grid, from the records of its jobs alone."""
+    records = jobs.of_study(root, study)
+    missing: dict[str, Any] = {"state": MISSING}
+    found = [(point, record["state"], record) for point in points for record in [records.get(point, missing)]]
+    outside = set(records) - {point for point, _, _ in found}
+    return Status(study, found, sum(records[overrides]["state"] == DONE for overrides in outside))
+
+
+def describe(found: Status, most_missing: int | None) -> str:
+    """The status in words: counts, then what runs, what failed and why, what was cut, what is missing, and its cost."""
+    common = set.intersection(*(set(overrides) for overrides, _, _ in found.jobs))
+
+    def named(overrides: Overrides) -> str:
+        return " ".join(word for word in overrides if word not in common) or " ".join(overrides)
+
+    lines = [f"{found.study}: {len(found.jobs)} runs ({' '.join(sorted(common))})"]
+    lines += [f"  {state:<8} {len(found.of(state))}" for state in STATES]
+    here = provenance.commit_and_dirty()[0]
+    older = sum(record["commit"] != here for _, record in found.of(DONE))
+    if older:
+        lines.append(f"  {older} of the done are of another commit; the sweep builds again what that changed")
+    if found.extra:
+        lines.append(f"  {found.extra} more done runs of this study are not in this grid")
+    for overrides, record in found.of(RUNNING):
+        where = f"since {record['created_at']}, process {record['pid']} on {record['host']}"
+        lines.append(f"running {where}: {named(overrides)}")
+    for overrides, record in found.of(FAILED):
+        lines.append(f"failed: {named(overrides)}: {record['traceback'].strip().splitlines()[-1]}")
+    lines += [f"cut, goes on from its last checkpoint: {named(overrides)}" for overrides, _ in found.of(CUT)]
+    missing = found.of(MISSING)
+    lines += [f"missing: {named(overrides)}" for overrides, _ in missing[:most_missing]]
+    if most_missing is not None and len(missing) > most_missing:
+        lines.append(f"missing: {len(missing) - most_missing} more (--all names them)")
+    return "\n".join([*lines, cost(found)])
+
+
+def cost(found: Status) -> str:
+    """What the runs that are not done would take one after another, by those that are: of the same settings, or all."""
+    left = [overrides for state in (FAILED, CUT, MISSING) for overrides, _ in found.of(state)]
+    if not left:
+        return "Nothing is left to run."
+    taken: dict[Overrides, list[float]] = defaultdict(list)
+    for overrides, record in found.of(DONE):
+        taken[without_seeds(overrides)].append(record["seconds"])
+    if not taken:
+        return f"{len(left)} runs are left; none is done that tells their cost (runtime.dry_run=true estimates a run)."
+    typical = statistics.fmean(seconds for some in taken.values() for seconds in some)
+    total = sum(statistics.fmean(taken.get(without_seeds(overrides), [typical])) for overrides in left)
+    return f"{len(left)} runs are left, about {total / 60:,.0f} minutes one after another, as those that are done took."
+
+
+def without_seeds(overrides: Overrides) -> Overrides:
+    """What a job shares with those of other seeds."""
+    return tuple(word for word in overrides if not _SEED.match(word))
+
+
+if __name__ == "__main__":
+    main()
