@@ -76,6 +76,13 @@ def of_study(root: Path, study: str) -> dict[Overrides, dict[str, Any]]:
     return found
 
 
+def running_under(root: Path) -> list[dict[str, Any]]:
+    """The records of the jobs of all studies that run now."""
+    studies = {path.parent.relative_to(root / "jobs").as_posix() for path in Path(root, "jobs").rglob("*.json")}
+    records = (record for study in sorted(studies) for record in of_study(root, study).values())
+    return [record for record in records if record["state"] == RUNNING]
+
+
 def _held(lock: Path) -> bool:
     try:
         with FileLock(lock, timeout=0):

@@ -22,6 +22,7 @@ from adapt.config import ConfigError
 log = logging.getLogger(__name__)
 MANIFEST = "stage.json"
 REPORT = "report.json"  # what a data stage says of how it came about: not part of what it is
+UNFINISHED = ".unfinished"  # ends the name of a folder that is being built; a dot begins it
 SCRATCH = "checkpoint"  # a stage keeps what it needs to resume in this folder of its own
 
 
@@ -87,12 +88,12 @@ class Store:
             return found
         folder = self.folder(kind, key)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with waiting_lock(folder.parent / f".{folder.name}.lock", f"{kind} {folder.name[:8]}"):
+        with waiting_lock(lock_of(folder), f"{kind} {folder.name[:8]}"):
             found = self.find(kind, key)  # another process may have built it while this one waited
             if found is not None:
                 return found
             shutil.rmtree(folder, ignore_errors=True)  # only a corrupt entry can be here
-            unfinished = folder.parent / f".{folder.name}.unfinished"
+            unfinished = folder.parent / f".{folder.name}{UNFINISHED}"
             keep_checkpoint_alone(unfinished)
             started = time.monotonic()
             try:
@@ -111,6 +112,11 @@ class Store:
         entry = self.find(kind, key)
         assert entry is not None, folder
         return entry
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while the folder is built or removed."""
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -14,6 +14,7 @@ MAY = {
     "cli": {"grid", "jobs", "pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
     "refusals": {"store"},
     "grid": {"refusals"},
+    "gc": {"jobs", "store"},
     "jobs": {"provenance", "results"},
     "status": {"grid", "jobs", "provenance", "refusals"},
     "signatures": {"refusals"},
