@@ -7,8 +7,10 @@ from dataclasses import asdict
 
 from adapt import sources
 from adapt.config import Config, PretrainConfig, TaskConfig
+from adapt.data.strategies import SELECTIVE
 from adapt.domain_chain import domain_stages
 from adapt.finetune_chain import LOOP, MODEL, PERTURBED, finetune_stage, identity, kind_modules, target_module
+from adapt.importance_chain import marks_stages
 from adapt.stage import Source, Stage, without
 from adapt.text_attacks.names import needs_masked_lm
 from adapt.text_chain import TextChain, leaks_stage, task_stage
@@ -44,6 +46,8 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
         if not stages and cfg.vocabulary.new_tokens:
             model = tokenizer = vocabulary_stage(cfg, model, text.read(settings, model))
         inputs = text.inputs(settings, model, tokenizer)
+        if settings.masking.strategy == SELECTIVE:
+            inputs |= marks_stages(cfg, settings, model, task, inputs)
         if settings.leaks == "keep":
             kept |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
         model = pretrain_stage(cfg, settings, model, inputs)
@@ -69,7 +73,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
 
 
 def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
-    """Continued pretraining of ``model`` on the tokens among ``inputs``; its text is known by those alone."""
+    """Continued pretraining of ``model`` on the tokens among ``inputs``; text and marks are known by those alone."""
     snapshots = cfg.evaluate.domains is not None and settings.name in cfg.evaluate.domains.along
     return Stage(
         kind="pretrain",
@@ -79,12 +83,14 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
             *("adapt.heldout", "adapt.language_modelling", "adapt.projection", "adapt.packing"),
             *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
+            *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
             *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP),
         ),
         argument=settings,
         inputs={"model": model, **inputs},
         config={
-            **without(asdict(settings), "name", "text", "selection", "leaks", "packing"),
+            **without(asdict(settings), "name", "text", "selection", "leaks", "packing", "masking"),
+            "masking": without(asdict(settings.masking), "importance_threshold"),
             "snapshots": snapshots,
             "adversary": identity(cfg.pretrain_adversary),
         },
