@@ -2,9 +2,12 @@
 
 ``pretrain.<stage>.masking.strategy=selective`` (Gu et al., 2020): a classifier of the run's task is fine-tuned plainly
 from the model that the stage starts from, the tokens that it goes by are found on the task's training texts and
-learned by a token classifier, and that marks all text that the stage reads. All of it has the seed of the pretraining
-stage, so that runs that differ in their own seed alone share one adaptation, and a run of ``pretrain`` up to that
-stage, ``adversary=none`` and that seed shares the classifier.
+learned by a token classifier, and that marks all text that the stage reads, what is mixed in included. The classifier
+reads each training text once for each of its tokens.
+
+All of it has the seed of the pretraining stage, so that runs that differ in their own seed alone share one adaptation;
+a run of that seed, ``adversary=none`` and the stages before shares the classifier. The adaptation depends on the run's
+fine-tuning settings and labels: another finetune.epochs is another adaptation.
 """
 
 from __future__ import annotations
