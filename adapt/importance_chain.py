@@ -2,8 +2,9 @@
 
 ``pretrain.<stage>.masking.strategy=selective`` (Gu et al., 2020): a classifier of the run's task is fine-tuned plainly
 from the model that the stage starts from, the tokens that it goes by are found on the task's training texts and
-learned by a token classifier, and that marks all text that the stage reads, what is mixed in included. The classifier
-reads each training text once for each of its tokens.
+learned by a token classifier, and that marks all text that the stage reads, what is mixed in included: as large a share
+of it as is important in the training texts, one token of a sequence at least. The classifier reads each training text
+once for each of its tokens.
 
 All of it has the seed of the pretraining stage, so that runs that differ in their own seed alone share one adaptation;
 a run of that seed, ``adversary=none`` and the stages before shares the classifier. The adaptation depends on the run's

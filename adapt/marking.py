@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from adapt.token_classifier import EncodedWords, Tagging, TokenClassifier, colla
 
 VERSION = 1
 LABELS = ["unimportant", "important"]
+CUT_FILE = "cut.json"
 
 
 def each_token(tokenizer: PreTrainedTokenizerBase, sequences: Sequence[Sequence[int] | NDArray]) -> EncodedWords:
@@ -74,3 +77,23 @@ class MarkedTexts:
         Not F1: of few important tokens a head that was never trained may hit more than one that calls none important.
         """
         return -binary_cross_entropy_with_logits(answers, torch.cat(self.marks).float()).item()
+
+
+def matching_cut(answers: Tensor, share: float) -> float:
+    """The log-odds above which the given share of tokens lies; answers: of tokens that were not trained on, [N].
+
+    Marks are then as many as important tokens are. The likelier of the two classes, as Gu et al. seem to decide, would
+    hardly ever be the rare one while the token classifier is unsure: the tiny model, on 500 texts with 12% of
+    their tokens important, would mark 1%, at F1 .02, although it ranks tokens above chance (ROC area .75).
+    """
+    return float(np.quantile(answers.double().numpy(), 1 - share))
+
+
+def write_cut(folder: Path, cut: float) -> None:
+    """Keep the log-odds above which a token is marked beside the token classifier."""
+    (folder / CUT_FILE).write_text(json.dumps({"log_odds": cut}) + "\n")
+
+
+def read_cut(folder: Path) -> float:
+    """What write_cut wrote."""
+    return json.loads((folder / CUT_FILE).read_text())["log_odds"]

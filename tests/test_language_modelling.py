@@ -253,9 +253,7 @@ def test_selective_masking_needs_the_head_of_a_tagger_where_pooling_is_transform
     cfg = asked(masking=MaskingConfig("selective", 0.3, 3.0, 4))
     cfg.finetune.pooling = "cls"
     AutoConfig.for_model("reformer").save_pretrained(tmp_path)
-    with pytest.raises(
-        ConfigError, match="strategy=selective with finetune.pooling=cls: .* is a reformer"
-    ):
+    with pytest.raises(ConfigError, match="strategy=selective with finetune.pooling=cls: .* is a reformer"):
         check_model(cfg, tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapt import models
-from adapt.marking import LABELS, MarkedTexts, each_token, log_odds
+from adapt.marking import LABELS, MarkedTexts, each_token, log_odds, matching_cut, read_cut, write_cut
 from adapt.token_classifier import new_tagger
 
 CPU = torch.device("cpu")
@@ -41,3 +41,10 @@ def test_the_score_is_the_cross_entropy_of_every_token(world: Path) -> None:
     sure = torch.tensor([log(3), 0, 0, 0, 0, 0, 0])  # P(important) = 3/4 of the first, which is
     assert texts.score(sure) == pytest.approx(-(6 * log(2) + log(4 / 3)) / 7)
     assert texts.batch([2, 0])["labels"].tolist() == [0, 0, 1, 0, 0, 1, 0]
+
+
+def test_as_many_tokens_lie_above_the_cut_as_are_important(tmp_path: Path) -> None:
+    answers = torch.tensor([-3.0, 0.5, -1.0, -0.2, -4.0, -2.0, -5.0, -6.0, -7.0, -8.0])
+    for share, count in ((0.1, 1), (0.3, 3), (0.8, 8)):
+        write_cut(tmp_path, matching_cut(answers, share))
+        assert int((answers > read_cut(tmp_path)).sum()) == count

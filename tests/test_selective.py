@@ -23,7 +23,7 @@ from adapt.data.marks import FILE, Marks
 from adapt.data.pieces import SequenceFormat
 from adapt.data.tokens import load_tokens, write_folder
 from adapt.importance_chain import plain_training
-from adapt.marking import LABELS
+from adapt.marking import LABELS, write_cut
 from adapt.pipeline import Pipeline, science
 from adapt.stage import Stage
 from adapt.stages.importance import Scorer, Text, importance, split
@@ -132,6 +132,7 @@ def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> N
     tagger = new_tagger(world / "model", labels=LABELS, pooling="mean", dropout=0.0)
     torch.nn.init.normal_(tagger.head.out.weight)
     tagger.save(tmp_path, tokenizer, LABELS)
+    write_cut(tmp_path, 0.0)
     found = {}
     for packed in (False, True):
         folder = tmp_path / f"packed_{packed}"

@@ -21,13 +21,13 @@ FILE = "marks.arrow"
 _SCHEMA = pyarrow.schema([("marked", pyarrow.list_(pyarrow.uint8()))])
 
 
-def marked(log_odds: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The tokens of a sequence that are likelier important than not, or else the one that is likeliest, [n].
+def marked(log_odds: NDArray[np.float32], cut: float) -> NDArray[np.bool_]:
+    """The tokens of a sequence whose log-odds are above ``cut``, or else the one of the highest, [n].
 
-    log_odds: [n], log P(important) - log P(not important); minus infinity where nothing can be masked (a special
-    token). A sequence of which nothing is important so keeps one token to predict, and no more weight than that.
+    log_odds: [n], log P(important) - log P(unimportant); minus infinity where nothing can be masked (a special token).
+    A sequence of which nothing is important so keeps one token to predict, and no more weight than that.
     """
-    found = log_odds > 0
+    found = log_odds > cut
     if not found.any() and np.isfinite(log_odds).any():
         found[np.argmax(log_odds)] = True
     return found

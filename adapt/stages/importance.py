@@ -23,14 +23,14 @@ from adapt.data.batching import Encoded
 from adapt.data.importance import important_tokens
 from adapt.data.pieces import SpecialTokens
 from adapt.data.text import in_hash_order, normalise
-from adapt.marking import LABELS, MarkedTexts
+from adapt.marking import LABELS, MarkedTexts, matching_cut, write_cut
 from adapt.measurement import measurement
 from adapt.stages.finetune import fit
 from adapt.steps import PLAIN
 from adapt.token_classifier import Tagging, new_tagger
 
 VERSION = 1
-HELD_OUT = 0.1  # of the texts choose the token classifier's epoch, and as many others measure it
+HELD_OUT = 0.1  # of the texts choose the token classifier's epoch and cut, and as many others measure it
 FEWEST = 3  # one to train on, one to choose by, one to measure on
 
 
@@ -80,9 +80,12 @@ def importance(
         model, Tagging(), train, chosen, cfg,
         name="importance", seed=seed, adversary=PLAIN, length=1.0, folder=out, runtime=runtime,
     )  # fmt: skip
+    learned = torch.cat([*train.marks, *chosen.marks]).double().mean().item()
+    cut = matching_cut(chosen.predict(model, cfg.micro_batch_size, device), learned)
     answers, gold = measured.predict(model, cfg.micro_batch_size, device), torch.cat(measured.marks)
-    agreement = float(f1_score(gold, answers > 0, zero_division=0.0))
+    agreement = float(f1_score(gold, answers > cut, zero_division=0.0))
     model.cpu().save(out, tokenizer, LABELS)
+    write_cut(out, cut)
     write_texts(out, tokenizer, texts, important, parts)
     return [
         measurement("train", "answered_right", len(texts) / len(task.splits["train"]), n=len(task.splits["train"])),

@@ -14,7 +14,7 @@ from adapt import models, training
 from adapt.config import RuntimeConfig
 from adapt.data.marks import FILE, marked, write_marks
 from adapt.data.tokens import Ids, Sequences, load_tokens
-from adapt.marking import each_token, log_odds
+from adapt.marking import each_token, log_odds, read_cut
 from adapt.measurement import measurement
 from adapt.token_classifier import load_tagger
 
@@ -33,6 +33,7 @@ def marks(
     tokenizer = models.load_tokenizer(inputs["importance"])
     device = training.device(runtime)
     model = load_tagger(inputs["importance"])[0].to(device).eval()
+    cut = read_cut(inputs["importance"])
     counts = {"tokens": 0, "marked": 0, "unimportant": 0}
 
     def batches() -> Iterator[list[NDArray[np.bool_]]]:
@@ -48,10 +49,10 @@ def marks(
                 )
             )
             whole = [np.concatenate([next(odds) for _ in several]) for several in texts]
-            found = [marked(values) for values in whole]
+            found = [marked(values, cut) for values in whole]
             counts["tokens"] += int(sum(np.isfinite(values).sum() for values in whole))
             counts["marked"] += int(sum(row.sum() for row in found))
-            counts["unimportant"] += sum(not (values > 0).any() for values in whole)
+            counts["unimportant"] += sum(not (values > cut).any() for values in whole)
             yield found
 
     write_marks(out / FILE, batches())

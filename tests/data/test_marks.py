@@ -16,9 +16,10 @@ from adapt.data.masking import Candidates
 
 def test_the_likeliest_token_stands_in_where_none_is_important() -> None:
     nothing = -np.inf
-    assert marked(np.array([nothing, -2.0, 0.3, 0.0, 1.0, nothing])).tolist() == [0, 0, 1, 0, 1, 0]
-    assert marked(np.array([nothing, -2.0, -0.3, -1.0, nothing])).tolist() == [0, 0, 1, 0, 0]
-    assert marked(np.array([nothing, nothing])).tolist() == [0, 0]
+    assert marked(np.array([nothing, -2.0, 0.3, 0.0, 1.0, nothing]), 0.0).tolist() == [0, 0, 1, 0, 1, 0]
+    assert marked(np.array([nothing, -2.0, 0.3, 0.0, 1.0, nothing]), -1.0).tolist() == [0, 0, 1, 1, 1, 0]
+    assert marked(np.array([nothing, -2.0, -0.3, -1.0, nothing]), 0.0).tolist() == [0, 0, 1, 0, 0]
+    assert marked(np.array([nothing, nothing]), 0.0).tolist() == [0, 0]
 
 
 def test_several_files_are_numbered_one_after_another(tmp_path: Path) -> None:
