@@ -50,7 +50,7 @@ RECIPE = PretrainConfig(
     selection=None,
     leaks="drop",
     seed=0,
-    masking=MaskingConfig(strategy="token", rate=0.15, span_length=3.0, anchors=100),
+    masking=MaskingConfig(strategy="token", rate=0.15, span_length=3.0, anchors=100, importance_threshold=0.05),
     max_length=128,
     packing=False,
     batch_size=64,

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
 
 from adapt import sources
-from adapt.config import AdversaryConfig, Config, KeptConfig, PretrainConfig, TaskConfig
+from adapt.config import Config, PretrainConfig, TaskConfig
+from adapt.data.strategies import SELECTIVE
 from adapt.domain_chain import domain_stages
+from adapt.finetune_chain import LOOP, MODEL, PERTURBED, finetune_stage, identity, kind_modules, target_module
+from adapt.importance_chain import marks_stages
 from adapt.stage import Source, Stage, without
 from adapt.text_attacks.names import needs_masked_lm
 from adapt.text_chain import TextChain, leaks_stage, task_stage
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
-_MODEL = ("adapt.models", "adapt.data.batching")
-_PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
-_LOOP = (
-    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.retention", "adapt.steps", "adapt.views"),
-    *("adapt.adversary.plain", "adapt.adversary.divergence", *_PERTURBED),
-)
 _ATTACKS = (
     *("adapt.stages.robustness", "adapt.attacks.victim", "adapt.attacks.ensemble", "adapt.attacks.checks"),
     *("adapt.attacks.apgd", "adapt.attacks.minimal_norm", "adapt.attacks.gradient_free", "adapt.attacks.report"),
 )
-
 _TEXT_ATTACKS = (
     *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
     *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
@@ -51,6 +46,8 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
         if not stages and cfg.vocabulary.new_tokens:
             model = tokenizer = vocabulary_stage(cfg, model, text.read(settings, model))
         inputs = text.inputs(settings, model, tokenizer)
+        if settings.masking.strategy == SELECTIVE:
+            inputs |= marks_stages(cfg, settings, model, task, inputs)
         if settings.leaks == "keep":
             kept |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
         model = pretrain_stage(cfg, settings, model, inputs)
@@ -76,7 +73,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
 
 
 def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
-    """Continued pretraining of ``model`` on the tokens among ``inputs``; its text is known by those alone."""
+    """Continued pretraining of ``model`` on the tokens among ``inputs``; text and marks are known by those alone."""
     snapshots = cfg.evaluate.domains is not None and settings.name in cfg.evaluate.domains.along
     return Stage(
         kind="pretrain",
@@ -86,63 +83,18 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
             *("adapt.heldout", "adapt.language_modelling", "adapt.projection", "adapt.packing"),
             *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
-            *(target_module(cfg.pretrain_adversary), *_MODEL, *_LOOP),
+            *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
+            *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP),
         ),
         argument=settings,
         inputs={"model": model, **inputs},
         config={
-            **without(asdict(settings), "name", "text", "selection", "leaks", "packing"),
+            **without(asdict(settings), "name", "text", "selection", "leaks", "packing", "masking"),
+            "masking": without(asdict(settings.masking), "importance_threshold"),
             "snapshots": snapshots,
             "adversary": identity(cfg.pretrain_adversary),
         },
         more={"adversary": cfg.pretrain_adversary, "snapshots": snapshots},
-    )
-
-
-def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
-    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary."""
-    if cfg.finetune.method == "linear_probe":
-        return Stage(
-            kind="finetune",
-            label="linear_probe",
-            function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.prediction", *_MODEL),
-            argument=cfg.finetune,
-            inputs={"model": model, "task": task},
-            config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
-        )
-    inputs: dict[str, Stage | Source] = {"model": model, "task": task}
-    if cfg.adversary.kept is not None:
-        inputs["perturbations"] = perturbations_stage(cfg, cfg.adversary.kept, model, task)
-    return Stage(
-        kind="finetune",
-        label=label,
-        function="adapt.stages.finetune:finetune",
-        modules=("adapt.stages.finetune", *kind_modules(cfg), target_module(cfg.adversary), *_MODEL, *_LOOP),
-        argument=cfg.finetune,
-        inputs=inputs,
-        config={
-            "finetune": without(asdict(cfg.finetune), "name"),
-            "adversary": identity(cfg.adversary),
-            "seed": cfg.seed,
-        },
-        more={"seed": cfg.seed, "adversary": cfg.adversary},
-    )
-
-
-def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:
-    """What fools a model A, fine-tuned as the run's own is but under ``kept.method``: a run of that method shares A."""
-    adversary = replace(cfg.adversary, name="kept", method=kept.method, kept=None)
-    settings = {"max_length": cfg.finetune.max_length, "batch_size": cfg.finetune.micro_batch_size, "seed": cfg.seed}
-    return Stage(
-        kind="perturbations",
-        label="perturbations",
-        function="adapt.stages.perturbations:perturbations",
-        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.prediction", *_MODEL, *_LOOP),
-        argument=kept,
-        inputs={"model": finetune_stage(replace(cfg, adversary=adversary), model, task, "kept"), "task": task},
-        config={**without(asdict(kept), "method"), "ball": asdict(cfg.adversary)["ball"], **settings},
-        more={"ball": cfg.adversary.ball, **settings},
     )
 
 
@@ -163,7 +115,7 @@ def evaluate_stage(
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
         modules=(
-            *("adapt.stages.evaluate", "adapt.stages.scores", *kind_modules(cfg), *_ATTACKS, *_MODEL, *_PERTURBED),
+            *("adapt.stages.evaluate", "adapt.stages.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
         argument=cfg.evaluate,
@@ -187,19 +139,3 @@ def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
         {"model": "tfidf"},
     )
     return [fit, measure]
-
-
-def kind_modules(cfg: Config) -> tuple[str, ...]:
-    """What encodes, answers and scores the run's kind of task."""
-    own = ("adapt.token_classifier", "adapt.data.tagging") if cfg.task.kind == "tagging" else ("adapt.prediction",)
-    return ("adapt.stages.kinds", *own)
-
-
-def target_module(cfg: AdversaryConfig) -> str:
-    """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
-    return str(cfg.method["_target_"]).rpartition(".")[0]
-
-
-def identity(cfg: AdversaryConfig) -> dict[str, Any]:
-    """An adversary's settings without its label and its tests' exemptions."""
-    return without(asdict(cfg), "name", "exempt")

@@ -107,10 +107,11 @@ class SelectionConfig:
 class MaskingConfig:
     """Which tokens a masked language model predicts."""
 
-    strategy: str = MISSING  # token | whole_word | span | difference
+    strategy: str = MISSING  # token | whole_word | span | difference | selective
     rate: float = MISSING  # share of an example's ordinary tokens
     span_length: float = MISSING  # 1 / p of the geometric number of words in a span, at most 10; under span
     anchors: int = MISSING  # words that mark the text's difference from general text, under difference
+    importance_threshold: float = MISSING  # delta, under selective: by how much P(y | tokens) may miss P(y | text)
 
 
 @dataclass

@@ -12,10 +12,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from adapt import models
-from adapt.config import MaskingConfig, PretrainConfig
-from adapt.data import anchors, masking, word_masking
+from adapt.config import ConfigError, PretrainConfig
+from adapt.data import anchors, marks, masking, word_masking
 from adapt.data.masking import Choose
 from adapt.data.next_tokens import predict_next
+from adapt.data.strategies import SELECTIVE, STRATEGIES
 from adapt.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
 
 VERSION = 1
@@ -46,11 +47,12 @@ def load(
 ) -> LanguageModelling:
     """The model of a folder with the targets that ``cfg`` trains it on.
 
-    inputs: the stage's, of which difference masking reads ``anchors``.
+    inputs: the stage's, of which difference masking reads ``anchors``, and selective masking ``marks.<name>`` of each
+    of its texts. Raises ConfigError where there are none.
     """
     task = modelling(folder, tokenizer, dropout=cfg.dropout)
     if isinstance(task.model, models.MaskedLM):
-        choose = strategy(cfg.masking, task.model, tokenizer, inputs)
+        choose = strategy(cfg, task.model, tokenizer, inputs)
         task.targets = partial(masking.mask_tokens, tokenizer=tokenizer, rate=cfg.masking.rate, choose=choose)
     return task
 
@@ -74,18 +76,38 @@ def next_tokens(batch: Batch, *, seed: int, draw: int) -> Batch:
     return predict_next(batch)
 
 
+def text_names(cfg: PretrainConfig) -> list[str]:
+    """The inputs that hold the stage's texts, in the order in which their sequences are numbered."""
+    return ["text", *(f"mix.{name}" for name in sorted(cfg.mix))]
+
+
 def strategy(
-    cfg: MaskingConfig, model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
+    cfg: PretrainConfig, model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
 ) -> Choose:
-    """The choice of tokens that ``cfg.strategy`` names; ``validate`` has refused any other word."""
-    if cfg.strategy == "whole_word":
+    """The choice of tokens that ``cfg.masking.strategy`` names; ``validate`` has refused any other word."""
+    chosen = cfg.masking.strategy
+    if chosen == "whole_word":
         return word_masking.whole_words
-    if cfg.strategy == "span":
-        return partial(word_masking.spans, span_length=cfg.span_length)
-    if cfg.strategy == "difference":
+    if chosen == "span":
+        return partial(word_masking.spans, span_length=cfg.masking.span_length)
+    if chosen == SELECTIVE:
+        return partial(marks.marked_tokens, marks=read_marks(cfg, inputs))
+    if chosen == "difference":
         weigh = nearness(model, tokenizer, anchors.read_anchors(inputs["anchors"]))
         return partial(word_masking.weighted_words, weigh=weigh)
     return masking.single_tokens
+
+
+def read_marks(cfg: PretrainConfig, inputs: dict[str, Path]) -> marks.Marks:
+    """The marks of all the stage's texts. Raises ConfigError where one has none: marks come from a task."""
+    names = [f"marks.{name}" for name in text_names(cfg)]
+    for name in names:
+        if name not in inputs:
+            raise ConfigError(
+                f"{cfg.name}.masking.strategy={SELECTIVE}: needs the marks of a task's classifier ({name}), and this "
+                f"stage is trained without a task; possible are {', '.join(s for s in STRATEGIES if s != SELECTIVE)}"
+            )
+    return marks.Marks([inputs[name] / marks.FILE for name in names])
 
 
 def nearness(model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, words: list[str]) -> anchors.Nearness:

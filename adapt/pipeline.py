@@ -12,6 +12,7 @@ from typing import Any
 from adapt import provenance, results
 from adapt.chain import chain_of
 from adapt.config import Config, TaskConfig
+from adapt.data.strategies import SELECTIVE
 from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
 from adapt.store import Entry, Store, digest, key_of
@@ -170,6 +171,9 @@ class Pipeline:
 def science(cfg: Config) -> dict[str, Any]:
     """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
     config = asdict(cfg)
+    for stage in config["pretrain"].values():
+        if stage["masking"]["strategy"] != SELECTIVE:  # rows that are older than the setting are of the same cells
+            del stage["masking"]["importance_threshold"]
     unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage has the seed as its own
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     if not cfg.pretrain:

@@ -23,6 +23,7 @@ from transformers.models.auto.modeling_auto import (
 
 from adapt import models
 from adapt.config import Config, ConfigError
+from adapt.data.strategies import OF_WORDS, SELECTIVE
 from adapt.packing import PACKABLE
 from adapt.retention import check_frozen
 from adapt.text_attacks.names import MASKED_LM
@@ -37,6 +38,10 @@ def check_model(cfg: Config, folder: Path) -> None:
     tagging = cfg.task.kind == "tagging"
     own_head = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if tagging else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
+    if cfg.finetune.pooling == "cls":
+        marking = [name for name, stage in cfg.pretrain.items() if stage.masking.strategy == SELECTIVE]
+        need = "pretrain.{}.masking.strategy=selective with finetune.pooling=cls"
+        heads |= {need.format(name): MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING for name in marking}
     guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
     heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
     for need, mapping in heads.items():
@@ -119,7 +124,7 @@ def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokeniz
             )
         if causal and stage.max_length < 2:
             raise ConfigError(f"{key}.max_length={stage.max_length}: leaves no next token to predict; at least 2")
-        if chosen != "token" and not tokenizer.is_fast:
+        if chosen in OF_WORDS and not tokenizer.is_fast:
             raise ConfigError(
                 f"{key}.masking.strategy={chosen}: the tokenizer of {folder} does not tell where its tokens are in a "
                 "text, so that no word is known; set it to token"

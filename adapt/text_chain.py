@@ -19,6 +19,7 @@ from typing import Any
 
 from adapt import sources
 from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
+from adapt.data.strategies import OF_WORDS
 from adapt.stage import Source, Stage, without
 
 DATA = (
@@ -67,7 +68,7 @@ class TextChain:
         """What a pretraining stage reads: ``text`` and, for each name of ``mix``, ``mix.<name>``, all tokenised."""
         text = self.read(settings, model)
         mixed = {f"mix.{name}": self.source(name, settings.leaks) for name in sorted(settings.mix)}
-        whole_words = settings.masking.strategy != "token"
+        whole_words = settings.masking.strategy in OF_WORDS
         shape: dict[str, Any] = {"max_length": settings.max_length, "packing": settings.packing, "words": whole_words}
         read = {name: tokens_stage(given, tokenizer, **shape) for name, given in {"text": text, **mixed}.items()}
         if settings.masking.strategy == "difference":

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig
+from adapt.data.strategies import STRATEGIES
 from adapt.refusals import suggestion
 from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
@@ -34,7 +35,7 @@ STAGE_CHOICES = {
     "leaks": ("drop", "keep"),
     "entity_markers": ("keep", "strip"),
     "texts": MEASURED_TEXTS,
-    "strategy": ("token", "whole_word", "span", "difference"),
+    "strategy": STRATEGIES,
     "recipes": RECIPES,
     "norm": ("l2", "linf"),
     "scope": ("token", "sequence", "document"),
@@ -56,6 +57,7 @@ NOT_NEGATIVE = (
 ABOVE_ZERO = ("eps", "clip_norm", "length")  # clip_norm=null is what switches clipping off; 0 would stop the training
 SHARES = (
     "rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
+    "importance_threshold",
 )  # fmt: skip
 CONFIGURED = {"corpus", "general", "other_task"}  # text sources with a config of their own, beside the task
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig
+from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig
+from adapt.data.strategies import SELECTIVE, STRATEGIES
 from adapt.refusals import CONF, suggestion
 
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
@@ -30,6 +31,8 @@ def check_pretraining(cfg: Config) -> None:
         if stage.selection is not None:
             check_selection(f"{key}.selection", stage.selection)
         check_masking(f"{key}.masking", stage.masking, stage.text)
+        if stage.masking.strategy == SELECTIVE:
+            check_selective(f"{key}.masking", cfg.task)
 
 
 def check_domains(cfg: Config) -> None:
@@ -57,6 +60,21 @@ def check_masking(key: str, masking: MaskingConfig, text: str) -> None:
             f"{key}.strategy=difference: this stage reads general text, and the difference is taken from general text; "
             "choose token, whole_word or span"
         )
+
+
+def check_selective(key: str, task: TaskConfig) -> None:
+    """A task that labels single texts, because tokens are important to a text's label."""
+    others = ", ".join(name for name in STRATEGIES if name != SELECTIVE)
+    refused = {
+        f"task.kind={task.kind} labels words": task.kind == "tagging",
+        f"task.text_pair_column={task.text_pair_column} gives pairs": task.text_pair_column is not None,
+    }
+    for what, given in refused.items():
+        if given:
+            raise ConfigError(
+                f"{key}.strategy={SELECTIVE}: marks what the label of a single text hangs on, and {what}; "
+                f"choose another task, or one of {others}"
+            )
 
 
 def check_selection(key: str, selection: SelectionConfig) -> None:

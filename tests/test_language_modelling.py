@@ -242,9 +242,19 @@ def test_a_decoder_without_padding_token_is_pretrained(decoder: Path) -> None:
     check_model(asked(packing=True), decoder)
 
 
-def test_a_decoder_masks_nothing(decoder: Path) -> None:
-    with pytest.raises(ConfigError, match="masking.strategy=span: .* is a gpt2, which predicts next tokens"):
-        check_model(asked(masking=MaskingConfig("span", 0.3, 3.0, 4)), decoder)
+@pytest.mark.parametrize("strategy", ["span", "selective"])
+def test_a_decoder_masks_nothing(decoder: Path, strategy: str) -> None:
+    with pytest.raises(ConfigError, match=f"masking.strategy={strategy}: .* is a gpt2, which predicts next tokens"):
+        check_model(asked(masking=MaskingConfig(strategy, 0.3, 3.0, 4)), decoder)
+
+
+def test_selective_masking_needs_the_head_of_a_tagger_where_pooling_is_transformers_own(tmp_path: Path) -> None:
+    """Reformer classifies texts, and has no head for tokens in transformers."""
+    cfg = asked(masking=MaskingConfig("selective", 0.3, 3.0, 4))
+    cfg.finetune.pooling = "cls"
+    AutoConfig.for_model("reformer").save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="strategy=selective with finetune.pooling=cls: .* is a reformer"):
+        check_model(cfg, tmp_path)
 
 
 def test_a_decoder_needs_a_padding_token_for_transformers_own_head(decoder: Path) -> None:

@@ -25,6 +25,8 @@ class Candidates:
     """Which they are, [n]."""
     starts: NDArray[np.bool_] | None
     """Whether each begins a word, [n], where the batch says it (``word_starts``)."""
+    example: int
+    """The number of the example, by which what is known of its text is found."""
 
 
 Chosen = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -51,7 +53,8 @@ def mask_tokens(
     Of the predicted tokens 80% become [MASK], 10% a random ordinary token, 10% stay. The choice is drawn for each
     example from (seed, draw, example id), so it does not depend on the batch or on padding: a new ``draw`` is a new
     dynamic mask, the same one is the same mask. ``choose`` says which tokens (adapt/data/word_masking.py: words and
-    spans, which may exceed the count by the rest of a word) and which of them share a draw.
+    spans, which may exceed the count by the rest of a word; adapt/data/marks.py: at most those that are marked) and
+    which of them share a draw.
 
     Adds positions [P] (flat indices row * L + column), targets [P] and rows [P]; an example without an ordinary
     token predicts nothing.
@@ -67,7 +70,7 @@ def mask_tokens(
         if not len(columns):
             continue
         begins = None if starts is None else starts[row].numpy()[columns].astype(bool)
-        candidates = Candidates(columns, ids[row].numpy()[columns], begins)
+        candidates = Candidates(columns, ids[row].numpy()[columns], begins, example)
         indices, units = choose(random, candidates, max(1, round(rate * len(columns))))
         chosen, kind = columns[indices], random.random(int(units[-1]) + 1)[units]
         replacement = vocabulary[random.integers(len(vocabulary), size=len(chosen))]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from adapt import models, retention, training
+from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
 from adapt.measurement import measurement
+from adapt.objectives import Objective
 from adapt.optimization import decay_groups
-from adapt.stages.kinds import KINDS
+from adapt.stages.kinds import KINDS, Examples
 from adapt.steps import Adversary
 
 VERSION = 2
@@ -39,12 +43,53 @@ def finetune(
     tokenizer = models.load_tokenizer(inputs["model"])
     kind = KINDS[task.kind]
     model = kind.new(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
+    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
+    progress = fit(
+        model,
+        kind.objective,
+        train,
+        dev,
+        cfg,
+        name="finetune",
+        seed=seed,
+        adversary=Adversary.of(adversary),
+        length=adversary.length,
+        folder=out,
+        runtime=runtime,
+        stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
+    )
+    model.cpu().save(out, tokenizer, task.labels)
+    (out / "training.json").write_text(
+        json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n"
+    )
+    cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
+    return [measurement("train", metric, value) for metric, value in cost.items()]
+
+
+def fit(
+    model: Any,
+    objective: Objective,
+    train: Examples,
+    dev: Examples,
+    cfg: FinetuneConfig,
+    *,
+    name: str,
+    seed: int,
+    adversary: Adversary,
+    length: float,
+    folder: Path,
+    runtime: RuntimeConfig,
+    stored: Mapping[int, Tensor] | None = None,
+) -> Progress:
+    """Train a headed encoder in place by ``cfg`` and leave it with the weights of the epoch that is best on ``dev``.
+
+    length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
+    """
     device = training.device(runtime)
     model.to(device)
     if runtime.gradient_checkpointing:
         models.checkpoint_gradients(model)
     retention.freeze(model, cfg.retention.frozen_layers)
-    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
 
     def epoch(number: int) -> list[list[int]]:
         return batching.shuffled_batches(train.lengths, cfg.batch_size, seed=seed, epoch=number)
@@ -56,14 +101,14 @@ def finetune(
         return dev.score(dev.predict(model, cfg.micro_batch_size, device))
 
     steps_an_epoch = len(epoch(0))
-    steps = max(1, round(cfg.epochs * steps_an_epoch * adversary.length))
+    steps = max(1, round(cfg.epochs * steps_an_epoch * length))
     forget_peak()
-    progress = training.train(
+    return training.train(
         model,
-        name="finetune",
-        objective=kind.objective,
+        name=name,
+        objective=objective,
         plan=training.Plan(epoch, collate, steps, cfg.micro_batch_size),
-        adversary=Adversary.of(adversary),
+        adversary=adversary,
         optimizer_config=cfg.optimizer,
         parameter_groups=decay_groups(
             model,
@@ -74,17 +119,11 @@ def finetune(
         ),
         selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
         seed=seed,
-        folder=out,
+        folder=folder,
         runtime=runtime,
-        stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
+        stored=stored,
         pull=retention.toward_start(model, cfg.retention.toward_start, new=retention.outside(model)),
     )
-    model.cpu().save(out, tokenizer, task.labels)
-    (out / "training.json").write_text(
-        json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n"
-    )
-    cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
-    return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
 def head_of(model: Any) -> torch.nn.Module:

@@ -35,8 +35,8 @@ VERSION = 1
 Measurements = list[dict[str, Any]]
 
 
-class Split(Protocol):
-    """One split of a task as a tokenizer reads it, with the answers that it should have."""
+class Examples(Protocol):
+    """What a headed encoder is trained on, or chosen by, with the answers that it should have."""
 
     @property
     def lengths(self) -> list[int]:
@@ -49,7 +49,11 @@ class Split(Protocol):
         """The answers of a model in eval mode to all examples, in their order."""
 
     def score(self, answers: Any) -> float:
-        """The task's own metric of the answers."""
+        """How good the answers are: higher is better."""
+
+
+class Split(Examples, Protocol):
+    """One split of a task as a tokenizer reads it; its score is the task's own metric."""
 
     def measure(self, answers: Any, clean: list[int] | None = None) -> Measurements:
         """The rows of these answers; with the ids of the split's clean examples, also theirs as ``<split>_clean``."""

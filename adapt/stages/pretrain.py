@@ -104,8 +104,7 @@ def pretrain(
 def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
     """The stage's tokens. Raises ConfigError where they are not of the model's vocabulary."""
     tokenizer = models.load_tokenizer(inputs["model"])
-    names = ["text", *(f"mix.{name}" for name in sorted(cfg.mix))]
-    sources = {name: load_tokens(inputs[name]) for name in names}
+    sources = {name: load_tokens(inputs[name]) for name in language_modelling.text_names(cfg)}
     mine = vocabulary_digest(tokenizer)
     for name, found in sources.items():
         if found.vocabulary != mine:

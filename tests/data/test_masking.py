@@ -153,7 +153,7 @@ def test_words_are_masked_whole_at_the_rate_on_average(choose, rate: float) -> N
 def test_whatever_the_words_each_is_masked_whole_or_not_at_all(choose, sizes: list[int], rate: float, seed: int):
     starts = np.zeros(sum(sizes), dtype=bool)
     starts[np.cumsum(sizes) - sizes] = True
-    candidates = Candidates(np.arange(len(starts)) + 1, np.arange(len(starts)) + 5, starts)
+    candidates = Candidates(np.arange(len(starts)) + 1, np.arange(len(starts)) + 5, starts, 0)
     count = max(1, round(rate * len(starts)))
     indices, units = choose(np.random.default_rng(seed), candidates, count)
     taken = np.isin(np.arange(len(starts)), indices)
@@ -175,7 +175,7 @@ def test_a_choice_of_words_depends_on_seed_draw_and_example_alone(choose) -> Non
 
 def test_spans_have_the_lengths_of_a_geometric_cut_at_ten_and_share_one_draw() -> None:
     """P(l) ~ .8^(l - 1), l up to 10: its mean is 3.797 (Joshi et al., 2020: 3.8)."""
-    candidates = Candidates(np.arange(20000), np.full(20000, 5), np.ones(20000, dtype=bool))
+    candidates = Candidates(np.arange(20000), np.full(20000, 5), np.ones(20000, dtype=bool), 0)
     lengths = []
     for seed in range(10):
         indices, units = word_masking.spans(np.random.default_rng(seed), candidates, 1000, span_length=5.0)
@@ -201,7 +201,7 @@ def test_a_span_is_masked_replaced_or_kept_as_one() -> None:
 
 def test_a_span_ends_at_the_end_of_a_text() -> None:
     columns = np.array([1, 2, 3, 6, 7, 8])  # special tokens between two texts
-    candidates = Candidates(columns, columns + 5, np.ones(6, dtype=bool))
+    candidates = Candidates(columns, columns + 5, np.ones(6, dtype=bool), 0)
     for seed in range(50):
         indices, units = word_masking.spans(np.random.default_rng(seed), candidates, 4, span_length=10.0)
         for unit in range(units[-1] + 1):
@@ -210,7 +210,7 @@ def test_a_span_ends_at_the_end_of_a_text() -> None:
 
 def test_heavier_words_are_masked_in_proportion() -> None:
     """Two words of weight 3 and 1, one of them masked: the first in 3 of 4 draws."""
-    candidates = Candidates(np.arange(2), np.array([8, 9]), np.ones(2, dtype=bool))
+    candidates = Candidates(np.arange(2), np.array([8, 9]), np.ones(2, dtype=bool), 0)
 
     def weigh(words: list[np.ndarray]) -> np.ndarray:
         return np.array([3.0 if word[0] == 8 else 1.0 for word in words])
@@ -225,7 +225,7 @@ def test_heavier_words_are_masked_in_proportion() -> None:
 def test_what_runs_on_without_a_space_is_cut() -> None:
     starts = np.zeros(25, dtype=bool)
     starts[0] = True
-    words = word_masking.words_of(Candidates(np.arange(25), np.arange(25), starts))
+    words = word_masking.words_of(Candidates(np.arange(25), np.arange(25), starts, 0))
     assert [len(word) for word in words] == [10, 10, 5]
 
 

@@ -1,0 +1,80 @@
+"""The stages that fine-tune a model on the run's task, and what they are trained on beside it. Builds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from adapt.config import AdversaryConfig, Config, KeptConfig
+from adapt.stage import Source, Stage, without
+
+# The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
+MODEL = ("adapt.models", "adapt.data.batching")
+PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
+LOOP = (
+    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.retention", "adapt.steps", "adapt.views"),
+    *("adapt.adversary.plain", "adapt.adversary.divergence", *PERTURBED),
+)
+
+
+def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
+    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary."""
+    if cfg.finetune.method == "linear_probe":
+        return Stage(
+            kind="finetune",
+            label="linear_probe",
+            function="adapt.stages.baseline:linear_probe",
+            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL),
+            argument=cfg.finetune,
+            inputs={"model": model, "task": task},
+            config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+        )
+    inputs: dict[str, Stage | Source] = {"model": model, "task": task}
+    if cfg.adversary.kept is not None:
+        inputs["perturbations"] = perturbations_stage(cfg, cfg.adversary.kept, model, task)
+    return Stage(
+        kind="finetune",
+        label=label,
+        function="adapt.stages.finetune:finetune",
+        modules=("adapt.stages.finetune", *kind_modules(cfg), target_module(cfg.adversary), *MODEL, *LOOP),
+        argument=cfg.finetune,
+        inputs=inputs,
+        config={
+            "finetune": without(asdict(cfg.finetune), "name"),
+            "adversary": identity(cfg.adversary),
+            "seed": cfg.seed,
+        },
+        more={"seed": cfg.seed, "adversary": cfg.adversary},
+    )
+
+
+def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:
+    """What fools a model A, fine-tuned as the run's own is but under ``kept.method``: a run of that method shares A."""
+    adversary = replace(cfg.adversary, name="kept", method=kept.method, kept=None)
+    settings = {"max_length": cfg.finetune.max_length, "batch_size": cfg.finetune.micro_batch_size, "seed": cfg.seed}
+    return Stage(
+        kind="perturbations",
+        label="perturbations",
+        function="adapt.stages.perturbations:perturbations",
+        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.prediction", *MODEL, *LOOP),
+        argument=kept,
+        inputs={"model": finetune_stage(replace(cfg, adversary=adversary), model, task, "kept"), "task": task},
+        config={**without(asdict(kept), "method"), "ball": asdict(cfg.adversary)["ball"], **settings},
+        more={"ball": cfg.adversary.ball, **settings},
+    )
+
+
+def kind_modules(cfg: Config) -> tuple[str, ...]:
+    """What encodes, answers and scores the run's kind of task."""
+    own = ("adapt.token_classifier", "adapt.data.tagging") if cfg.task.kind == "tagging" else ("adapt.prediction",)
+    return ("adapt.stages.kinds", *own)
+
+
+def target_module(cfg: AdversaryConfig) -> str:
+    """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
+    return str(cfg.method["_target_"]).rpartition(".")[0]
+
+
+def identity(cfg: AdversaryConfig) -> dict[str, Any]:
+    """An adversary's settings without its label and its tests' exemptions."""
+    return without(asdict(cfg), "name", "exempt")

@@ -1,0 +1,74 @@
+"""The tokens of a text that matter to a task, as the token classifier of an importance stage marks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from adapt import models, training
+from adapt.config import RuntimeConfig
+from adapt.data.marks import FILE, marked, write_marks
+from adapt.data.tokens import Ids, Sequences, load_tokens
+from adapt.marking import each_token, log_odds, read_cut
+from adapt.measurement import measurement
+from adapt.token_classifier import load_tagger
+
+VERSION = 1
+SEQUENCES = 1024  # marked together: what is in memory at a time, and one batch of the file
+
+
+def marks(
+    argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
+) -> list[dict[str, Any]]:
+    """Mark the train sequences of ``inputs["tokens"]`` by the token classifier of ``inputs["importance"]``.
+
+    Returns the share of ordinary tokens that are marked, and of sequences in which it calls no token important.
+    """
+    sequences = load_tokens(inputs["tokens"]).train
+    tokenizer = models.load_tokenizer(inputs["importance"])
+    device = training.device(runtime)
+    model = load_tagger(inputs["importance"])[0].to(device).eval()
+    cut = read_cut(inputs["importance"])
+    counts = {"tokens": 0, "marked": 0, "unimportant": 0}
+
+    def batches() -> Iterator[list[NDArray[np.bool_]]]:
+        firsts = range(0, len(sequences), SEQUENCES)
+        for first in tqdm(firsts, desc="marks", disable=not runtime.progress, leave=False):
+            indices = range(first, min(first + SEQUENCES, len(sequences)))
+            texts = [alone(sequences, index) for index in indices]
+            encoded = each_token(tokenizer, [ids for several in texts for ids in several])
+            odds = iter(
+                spread(len(ids), places, values.numpy())
+                for ids, places, values in zip(
+                    encoded.ids, encoded.places, log_odds(model, tokenizer, encoded, batch_size, device), strict=True
+                )
+            )
+            whole = [np.concatenate([next(odds) for _ in several]) for several in texts]
+            found = [marked(values, cut) for values in whole]
+            counts["tokens"] += int(sum(np.isfinite(values).sum() for values in whole))
+            counts["marked"] += int(sum(row.sum() for row in found))
+            counts["unimportant"] += sum(not (values > cut).any() for values in whole)
+            yield found
+
+    write_marks(out / FILE, batches())
+    return [
+        measurement("train", "marked_tokens", counts["marked"] / max(1, counts["tokens"]), n=counts["tokens"]),
+        measurement("train", "unimportant_sequences", counts["unimportant"] / len(sequences), n=len(sequences)),
+    ]
+
+
+def alone(sequences: Sequences, index: int) -> list[Ids]:
+    """The texts of a sequence, each with its own special tokens: packed ones do not see each other."""
+    return np.split(sequences.ids(index), sequences.starts(index)[1:])
+
+
+def spread(length: int, places: list[int], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values at some places of a row, minus infinity elsewhere, [length]."""
+    row = np.full(length, -np.inf, dtype=np.float32)
+    row[places] = values
+    return row
