@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -25,6 +26,7 @@ def run(cfg: DictConfig) -> str | None:
 def main() -> None:
     """The console script: Hydra's app, with every refusal as one sentence and no traceback unless asked for."""
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    logging.raiseExceptions = False  # where the disk is full the log file is too, and the error itself says so
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing its own wording
     try:
         try:

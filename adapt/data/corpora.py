@@ -65,10 +65,10 @@ def read_corpus(cfg: CorpusConfig, banned: Iterable[str], key: str = "corpus", *
     found = spool.close()
     near = None if cfg.near_duplicates is None else NearDuplicates(cfg.near_duplicates, found.texts)
 
-    def fault_of(row: int) -> str | None:
-        return fault(found.texts[row]) or ("near_duplicate" if near is not None and near.met(row) else None)
+    def nearness(row: int) -> str | None:
+        return "near_duplicate" if near is not None and near.met(row) else None
 
-    kept, left_out = found.chosen(cfg.max_documents, fault_of)
+    kept, left_out = found.chosen(cfg.max_documents, lambda row: fault(found.texts[row]), nearness)
     reasons = ("duplicate", "banned", "near_duplicate") if near else ("duplicate", "banned")
     counts = spool.dropped(found, kept, left_out)
     dropped = {"short": short} | {reason: counts[reason] for reason in reasons}

@@ -33,11 +33,17 @@ class Documents:
     """[N, 2], big-endian: digests of the texts."""
     forms: NDArray[np.uint64]
 
-    def chosen(self, limit: int | None, fault: Callable[[int], str | None]) -> tuple[list[int], dict[int, str]]:
+    def chosen(
+        self,
+        limit: int | None,
+        fault: Callable[[int], str | None],
+        later: Callable[[int], str | None] = lambda row: None,
+    ) -> tuple[list[int], dict[int, str]]:
         """The rows of the lowest places, ``limit`` of them, without repetitions and without those that have a fault.
 
-        fault: why a row may not be kept, or None; it is asked in the order of the places. Also returns the rows that
-        were left out before the limit was reached, each with the reason.
+        fault: why a row may not be kept whatever the others are, or None; later: why it may not be kept beside those of
+        lower places, asked in the order of the places and of no repetition. Also returns the rows that were left out
+        before the limit was reached, each with the reason; each repetition of a row with a fault has that fault.
         """
         order = np.lexsort((self.places[:, 1], self.places[:, 0]))
         kept: list[int] = []
@@ -45,7 +51,7 @@ class Documents:
         for row, new in zip(order.tolist(), first_of_each(self.forms[order]).tolist(), strict=True):
             if len(kept) == limit:
                 break
-            reason = fault(row) if new else "duplicate"
+            reason = fault(row) or (later(row) if new else "duplicate")
             if reason is None:
                 kept.append(row)
             else:

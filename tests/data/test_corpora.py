@@ -141,7 +141,7 @@ def test_an_empty_corpus(corpus_config: Config, write: Write) -> None:
 def test_a_corpus_of_which_nothing_remains_says_why(corpus_config: Config, write: Write) -> None:
     write("a.txt", "\n".join(["one", "one two three", "One two three."]))
     with pytest.raises(
-        ConfigError, match="no document to train on; 3 read, left out: 1 short, 1 duplicate, 1 banned, 0 surplus"
+        ConfigError, match="no document to train on; 3 read, left out: 1 short, 0 duplicate, 2 banned, 0 surplus"
     ):
         read_corpus(corpus_config(min_words=2), ["one two three"])
 
