@@ -42,8 +42,8 @@ def job(cfg: DictConfig) -> str | None:
             print(describe(pipeline))
             return None
         started = time.monotonic()
-        with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as job:
-            job["run_id"] = run_id = pipeline.run()
+        with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as note:
+            note["run_id"] = run_id = pipeline.run()
     except Exception as error:
         note_failure(typed, error)
         raise

@@ -19,9 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adapt.jobs import running_under
-from adapt.store import MANIFEST, UNFINISHED, lock_of
-
-NAME = 32  # hex digits of a key that name its folder
+from adapt.store import MANIFEST, UNFINISHED, Store, lock_of
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,13 @@ def leftovers(root: Path) -> Iterator[Leftover]:
 
 def referenced(root: Path) -> set[Path]:
     """The folders of all stages that led to the runs under a root."""
-    store, needed = root / "store", set()
+    store, needed = Store(root / "store"), set()
     for run in (root / "runs").glob("*.json"):
-        evaluation = store / "evaluate" / json.loads(run.read_bytes())["evaluation"]
+        evaluation = store.folder("evaluate", json.loads(run.read_bytes())["evaluation"])
         needed.add(evaluation)
         if (evaluation / MANIFEST).exists():
             ancestors = json.loads((evaluation / MANIFEST).read_bytes())["ancestors"]
-            needed |= {store / stage["kind"] / stage["key"][:NAME] for stage in ancestors}
+            needed |= {store.folder(stage["kind"], stage["key"]) for stage in ancestors}
     return needed
 
 

@@ -7,9 +7,9 @@ import math
 import pandas as pd
 
 from analysis import cells, markdown
+from analysis.adaptation import CONTEXT, context_label, contexts, of
 from analysis.cells import NotInTable
 
-CONTEXT = ["model", "task"]
 TRAINED = {"steps": "steps", "tokens": "tokens trained on", "train_seconds": "seconds"}  # split <stage>/train
 READ = {"documents": "documents", "bytes": "storage (MB)"}  # split <stage>/text
 COLUMNS = [*TRAINED.values(), *READ.values()]
@@ -25,10 +25,11 @@ def report(table: pd.DataFrame) -> str:
         "all the same); fine-tuning is the same for all and not counted. Seconds hold for the machine and "
         "its load. Documents and storage are of the text that is read, as token ids on disk.",
     ]
-    for context, rows in chains.groupby(CONTEXT, sort=False):
+    for context in contexts(chains):
+        rows = of(chains, context)
         score = f"{cells.display(found.loc[found['task'] == context[1], 'metric'].iloc[0])} on test"
         lines = [_line(chain, score) for _, chain in rows.sort_values(["tokens trained on", "pretrain"]).iterrows()]
-        parts += [f"## {', '.join(map(cells.display, context))}", markdown.table(lines, words=("chain",))]
+        parts += [f"## {context_label(context)}", markdown.table(lines, words=("chain",))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,9 +58,8 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(chain: pd.Series, score: str) -> dict[str, str]:
-    name = "not adapted" if chain["pretrain"] == "none" else cells.display(chain["pretrain"])
     numbers = {column: _number(chain[column], 1 if column.startswith("storage") else 0) for column in COLUMNS}
-    return {"chain": name, **numbers, score: f"{chain['score']:.3f}"}
+    return {"chain": cells.series_label(chain["pretrain"]), **numbers, score: f"{chain['score']:.3f}"}
 
 
 def _number(value: float, digits: int) -> str:
