@@ -95,6 +95,7 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             "adversary": identity(cfg.pretrain_adversary),
         },
         more={"adversary": cfg.pretrain_adversary, "snapshots": snapshots},
+        trains=True,
     )
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from adapt import processes
+
 VERSION = 2
 
 
@@ -35,6 +37,8 @@ class Checkpoint:
 
     Each is written beside its name and renamed, so a kill leaves the old or the new one. The best weights may be
     newer than the state that a resumed run starts from; replaying the same steps writes the same best weights again.
+
+    Of several processes the leader writes and all read, so the folder must be one that they share.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -62,6 +66,7 @@ class Checkpoint:
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         memory.update(moved(state["memory"], next(model.parameters()).device))
+        processes.wait()  # nobody reads what is written below
         self._write(self.best, state["best"])
         return Progress(**state["progress"])
 
@@ -81,6 +86,8 @@ class Checkpoint:
         return torch.load(file, map_location="cpu", weights_only=True)
 
     def _write(self, file: Path, state: Any, *, flush: bool = True) -> None:
+        if not processes.leads():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:

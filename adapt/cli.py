@@ -31,7 +31,7 @@ def job(cfg: DictConfig) -> str | None:
         check_choices()
         typed = check_values(cfg)
         check_parts(typed)
-        from adapt import jobs
+        from adapt import distribution, jobs
         from adapt.grid import canonical
         from adapt.pipeline import Pipeline
 
@@ -43,7 +43,8 @@ def job(cfg: DictConfig) -> str | None:
             return None
         started = time.monotonic()
         with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as note:
-            note["run_id"] = run_id = pipeline.run()
+            alone = typed.runtime.processes == 1 or pipeline.finished()
+            note["run_id"] = run_id = pipeline.run() if alone else distribution.run(cfg, typed.runtime)
     except Exception as error:
         note_failure(typed, error)
         raise

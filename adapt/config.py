@@ -295,6 +295,7 @@ class RuntimeConfig:
     data_root: str | None = MISSING
     device: str = MISSING  # auto | cpu | cuda | mps
     threads: int | None = MISSING
+    processes: int = MISSING  # that share the training of a run
     checkpoint_seconds: float = MISSING
     gradient_checkpointing: bool = MISSING  # recompute activations in the backward pass: less memory, more time
     progress: bool = MISSING

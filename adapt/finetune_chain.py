@@ -45,6 +45,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             "seed": cfg.seed,
         },
         more={"seed": cfg.seed, "adversary": cfg.adversary},
+        trains=True,
     )
 
 

@@ -66,6 +66,7 @@ def importance_stage(
         inputs={"model": model, "classifier": classifier, "task": task},
         config={"finetune": without(asdict(finetune), "name"), **more},
         more=more,
+        trains=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 
 from adapt import provenance, results
 from adapt.chain import chain_of
-from adapt.config import Config, TaskConfig
+from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
 from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
@@ -19,13 +18,18 @@ from adapt.store import Entry, Store, digest, key_of
 from adapt.text_chain import pretraining_sources, sources_read
 
 log = logging.getLogger(__name__)
+Call = Callable[[Stage, dict[str, Path], Path, RuntimeConfig], list[dict[str, Any]]]
 
 
 class Pipeline:
-    """The stages of one run over one store."""
+    """The stages of one run over one store.
 
-    def __init__(self, cfg: Config, named_task: Callable[[str], TaskConfig]) -> None:
+    call(stage, inputs, folder, runtime): builds a stage into a folder and returns its rows; by default here and now.
+    """
+
+    def __init__(self, cfg: Config, named_task: Callable[[str], TaskConfig], call: Call = Stage.call) -> None:
         self.cfg = cfg
+        self.call = call
         root = Path(cfg.runtime.root) / "store"
         self.store = Store(root)
         self.stages = chain_of(cfg, named_task, FileHashes(root / "file_hashes.json"))
@@ -75,12 +79,10 @@ class Pipeline:
 
         def make(folder: Path) -> dict[str, Any]:
             log.info("%s: %s", stage.label, folder.name.strip(".").partition(".")[0][:8])
-            module, name = stage.function.split(":")
             device, threads = prepare_process(self.cfg)
-            rows = getattr(importlib.import_module(module), name)(
-                stage.argument, inputs, folder, self.cfg.runtime, **stage.more
-            )
-            notes = {"rows": rows, "provenance": provenance.provenance(device, threads)}
+            rows = self.call(stage, inputs, folder, self.cfg.runtime)
+            sharing = self.cfg.runtime.processes if stage.trains else 1
+            notes = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
             return {**notes, "ancestors": self.ancestors(stage, {})} if stage.kind == "evaluate" else notes
 
         identity = {
@@ -123,6 +125,7 @@ class Pipeline:
             provenance={
                 **entry.manifest["provenance"],
                 "dirty": entry.manifest["provenance"]["dirty"] or any(stage["dirty"] for stage in made_from),
+                "processes": max(stage["processes"] for stage in made_from),
             },
             experiment=self.cfg.experiment,
         )
@@ -189,8 +192,9 @@ def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def picked(entry: Entry) -> dict[str, Any]:
-    """An entry's measurements, and whether the sources that made it differed from their commit."""
-    return {"rows": entry.manifest["rows"], "dirty": entry.manifest["provenance"]["dirty"]}
+    """An entry's measurements, its processes, and whether the sources that made it differed from their commit."""
+    made = entry.manifest["provenance"]
+    return {"rows": entry.manifest["rows"], "dirty": made["dirty"], "processes": made.get("processes", 1)}
 
 
 def pretrain_label(cfg: Config) -> str | None:

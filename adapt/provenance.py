@@ -18,8 +18,8 @@ SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change h
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
 
 
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Commit, dirty flag, time (UTC), versions, device and thread count of what this process builds."""
+def provenance(device: str, threads: int, processes: int) -> dict[str, Any]:
+    """Commit, dirty flag, time (UTC), versions, device, thread and process count of what this process builds."""
     commit, dirty = commit_and_dirty()
     return {
         "commit": commit,
@@ -28,6 +28,7 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         "versions": versions(),
         "device": device,
         "threads": threads,
+        "processes": processes,
     }
 
 

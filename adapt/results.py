@@ -21,13 +21,13 @@ FACTORS = (
     *("source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget", "seed"),
     *("adversary_epsilon", "adversary_steps", "adaptation", "adaptation_seed"),
 )
-PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads")
+PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads", "processes")
 COLUMNS = ("run_id", *MEASUREMENT, *FACTORS, "experiment", *PROVENANCE)
 IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of a measurement within its run
 
 # Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
 _TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
-_TYPES |= {"dirty": "boolean", "threads": "Int64"}
+_TYPES |= {"dirty": "boolean", "threads": "Int64", "processes": "Int64"}
 NUMBERS = frozenset(_TYPES)
 _TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from adapt.config import RuntimeConfig
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Stage:
     config: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
     by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
+    trains: bool = False  # so that the processes of a run share it (adapt/processes.py)
+
+    def call(self, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+        """Build the stage into the folder, from its inputs' folders; returns its measurements."""
+        module, name = self.function.split(":")
+        rows: list[dict[str, Any]] = getattr(importlib.import_module(module), name)(
+            self.argument, inputs, folder, runtime, **self.more
+        )
+        return rows
 
 
 def without(config: dict[str, Any], *names: str) -> dict[str, Any]:

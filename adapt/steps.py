@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from adapt import processes
 from adapt.adversary.ball import Ball
 from adapt.adversary.perturbation import find_embedding, median_norm
 from adapt.adversary.plain import plain
@@ -78,8 +79,9 @@ class Step:
     memory: what a method keeps from step to step (a teacher's weights, a table of perturbations): tensors and dicts of
     tensors under names of its own. It is part of the checkpoint.
     stored: kept embeddings [tokens, d] by example id, for a method that trains on them.
-    world_items: the items of this step over all processes, where there are several; they are then ``processes``
-    many, whose gradients the loop averages.
+    fillers: how many of the micro-batches, the last ones, only keep this process in step with the others: they weigh
+    nothing, are not perturbed and count for nothing.
+    Where several processes share the step, the loop averages their gradients.
     """
 
     def __init__(
@@ -95,8 +97,7 @@ class Step:
         elapsed: float = 0.0,
         memory: dict[str, Any] | None = None,
         stored: Mapping[int, Tensor] | None = None,
-        world_items: int | None = None,
-        processes: int = 1,
+        fillers: int = 0,
     ) -> None:
         self.model = model
         self.inner_model = model.module if isinstance(model, DistributedDataParallel) else model
@@ -106,13 +107,14 @@ class Step:
         self.step_number = step_number
         self.update = update
         self.elapsed = elapsed
-        self.processes = processes
         self.memory = {} if memory is None else memory
         self.stored = {} if stored is None else stored
-        self.views = [View(self, batch) for batch in micro_batches]
-        self.examples = sum(len(view.batch["input_ids"]) for view in self.views)
-        self.items = world_items or sum(objective.items(batch) for batch in micro_batches)
-        self.loss_weight = processes / self.items
+        real = len(micro_batches) - fillers
+        self.views = [View(self, batch, filler=place >= real) for place, batch in enumerate(micro_batches)]
+        self.examples = sum(len(batch["input_ids"]) for batch in micro_batches[:real])
+        self.tokens = sum(int(batch["attention_mask"].sum()) for batch in micro_batches[:real])
+        self.items = processes.total(sum(objective.items(batch) for batch in micro_batches[:real]))[0]
+        self.loss_weight = processes.count() / self.items
         self.passed = {"forward": 0, "backward": 0, "delta_backward": 0}  # examples
         self.deltas: list[tuple[Tensor, Tensor]] = []
 
@@ -161,6 +163,8 @@ class Step:
 
     def log_delta(self, view: View, delta: Tensor) -> None:
         """Note the size of a delta that a loss is taken at: ||delta|| / ||e|| [B] and its norm in the ball's terms."""
+        if view.filler:
+            return
         with torch.no_grad():
             moved = delta.detach() * view.mask
             there = (view.embeddings() * view.mask).flatten(1).norm(dim=1).clamp(min=1e-12)
@@ -169,8 +173,10 @@ class Step:
     @property
     def counts(self) -> Counts:
         """What the step has cost so far."""
-        passes = {f"{kind}_passes": examples / self.examples for kind, examples in self.passed.items()}
-        return Counts(**passes, skipped_examples=self.ball.skipped if "ball" in vars(self) else 0)
+        mine = self.ball.skipped if "ball" in vars(self) else 0
+        examples, skipped, *passed = processes.total(self.examples, mine, *self.passed.values())
+        passes = {f"{kind}_passes": number / examples for kind, number in zip(self.passed, passed, strict=True)}
+        return Counts(**passes, skipped_examples=int(skipped))
 
     def adversary_report(self) -> dict[str, float]:
         """How the perturbations of this step's losses lay, over its examples; empty where nothing was perturbed.
@@ -178,10 +184,13 @@ class Step:
         delta_norm_p10, _p50, _p90: quantiles of ||delta|| / ||e||. delta_at_boundary: the share whose norm is epsilon.
         ascent_gain: cross-entropy at the last perturbation tried less that at the first point, where both were taken.
         """
-        gains = [view.ascent_gain for view in self.views if view.ascent_gain is not None]
-        report = {"ascent_gain": float(torch.stack(gains).mean())} if gains else {}
-        ratios, sizes = (torch.cat(parts) for parts in zip(*self.deltas, strict=True)) if self.deltas else (None, None)
-        if ratios is None or sizes is None or not (moved := ratios > 0).any():
+        nothing = torch.empty(0)
+        risen = [view.ascent_gain for view in self.views if view.ascent_gain is not None]
+        gains = processes.gathered(torch.stack(risen) if risen else nothing)
+        report = {"ascent_gain": float(gains.mean())} if len(gains) else {}
+        lists = zip(*self.deltas, strict=True) if self.deltas else ([nothing], [nothing])
+        ratios, sizes = (processes.gathered(torch.cat(parts)) for parts in lists)
+        if not (moved := ratios > 0).any():
             return report
         tenths = ratios[moved].quantile(torch.tensor([0.1, 0.5, 0.9], device=ratios.device)).tolist()
         report |= dict(zip(("delta_norm_p10", "delta_norm_p50", "delta_norm_p90"), tenths, strict=True))

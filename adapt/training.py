@@ -2,6 +2,9 @@
 
 Exact resume: the data order, the masks and the dropout noise of a step are functions of (seed, step), so that a
 checkpoint of weights, optimizer and step number is enough to end with the weights of an uninterrupted run.
+
+Where several processes share the training (adapt/processes.py), each runs this loop on its part of every step's
+examples, and their gradients are averaged after each backward pass: the weights are the same in all of them.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from adapt import processes
 from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
@@ -31,6 +36,7 @@ from adapt.steps import Adversary, Step
 VERSION = 3
 Batch = dict[str, Tensor]
 Keep = Callable[[int], None]
+PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
 
 
 class NonFiniteLoss(RuntimeError):
@@ -54,6 +60,17 @@ class Plan:
             for position in range(step % per_epoch if epoch == step // per_epoch else 0, per_epoch):
                 if epoch * per_epoch + position < self.steps:
                     yield batches[position]
+
+    def micro_batches(self, indices: list[int], step: int) -> tuple[list[Batch], int]:
+        """This process's part of a step, and how many batches at its end are not: copies of the step's first example.
+
+        Those are there because every process must run as many backward passes as the others.
+        """
+        mine, size = processes.share(indices), self.micro_batch_size
+        cuts = [mine[start : start + size] for start in range(0, len(mine), size)]
+        most = math.ceil(math.ceil(len(indices) / processes.count()) / size)
+        fillers = most - len(cuts)
+        return [self.collate(cut, step) for cut in cuts + fillers * [indices[:1]]], fillers
 
 
 @dataclass
@@ -103,7 +120,9 @@ def train(
         fused=True,  # one pass over the weights; on a CPU torch would otherwise take them operation by operation
     )
     scheduler = LambdaLR(optimizer, learning_rate_shape(optimizer_config, plan.steps))
-    model, optimizer = accelerator.prepare(model, optimizer)
+    optimizer = accelerator.prepare(optimizer)
+    model = accelerator.prepare_model(model, evaluation_mode=True)  # in its precision; ``shared`` distributes it
+    everywhere = shared(model)
     trainable = [parameter for group in parameter_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder / "checkpoint", name)
     memory: dict[str, Any] = {}
@@ -122,8 +141,9 @@ def train(
         optimizer.zero_grad()
 
     bar = tqdm(
-        total=plan.steps, initial=progress.step, desc=name, disable=not runtime.progress, leave=False, unit="step"
-    )
+        total=plan.steps, initial=progress.step, desc=name, leave=False, unit="step",
+        disable=not (runtime.progress and processes.leads()),
+    )  # fmt: skip
     started, saved = time.monotonic() - progress.seconds, time.monotonic()
     model.train()
     if progress.step == 0 and progress.best is None:
@@ -131,14 +151,14 @@ def train(
     for indices in plan.from_step(progress.step):
         if progress.stopped_early:
             break
-        torch.manual_seed(seed * 1_000_003 + progress.step)
-        size = plan.micro_batch_size
-        micro = [plan.collate(indices[cut : cut + size], progress.step) for cut in range(0, len(indices), size)]
+        torch.manual_seed(seed * 1_000_003 + progress.step + processes.rank() * PROCESS_STRIDE)
+        micro, fillers = plan.micro_batches(indices, progress.step)
         micro = [{key: value.to(accelerator.device) for key, value in batch.items()} for batch in micro]
         step = Step(
-            model,
+            everywhere,
             objective,
             micro,
+            fillers=fillers,
             adversary=adversary,
             seed=seed,
             step_number=progress.step,
@@ -152,16 +172,15 @@ def train(
             for loss in losses:
                 total += loss.detach()
                 accelerator.backward(loss)
-        if not torch.isfinite(total):
-            raise NonFiniteLoss(
-                f"{name}, step {progress.step + 1}: the loss is {total.item()}; {last_finite(progress)}"
-            )
+        mean = processes.total(total.item())[0] / processes.count()
+        if not math.isfinite(mean):
+            raise NonFiniteLoss(f"{name}, step {progress.step + 1}: the loss is {mean}; {last_finite(progress)}")
         step.update()
         scheduler.step()
-        advance(progress, step, micro, total.item(), time.monotonic() - started)
+        advance(progress, step, mean, time.monotonic() - started)
         bar.update()
-        bar.set_postfix_str(f"loss {total.item():.3f}, {progress.tokens / max(progress.seconds, 1e-9):,.0f} tokens/s")
-        accelerator.log({f"{name}/loss": total.item()}, step=progress.step)
+        bar.set_postfix_str(f"loss {mean:.3f}, {progress.tokens / max(progress.seconds, 1e-9):,.0f} tokens/s")
+        accelerator.log({f"{name}/loss": mean}, step=progress.step)
         if progress.step % selection.every == 0 or progress.step == plan.steps:
             measure(model, selection, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
@@ -169,13 +188,26 @@ def train(
             checkpoint.save(model, optimizer, scheduler, progress, memory)
             saved = time.monotonic()
     bar.close()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # not end_training: it would end the group of processes as well
+        tracker.finish()
+    processes.wait()
     checkpoint.load_best(model)
     if not all(torch.isfinite(parameter.norm()) for parameter in trainable):  # no loss comes after the last update
         raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
     return progress
+
+
+def shared(model: nn.Module) -> nn.Module:
+    """The model as every process of the training calls it: its gradients are then those of all their examples.
+
+    Buffers are not sent around before each pass: encoders have constants alone there, and to write them between two
+    passes of one loss would spoil its backward pass.
+    """
+    if processes.count() == 1:
+        return model
+    return DistributedDataParallel(model, forward_sync_buffers=False)
 
 
 def device(runtime: RuntimeConfig) -> torch.device:
@@ -204,12 +236,13 @@ def last_finite(progress: Progress) -> str:
     return f"the last finite loss was {losses[-1]:.4g}" if losses else "no step before it had a finite loss"
 
 
-def advance(progress: Progress, step: Step, micro: list[Batch], loss: float, seconds: float) -> None:
+def advance(progress: Progress, step: Step, loss: float, seconds: float) -> None:
     """Add a finished step's tokens, passes and loss; ``seconds`` is the training's time up to now."""
+    examples, tokens = processes.total(step.examples, step.tokens)
     progress.step += 1
     progress.seconds = seconds
-    progress.examples += step.examples
-    progress.tokens += sum(int(batch["attention_mask"].sum()) for batch in micro)
+    progress.examples += int(examples)
+    progress.tokens += int(tokens)
     for name, count in {**asdict(step.counts), **step.adversary_report()}.items():
         progress.counts[name] = progress.counts.get(name, 0.0) + count
     progress.history.append({"step": progress.step, "loss": loss})
@@ -218,8 +251,8 @@ def advance(progress: Progress, step: Step, micro: list[Batch], loss: float, sec
 def measure(model: nn.Module, selection: Selection, progress: Progress, checkpoint: Checkpoint, started: float) -> None:
     """Measure, keep the weights when they are the best so far, count the measurements without gain otherwise."""
     model.eval()
-    value = selection.measure()
-    if selection.keep is not None:
+    value = processes.agreed(selection.measure())
+    if selection.keep is not None and processes.leads():
         selection.keep(progress.step)
     model.train()
     progress.seconds = time.monotonic() - started

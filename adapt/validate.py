@@ -45,8 +45,8 @@ AT_LEAST_ONE = (
     "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
     "heldout_sequences", "sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
-    "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length", "min_frequency",
-    "text_attack_examples", "text_attack_queries", "candidates", "queries",
+    "processes", "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length",
+    "min_frequency", "text_attack_examples", "text_attack_queries", "candidates", "queries",
     "restarts", "minimal_norm_steps", "gradient_free_queries",
 )  # fmt: skip
 NOT_NEGATIVE = (

@@ -38,11 +38,15 @@ class Pass:
 
 
 class View:
-    """One micro-batch; delta is [B, L, d], float32, at the output of the word embedding."""
+    """One micro-batch; delta is [B, L, d], float32, at the output of the word embedding.
 
-    def __init__(self, step: Step, batch: Batch) -> None:
+    filler: it only keeps its process in step with the others (``Step``), and nothing in it moves or counts.
+    """
+
+    def __init__(self, step: Step, batch: Batch, *, filler: bool = False) -> None:
         self.step = step
         self.batch = batch
+        self.filler = filler
         self._draws = 0
         self._losses_met: list[Tensor] = []
         self._random_state: list[Tensor] | None = None
@@ -77,12 +81,12 @@ class View:
 
     def mean(self, values: Tensor) -> Tensor:
         """Values [P] of the items as this view's share of their mean over the whole step."""
-        return values.sum() * self.step.loss_weight
+        return values.sum() * (0.0 if self.filler else self.step.loss_weight)
 
     @property
     def ascent_gain(self) -> Tensor | None:
         """Mean cross-entropy where it was last taken less where it was first taken; None before the second time."""
-        return self._losses_met[-1] - self._losses_met[0] if len(self._losses_met) > 1 else None
+        return self._losses_met[-1] - self._losses_met[0] if len(self._losses_met) > 1 and not self.filler else None
 
     # Perturbations --------------------------------------------------------------------------------------------------
 
@@ -94,7 +98,8 @@ class View:
     @cached_property
     def mask(self) -> Tensor:
         """1.0 at the tokens that may be perturbed, [B, L, 1]."""
-        return token_mask(self.batch, special_tokens=self.step.ball.special_tokens)
+        movable = token_mask(self.batch, special_tokens=self.step.ball.special_tokens)
+        return torch.zeros_like(movable) if self.filler else movable
 
     @torch.no_grad()
     def embeddings(self) -> Tensor:
@@ -152,7 +157,7 @@ class View:
         return losses
 
     def _pass(self, model: torch.nn.Module, delta: Tensor | None, kind: str, hidden: bool, losses: bool) -> Pass:
-        self.step.passed["forward"] += len(self.batch["input_ids"])
+        self._count("forward")
         if self.step.adversary.dropout == "same":
             self._replay_random_state()
         found = Pass(torch.empty(0), [], torch.empty(0))
@@ -171,11 +176,13 @@ class View:
         return found
 
     def _count_backward(self, answer: Tensor, kind: str) -> None:
-        def count(_gradient: Tensor) -> None:
-            self.step.passed[kind] += len(self.batch["input_ids"])
-
         if answer.requires_grad:
-            answer.register_hook(count)
+            answer.register_hook(lambda _gradient: self._count(kind))
+
+    def _count(self, kind: str) -> None:
+        """A pass over the batch's examples, forward, backward or delta_backward."""
+        if not self.filler:
+            self.step.passed[kind] += len(self.batch["input_ids"])
 
     def _replay_random_state(self) -> None:
         """Set torch's generators back to where the first pass over this view found them."""

@@ -39,8 +39,8 @@ def at_step(name: str, number: int) -> Callable[[], None]:
     def arm() -> None:
         original = training.advance
 
-        def advance(progress, step, micro, loss, seconds):
-            original(progress, step, micro, loss, seconds)
+        def advance(progress, step, loss, seconds):
+            original(progress, step, loss, seconds)
             if progress.step == number and current[-1] == name:
                 die()
 

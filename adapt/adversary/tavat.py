@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
+from adapt import processes
 from adapt.adversary.ball import Ball
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def tavat(step: Step, *, num_steps: int, step_size: float, init: float) -> Gener
             delta, tokens = climb(view.ball, delta, tokens, delta.grad, step_size)
         sums.index_add_(0, ids.flatten(), (tokens * view.mask).flatten(0, 1))
         places.index_add_(0, ids.flatten(), view.mask.flatten(0, 1))
-    if step.processes > 1:
-        distributed.all_reduce(sums)
-        distributed.all_reduce(places)
+    processes.add_up(sums, places)
     step.memory["token_perturbations"] = torch.where(places > 0, sums / places.clamp(min=1), table)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapt import models, retention, training
+from adapt import models, processes, retention, training
 from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
@@ -58,10 +58,10 @@ def finetune(
         runtime=runtime,
         stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
-    model.cpu().save(out, tokenizer, task.labels)
-    (out / "training.json").write_text(
-        json.dumps({"best_step": progress.best_step, "history": progress.history}) + "\n"
-    )
+    if processes.leads():
+        model.cpu().save(out, tokenizer, task.labels)
+        record = {"best_step": progress.best_step, "history": progress.history}
+        (out / "training.json").write_text(json.dumps(record) + "\n")
     cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
     return [measurement("train", metric, value) for metric, value in cost.items()]
 

@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models, prediction, training
+from adapt import models, prediction, processes, training
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs
 from adapt.data import tasks
@@ -59,14 +59,14 @@ def importance(
     task, tokenizer = tasks.load_task(inputs["task"]), models.load_tokenizer(inputs["model"])
     device = training.device(runtime)
     scorer = Scorer(inputs["classifier"], tokenizer, cfg.micro_batch_size, device)
-    texts = scorer.answered_right(task.splits["train"], cfg.max_length)
+    texts = processes.agreed(scorer.answered_right(task.splits["train"], cfg.max_length))
     if len({text.form for text in texts}) < FEWEST:
         raise ConfigError(
             f"masking.strategy=selective: a classifier of this task answers {len(texts)} of its "
             f"{len(task.splits['train'])} training texts right, and {FEWEST} different ones or more are needed; train "
             "it longer (finetune.epochs), label more (task.max_examples.train), or choose another strategy"
         )
-    important = scorer.important(texts, threshold, progress=runtime.progress)
+    important = processes.agreed(scorer.important(texts, threshold, progress=runtime.progress))
     share = np.concatenate(important).mean()
     if share == 0:
         raise ConfigError(
@@ -84,9 +84,10 @@ def importance(
     cut = matching_cut(chosen.predict(model, cfg.micro_batch_size, device), learned)
     answers, gold = measured.predict(model, cfg.micro_batch_size, device), torch.cat(measured.marks)
     agreement = float(f1_score(gold, answers > cut, zero_division=0.0))
-    model.cpu().save(out, tokenizer, LABELS)
-    write_cut(out, cut)
-    write_texts(out, tokenizer, texts, important, parts)
+    if processes.leads():
+        model.cpu().save(out, tokenizer, LABELS)
+        write_cut(out, cut)
+        write_texts(out, tokenizer, texts, important, parts)
     return [
         measurement("train", "answered_right", len(texts) / len(task.splits["train"]), n=len(task.splits["train"])),
         measurement("train", "important_tokens", share, n=sum(map(len, important))),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt import language_modelling, models, retention, training
+from adapt import language_modelling, models, processes, retention, training
 from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
@@ -92,12 +92,13 @@ def pretrain(
         runtime=runtime,
     )
     after = held_out.losses(task, device)
-    model.cpu().save(out, text.tokenizer)
-    if snapshots:
-        shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
-    record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
-    record |= {"best_step": progress.best_step, "history": progress.history}
-    (out / "training.json").write_text(json.dumps(record) + "\n")
+    if processes.leads():
+        model.cpu().save(out, text.tokenizer)
+        if snapshots:
+            shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
+        record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
+        record |= {"best_step": progress.best_step, "history": progress.history}
+        (out / "training.json").write_text(json.dumps(record) + "\n")
     return measurements(task, text, before, after, progress)
 
 

@@ -78,7 +78,7 @@ def test_case(case, request):
         halves = [step_of(case).gradients]
     for found in halves:
         assert found.keys() == whole.gradients.keys()
-        assert distance(found, whole.gradients) < (2e-5 if case.precision == "float32" else 0.1)
+        assert distance(found, whole.gradients) < (1e-4 if case.precision == "float32" else 0.1)
 
 
 def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:

@@ -1,0 +1,92 @@
+"""Start the processes of a run that several share, and tell what became of it: ``runtime.processes=N``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from adapt import provenance
+from adapt.config import ConfigError, RuntimeConfig
+
+WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class WorkerFailed(RuntimeError):
+    """A process of the run raised an error: says which error, and has that process's traceback as its cause's text."""
+
+
+def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
+    """Run a composed config in ``runtime.processes`` processes of this machine; returns the run's id.
+
+    Each has ``runtime.threads`` threads, or its part of the cores. Raises ConfigError as the run itself would, and
+    WorkerFailed for any other error of a process; the others are stopped then.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    processes = runtime.processes
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="adapt-") as folder,
+        own_signals(),
+        thread_count(processes, runtime.threads),
+    ):
+        config, outcome = Path(folder, "config.yaml"), Path(folder, "outcome.json")
+        config.write_text(OmegaConf.to_yaml(cfg, resolve=True))
+        try:
+            elastic_launch(launch, sys.executable)("-m", "adapt.worker", str(config), "--outcome", str(outcome))
+        except ChildFailedError as error:
+            found = json.loads(outcome.read_text()) if outcome.exists() else {}
+            if found.get("refusal"):
+                raise ConfigError(found["error"]) from error
+            said = (
+                f"{found['error']}\n{found['traceback']}"
+                if found
+                else f"it was killed ({error.get_first_failure()[1]})"
+            )
+            raise WorkerFailed(f"one of {processes} processes failed: {said}") from error
+        (run_id,) = json.loads(outcome.read_text())["run_ids"]
+        return str(run_id)
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Give the signals back to who had them: torch's agent takes them, to stop its processes, and keeps them."""
+    before = {number: signal.getsignal(number) for number in WATCHED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def thread_count(processes: int, threads: int | None) -> Iterator[None]:
+    """Within the block, processes that start divide the cores, or have as many threads as they are told."""
+    each = threads or max(1, provenance.usable_threads(None) // processes)
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(each)
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before

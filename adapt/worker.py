@@ -1,0 +1,145 @@
+"""One process of runs that several share: ``torchrun --nproc-per-node=2 -m adapt.worker <config.yaml> ...``.
+
+A config is a run's own, resolved: ``python -m adapt <overrides> --cfg job --resolve > config.yaml``. With
+``runtime.processes=N`` the command writes it and starts N of these itself (adapt/distribution.py); torchrun by hand is
+for several machines, which must see one ``runtime.root``. Hydra composes once, before: no worker has a command line.
+
+The leader (rank 0) runs the chains. At a stage that trains it calls the others, which wait for that and do no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from torch import distributed
+
+from adapt import cli, processes, provenance
+from adapt.config import Config, ConfigError, RuntimeConfig
+from adapt.pipeline import Pipeline
+from adapt.refusals import CONF
+from adapt.stage import Stage
+from adapt.validate import check_parts, check_values
+
+PATIENCE = timedelta(days=30)  # a process waits as long as it takes another to tokenise a corpus
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the chains with the other processes; ``--outcome`` says the runs' ids, or the first error of any process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m adapt.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("configs", type=Path, nargs="+", help="a run's resolved config; several are run in turn")
+    parser.add_argument("--outcome", type=Path, help="where to write what became of them, as JSON")
+    args = parser.parse_args(arguments)
+    die_with_the_parent()
+    try:
+        run_ids = work([read_config(path) for path in args.configs])
+    except Exception as error:
+        note(
+            args.outcome,
+            {"error": str(error), "refusal": isinstance(error, ConfigError), "traceback": traceback.format_exc()},
+        )
+        raise
+    if run_ids:
+        note(args.outcome, {"run_ids": run_ids})
+
+
+def read_config(path: Path) -> Config:
+    """The config, refused where the command would refuse it."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    given = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    assert isinstance(given, DictConfig)
+    cfg = check_values(given)
+    check_parts(cfg)
+    return cfg
+
+
+def work(configs: list[Config]) -> list[str]:
+    """The runs' ids from the leader, none from the others."""
+    join(configs[0].runtime)
+    try:
+        if distributed.get_rank() > 0:
+            follow()
+            return []
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            run_ids = [Pipeline(cfg, cli.named_task, call=call_all).run() for cfg in configs]
+        announce(None)
+        return run_ids
+    finally:
+        distributed.destroy_process_group()
+
+
+def join(runtime: RuntimeConfig) -> None:
+    """Join the group that torchrun describes in the environment, on this process's own device."""
+    gpus = runtime.device != "cpu" and torch.accelerator.is_available()
+    if gpus:
+        torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))
+    torch.set_num_threads(provenance.usable_threads(runtime.threads))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+
+
+def call_all(stage: Stage, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
+    """What the leader does with a stage: one that trains is done by all processes."""
+    if not stage.trains:
+        return stage.call(inputs, folder, runtime)
+    announce((replace(stage, inputs={}), inputs, folder, replace(runtime, progress=False, trackers=[])))
+    with processes.together():
+        return stage.call(inputs, folder, runtime)
+
+
+def follow() -> None:
+    """What every other process does: the stages that the leader announces, until it has no more."""
+    while (given := heard()) is not None:
+        stage, inputs, folder, runtime = given
+        with processes.together():
+            stage.call(inputs, folder, runtime)
+
+
+def announce(what: Any) -> None:
+    """Tell the waiting processes."""
+    distributed.broadcast_object_list([what], src=0)
+
+
+def heard() -> Any:
+    """What the leader announces next."""
+    given: list[Any] = [None]
+    distributed.broadcast_object_list(given, src=0)
+    return given[0]
+
+
+def note(outcome: Path | None, content: dict[str, Any]) -> None:
+    """Write what became of the run, unless an error of another process stands there already: it came first."""
+    if outcome is not None:
+        with contextlib.suppress(FileExistsError), outcome.open("x", encoding="utf-8") as stream:
+            json.dump(content, stream)
+
+
+def die_with_the_parent() -> None:
+    """End this process when the one that started it ends, even by kill -9: nobody would wait for it, or stop it."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

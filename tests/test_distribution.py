@@ -1,0 +1,155 @@
+"""``runtime.processes=2``: the rows of one process within rounding, one writer, and nothing left behind by a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+from world import REPOSITORY, adapt, overrides, pipeline
+
+from adapt import results
+
+CHAIN = [
+    "pretrain=[dapt,tapt]", "pretrain.dapt.dropout=0", "pretrain.tapt.dropout=0", "finetune.dropout=0",
+    "budget.tapt_steps=5", "budget.epochs=2", "evaluate=clean",
+]  # fmt: skip
+# 30 examples in steps of 8: the last has 6, three for each process. 29 in steps of 8 and micro-batches of 2: the last
+# has 5, and the second process pads its two. 25: the last has one, and the second process only keeps in step.
+METHODS = {
+    "none": ["adversary=none", "budget.train_examples=25"],
+    "fgm": ["adversary=fgm", "budget.train_examples=30"],
+    "freelb": ["adversary=freelb", "budget.train_examples=29", "finetune.micro_batch_size=2"],
+    "rdrop": ["adversary=rdrop", "budget.train_examples=25"],
+    "tavat": ["adversary=tavat", "budget.train_examples=25"],
+    "free_at": ["adversary=free_at", "budget.train_examples=29", "finetune.micro_batch_size=2"],
+    "awp": ["adversary=awp", "budget.train_examples=25"],
+    "smart": ["adversary=smart", "budget.train_examples=25", "adversary@pretrain_adversary=alum"],
+}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def roots(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """By the number of processes, where the runs of all methods are; those of two by torchrun's own command."""
+    found = {number: tmp_path_factory.mktemp("processes") for number in (1, 2)}
+    configs = []
+    for method, settings in METHODS.items():
+        pipeline(world, found[1], *CHAIN, *settings).run()
+        shared = pipeline(world, found[2], *CHAIN, *settings, "runtime.processes=2")
+        configs.append(found[2] / f"{method}.yaml")
+        OmegaConf.save(OmegaConf.structured(shared.cfg), configs[-1])
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "adapt.worker",
+    ]
+    done = subprocess.run([*command, *configs], cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def rows(root: Path, method: str) -> pd.Series:
+    table = results.load(root)
+    table = table[table["adversary"].eq(method) & ~table["metric"].str.contains("seconds|per_second|memory|storage")]
+    return table.set_index(["split", "attack", "attack_epsilon", "metric"])["value"].sort_index()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_give_the_rows_of_one(method: str, roots: dict[int, Path]) -> None:
+    one, two = (rows(roots[number], method) for number in (1, 2))
+    assert len(one) > 20
+    assert one.index.equals(two.index)
+    difference = (one - two).abs() / one.abs().clip(lower=1)
+    assert difference.max() < 1e-4, difference.sort_values().tail()
+
+
+def test_the_losses_along_each_training_are_those_of_one_process(roots: dict[int, Path]) -> None:
+    """A stage's key knows nothing of processes."""
+    one, two = ({path.parent.name: path for path in root.glob("store/*/*/training.json")} for root in roots.values())
+    assert one.keys() == two.keys()
+    adaptations = 2 + 4  # DAPT, TAPT on 25, 29 and 30 texts, and both on 25 once more under ALUM
+    assert len(one) == adaptations + len(METHODS)
+    for name, path in one.items():
+        first, second = (json.loads(each.read_text()) for each in (path, two[name]))
+        assert first["best_step"] == second["best_step"]
+        assert [entry["step"] for entry in first["history"]] == [entry["step"] for entry in second["history"]]
+        for a, b in zip(first["history"], second["history"], strict=True):
+            assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_the_number_of_processes_stands_in_the_rows(roots: dict[int, Path]) -> None:
+    assert [set(results.load(root)["processes"]) for root in roots.values()] == [{1}, {2}]
+
+
+def test_the_command_starts_the_processes(world: Path, roots: dict[int, Path]) -> None:
+    """And a run that is finished starts none."""
+    root = roots[2] / "commanded"
+    command = [*overrides(world, root), *CHAIN, *METHODS["fgm"], "runtime.processes=2"]
+    done = adapt(*command)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_series_equal(rows(root, "fgm"), rows(roots[2], "fgm"))
+    assert set(results.load(root)["processes"]) == {2}
+    again = adapt(*command)
+    assert again.returncode == 0, again.stderr
+    assert "finetune" not in again.stderr
+
+
+def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) -> None:
+    diverging = ["finetune.optimizer.learning_rate=1e30", "finetune.optimizer.clip_norm=null", "evaluate=clean"]
+    done = adapt(*overrides(world, tmp_path), *diverging, "runtime.processes=2")
+    assert done.returncode == 1
+    assert "NonFiniteLoss" in done.stderr
+    assert "finetune, step" in done.stderr
+    assert len(results.failed(tmp_path)) == 1
+
+
+def test_a_kill_of_the_command_ends_its_processes_and_the_run_goes_on(world: Path, tmp_path: Path) -> None:
+    settings = [*overrides(world, tmp_path), "finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
+    settings += ["runtime.processes=2", "runtime.checkpoint_seconds=0"]
+    command = subprocess.Popen([sys.executable, "-m", "adapt", *settings], cwd=REPOSITORY, env=ENVIRONMENT)
+    until(lambda: list(tmp_path.glob("store/finetune/.*/checkpoint/*.latest.pt")))
+    mine = workers(tmp_path)
+    assert len(mine) == 2
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    until(lambda: not workers(tmp_path))
+    assert not list(tmp_path.glob("runs/*.json"))
+    pipeline_of_one = pipeline(world, tmp_path, "finetune.dropout=0", "budget.epochs=300", "evaluate=clean")
+    pipeline_of_one.run()  # takes up the checkpoint of the two
+    assert results.load(tmp_path)["run_id"].nunique() == 1
+
+
+def until(true, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def workers(root: Path) -> list[int]:
+    """The processes that run ``adapt.worker`` for a config under the root."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        configs = [word for word in words if word.endswith("config.yaml")]
+        if (
+            "adapt.worker" in words
+            and configs
+            and Path(configs[0]).exists()
+            and str(root) in Path(configs[0]).read_text()
+        ):
+            found.append(int(path.parent.name))
+    return found
