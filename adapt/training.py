@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from adapt import preemption
 from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
@@ -109,6 +110,9 @@ def train(
     memory: dict[str, Any] = {}
     progress = checkpoint.load(model, optimizer, scheduler, memory) or Progress()
 
+    def save() -> None:
+        checkpoint.save(model, optimizer, scheduler, progress, memory)
+
     def update() -> None:
         if pull is not None and accelerator.sync_gradients:
             pull(1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
@@ -128,7 +132,7 @@ def train(
     model.train()
     if progress.step == 0 and progress.best is None:
         measure(model, selection, progress, checkpoint, started)
-    for indices in plan.from_step(progress.step):
+    for indices in preemption.saving(plan.from_step(progress.step), save):
         if progress.stopped_early:
             break
         torch.manual_seed(seed * 1_000_003 + progress.step)
@@ -166,7 +170,7 @@ def train(
             measure(model, selection, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
         if time.monotonic() - saved >= runtime.checkpoint_seconds:
-            checkpoint.save(model, optimizer, scheduler, progress, memory)
+            save()
             saved = time.monotonic()
     bar.close()
     accelerator.end_training()

@@ -10,8 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 # Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
 MAY = {
-    "__main__": {"cli", "refusals"},
-    "cli": {"grid", "jobs", "pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
+    "__main__": {"cli", "outcomes", "refusals"},
+    "cli": {"grid", "jobs", "outcomes", "pipeline", "plan", "refusals", "validate"},
+    "outcomes": {"refusals", "results", "analysis"},
     "refusals": {"store"},
     "grid": {"refusals"},
     "gc": {"jobs", "store"},
@@ -54,7 +55,8 @@ MAY = {
         ),
         *("training", "vocabulary"),
     },
-    "training": {"adversary", "checkpoint", "objectives", "optimization", "retention", "steps"},
+    "training": {"adversary", "checkpoint", "objectives", "optimization", "preemption", "retention", "steps"},
+    "preemption": set(),
     "checkpoint": set(),
     "optimization": {"retention"},
     "retention": set(),
