@@ -10,7 +10,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from adapt import cli
+from adapt import cli, outcomes
 from adapt.config import Config
 from adapt.refusals import CONF
 
@@ -18,7 +18,7 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def run(cfg: DictConfig) -> str | None:
+def run(cfg: DictConfig) -> outcomes.Finished | None:
     """One job: a run, or its plan."""
     return cli.job(cfg)
 
@@ -32,11 +32,13 @@ def main() -> None:
         try:
             run()
         finally:
-            cli.finish()  # the runs of a sweep that did finish, whatever became of the others
+            outcomes.summary()  # the runs of a sweep that did finish, whatever became of the others
     except Exception as error:
         if traceback_wanted:
             raise
-        sys.exit(cli.refusal(error))
+        sys.exit(outcomes.refusal(error))
+    if outcomes.any_failed():
+        sys.exit(outcomes.refusal(traces=traceback_wanted))
 
 
 if __name__ == "__main__":

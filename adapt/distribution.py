@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from adapt import provenance
 from adapt.config import ConfigError, RuntimeConfig
 
-WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes
 
 
 class WorkerFailed(RuntimeError):
@@ -43,6 +43,7 @@ def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
+        signals_to_handle=",".join(STOPS),
     )
     with (
         tempfile.TemporaryDirectory(prefix="adapt-") as folder,
@@ -70,12 +71,20 @@ def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
 @contextmanager
 def own_signals() -> Iterator[None]:
     """Give the signals back to who had them: torch's agent takes them, to stop its processes, and keeps them."""
-    before = {number: signal.getsignal(number) for number in WATCHED}
+    from torch.distributed.elastic.multiprocessing import SignalException
+
+    before = {signal.Signals[name]: signal.getsignal(signal.Signals[name]) for name in STOPS}
+    stop = None
     try:
         yield
+    except SignalException as error:  # the processes have ended, a training's checkpoint is written
+        stop = error.sigval
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if stop is not None:
+            signal.raise_signal(stop)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 
 from adapt.refusals import CONF
 
-OUTSIDE = ("runtime.", "hydra.")  # settings that say where and how, not what
+OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings that say where and how, not what
 
 
 @dataclass(frozen=True)

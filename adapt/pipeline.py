@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -218,6 +219,7 @@ def prepare_process(cfg: Config) -> tuple[str, int]:
     import torch
 
     threads = provenance.usable_threads(cfg.runtime.threads)
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # of the tokenizers, which read it when they first work
     torch.set_num_threads(threads)
     if cfg.runtime.device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name(), threads

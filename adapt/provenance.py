@@ -72,11 +72,13 @@ def source_version(module: str) -> int | str:
 
 
 def usable_threads(asked: int | None) -> int:
-    """The thread count asked for, or one for each core that this process may use."""
-    return (
-        asked
-        if asked is not None
-        else len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    """The thread count asked for; else OMP_NUM_THREADS; else one for each core that this process may use.
+
+    A launcher that starts several processes on a machine sets OMP_NUM_THREADS, so that they share its cores.
+    """
+    if asked is not None:
+        return asked
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": of nested levels, the outermost
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,6 +17,11 @@ from adapt.config import ConfigError
 from adapt.store import disk_is_full
 
 CONF = Path(__file__).parents[1] / "conf"
+EXTRAS = {
+    "joblib": "joblib",
+    "submitit_slurm": "slurm",
+    "submitit_local": "slurm",
+}  # launcher -> the extra
 
 
 def readable(error: BaseException) -> str:
@@ -39,6 +44,8 @@ def readable(error: BaseException) -> str:
 def missing_option(path: str, options: Sequence[str] | None = None) -> str:
     """``path``: group/name of an option file that is not there; ``options``: the others, where Hydra told them."""
     group, _, name = path.rpartition("/")
+    if group == "hydra/launcher" and name in EXTRAS:
+        return f"{group}={name}: its package is not installed; pip install 'adapt[{EXTRAS[name]}]'"
     return f"{group}={name}: no such option; {suggestion(name, options or (f.stem for f in (CONF / group).iterdir()))}"
 
 

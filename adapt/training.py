@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from adapt import processes
+from adapt import preemption, processes
 from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
@@ -128,6 +128,9 @@ def train(
     memory: dict[str, Any] = {}
     progress = checkpoint.load(model, optimizer, scheduler, memory) or Progress()
 
+    def save() -> None:
+        checkpoint.save(model, optimizer, scheduler, progress, memory)
+
     def update() -> None:
         if pull is not None and accelerator.sync_gradients:
             pull(1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
@@ -148,7 +151,7 @@ def train(
     model.train()
     if progress.step == 0 and progress.best is None:
         measure(model, selection, progress, checkpoint, started)
-    for indices in plan.from_step(progress.step):
+    for indices in preemption.saving(plan.from_step(progress.step), save):
         if progress.stopped_early:
             break
         torch.manual_seed(seed * 1_000_003 + progress.step + processes.rank() * PROCESS_STRIDE)
@@ -185,7 +188,7 @@ def train(
             measure(model, selection, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
         if time.monotonic() - saved >= runtime.checkpoint_seconds:
-            checkpoint.save(model, optimizer, scheduler, progress, memory)
+            save()
             saved = time.monotonic()
     bar.close()
     for tracker in accelerator.trackers:  # not end_training: it would end the group of processes as well

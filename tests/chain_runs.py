@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from world import overrides
 
-from adapt import __main__, results, store, training
+from adapt import __main__, jobs, results, store, training
 from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children
 
 torch.set_num_threads(1)
@@ -29,12 +29,12 @@ CHAIN = [
 ]
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(number: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), number)
 
 
-def at_step(name: str, number: int) -> Callable[[], None]:
-    """Die in the middle of a training, after the checkpoint of the step before ``number``."""
+def at_step(name: str, number: int, act: Callable[[], None] = die) -> Callable[[], None]:
+    """Die in the middle of a training, after the checkpoint of the step before ``number``; or do something else."""
 
     def arm() -> None:
         original = training.advance
@@ -42,7 +42,7 @@ def at_step(name: str, number: int) -> Callable[[], None]:
         def advance(progress, step, loss, seconds):
             original(progress, step, loss, seconds)
             if progress.step == number and current[-1] == name:
-                die()
+                act()
 
         current: list[str] = []
         train = training.train
@@ -106,6 +106,41 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "in evaluation": in_evaluation,
     "while rows are written": while_rows_are_written,
 }
+STOPS = {"dapt": (signal.SIGUSR1, 2), "finetune": (signal.SIGTERM, 3)}  # a training -> told so to stop, in which step
+
+
+def taken(file: Path) -> Callable[[], None]:
+    """Write the number of each training step that is taken into the file."""
+
+    def arm() -> None:
+        original = training.advance
+
+        def advance(progress, *rest):
+            original(progress, *rest)
+            with file.open("a") as stream:
+                stream.write(f"{progress.step} ")
+
+        training.advance = advance
+
+    return arm
+
+
+def stopped(world: Path, root: Path, name: str) -> dict:
+    """A chain that is told to stop in the training called ``name``, and would write no checkpoint of itself by then."""
+    number, step = STOPS[name]
+    arguments = [*overrides(world, root), *CHAIN, "runtime.checkpoint_seconds=1000000"]
+    killed = child(arguments, at_step(name, step, lambda: die(number)))
+    (file,) = root.glob(f"store/*/.*.unfinished/checkpoint/{name}.latest.pt")
+    saved = torch.load(file, weights_only=True)["progress"]["step"]
+    states = [job["state"] for job in jobs.of_study(root, "adhoc").values()]
+    status = child(arguments, taken(root / "taken"))
+    return {
+        "killed": killed,
+        "saved": saved,
+        "states": states,
+        "status": status,
+        "resumed_at": int((root / "taken").read_text().split()[0]) - 1,
+    }
 
 
 def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
@@ -148,7 +183,14 @@ def main(world: Path, folder: Path) -> None:
             "same_weights": weights_of(root) == weights,
             "left_behind": [str(path) for path in root.glob("store/*/.*.unfinished")],
         }
-    print(json.dumps({"moments": found, "weights": len(weights), "rows": len(table)}))
+    stops = {}
+    for name in STOPS:
+        root = folder / f"stopped_{name}"
+        stops[name] = stopped(world, root, name) | {
+            "same_rows": bool(results.same_rows(table, results.load(root))),
+            "same_weights": weights_of(root) == weights,
+        }
+    print(json.dumps({"moments": found, "stops": stops, "weights": len(weights), "rows": len(table)}))
 
 
 if __name__ == "__main__":

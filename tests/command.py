@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from hydra.core.global_hydra import GlobalHydra
 
-from adapt import __main__, cli
+from adapt import __main__, outcomes
 
 
 @dataclass
@@ -31,8 +31,7 @@ class Answer:
 
 def adapt_here(*arguments: str) -> Answer:
     """Run ``python -m adapt`` in this process; an exception passes where a process would print its traceback."""
-    cli._finished.clear()
-    cli._failed.clear()
+    outcomes.forget()
     out, err, code = io.StringIO(), io.StringIO(), 0
     with as_fresh_process(arguments), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

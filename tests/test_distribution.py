@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from omegaconf import OmegaConf
 from world import REPOSITORY, adapt, overrides, pipeline
 
@@ -113,19 +114,30 @@ def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) ->
     assert len(results.failed(tmp_path)) == 1
 
 
-def test_a_kill_of_the_command_ends_its_processes_and_the_run_goes_on(world: Path, tmp_path: Path) -> None:
-    settings = [*overrides(world, tmp_path), "finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
-    settings += ["runtime.processes=2", "runtime.checkpoint_seconds=0"]
-    command = subprocess.Popen([sys.executable, "-m", "adapt", *settings], cwd=REPOSITORY, env=ENVIRONMENT)
-    until(lambda: list(tmp_path.glob("store/finetune/.*/checkpoint/*.latest.pt")))
-    mine = workers(tmp_path)
-    assert len(mine) == 2
-    command.send_signal(signal.SIGKILL)
-    command.wait()
+@pytest.mark.parametrize(
+    ("stop", "saves", "seen"),
+    [(signal.SIGKILL, 0, "latest"), (signal.SIGTERM, 1e9, "best"), (signal.SIGUSR2, 1e9, "best")],
+)
+def test_a_command_that_is_stopped_ends_its_processes_and_the_run_goes_on(
+    stop: signal.Signals, saves: float, seen: str, world: Path, tmp_path: Path
+) -> None:
+    """Told to stop, the processes save first; killed, the checkpoint is the last one that there was."""
+    settings = ["finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
+    shared = [*overrides(world, tmp_path), *settings, "runtime.processes=2", f"runtime.checkpoint_seconds={saves}"]
+    command = subprocess.Popen([sys.executable, "-m", "adapt", *shared], cwd=REPOSITORY, env=ENVIRONMENT)
+    until(lambda: list(tmp_path.glob(f"store/finetune/.*/checkpoint/*.{seen}.pt")))
+    assert len(workers(tmp_path)) == 2
+    command.send_signal(stop)
+    assert command.wait() == -stop
     until(lambda: not workers(tmp_path))
     assert not list(tmp_path.glob("runs/*.json"))
-    pipeline_of_one = pipeline(world, tmp_path, "finetune.dropout=0", "budget.epochs=300", "evaluate=clean")
-    pipeline_of_one.run()  # takes up the checkpoint of the two
+    (checkpoint,) = tmp_path.glob("store/finetune/.*/checkpoint/*.latest.pt")
+    saved = torch.load(checkpoint, weights_only=True)["progress"]
+    assert 0 < saved["step"] < 1200
+    pipeline(world, tmp_path, *settings).run()  # takes up the checkpoint of the two
+    (record,) = tmp_path.glob("store/finetune/*/training.json")
+    history = json.loads(record.read_text())["history"]
+    assert history[: len(saved["history"])] == saved["history"]
     assert results.load(tmp_path)["run_id"].nunique() == 1
 
 

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the same command then ends with the same rows and the same weights, bit for bit."""
+"""Killed or told to stop at any moment: the same command then ends with the same rows and weights, bit for bit."""
 
 import json
 import os
@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 @pytest.fixture(scope="module")
 def outcomes(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     command = [sys.executable, str(TESTS / "chain_runs.py"), str(world), str(tmp_path_factory.mktemp("kill"))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -43,4 +43,19 @@ def test_a_killed_run_ends_as_if_nothing_had_been(outcomes: dict, moment: str) -
         "same_rows": True,
         "same_weights": True,
         "left_behind": [],
+    }
+
+
+@pytest.mark.parametrize(("name", "number", "step"), [("dapt", signal.SIGUSR1, 2), ("finetune", signal.SIGTERM, 3)])
+def test_a_training_that_is_told_to_stop_saves_the_step_it_is_in(
+    outcomes: dict, name: str, number: int, step: int
+) -> None:
+    assert outcomes["stops"][name] == {
+        "killed": -number,
+        "saved": step,
+        "states": ["cut"],
+        "status": 0,
+        "resumed_at": step,
+        "same_rows": True,
+        "same_weights": True,
     }

@@ -10,8 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 # Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
 MAY = {
-    "__main__": {"cli", "refusals"},
-    "cli": {"distribution", "grid", "jobs", "pipeline", "plan", "refusals", "results", "store", "validate", "analysis"},
+    "__main__": {"cli", "outcomes", "refusals"},
+    "cli": {"distribution", "grid", "jobs", "outcomes", "pipeline", "plan", "refusals", "validate"},
+    "outcomes": {"refusals", "results", "analysis"},
     "refusals": {"store"},
     "grid": {"refusals"},
     "gc": {"jobs", "store"},
@@ -58,7 +59,10 @@ MAY = {
         ),
         *("training", "vocabulary"),
     },
-    "training": {"adversary", "checkpoint", "objectives", "optimization", "processes", "retention", "steps"},
+    "training": {
+        *("adversary", "checkpoint", "objectives", "optimization", "preemption", "processes", "retention", "steps"),
+    },
+    "preemption": {"processes"},
     "checkpoint": {"processes"},
     "optimization": {"retention"},
     "retention": set(),
