@@ -38,7 +38,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
     lock = FileLock(_lock(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # a look at the status holds it for an instant
     except Timeout:  # another process runs the same job, and the store sees to it that they share its stages
         yield {}
         return

@@ -112,13 +112,14 @@ def test_seeds_do_not_tell_settings_apart() -> None:
         (["experiment=quickstart"], 72, {"adversary=none", "experiment=quickstart", "pretrain=[]", "seed=0"}),
         (["experiment=quickstart", "seed=0,1", "runtime.threads=1"], 24, {"seed=0", "experiment=quickstart"}),
         (["seed=range(0,3)", "adversary=none,fgm"], 6, {"seed=0", "adversary=none"}),
+        (["seed=0,1", "hydra/launcher=processes", "hydra.launcher.n_jobs=2"], 2, {"seed=0"}),
         (["seed=3"], 1, {"seed=3"}),
     ],
 )
 def test_a_grid_is_that_of_the_command(words: list[str], count: int, first: set[str]) -> None:
     found = grid.sweep(words)
     assert len(found.points) == len(set(found.points)) == count and first <= set(found.points[0])
-    assert not any(word.startswith("runtime.") for word in found.points[0])
+    assert not any(word.startswith(("runtime.", "hydra")) for word in found.points[0])
     assert found.root == Path("outputs") and found.study == ("quickstart" if "quickstart" in words[0] else "adhoc")
 
 
