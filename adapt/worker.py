@@ -72,6 +72,8 @@ def read_config(path: Path) -> Config:
 def work(configs: list[Config]) -> list[str]:
     """The runs' ids from the leader, none from the others."""
     join(configs[0].runtime)
+    for cfg in configs:
+        cfg.runtime.processes = distributed.get_world_size()  # what the rows say, whatever torchrun was told
     try:
         if distributed.get_rank() > 0:
             follow()

@@ -145,6 +145,11 @@ def stopped(world: Path, root: Path, name: str) -> dict:
 
 def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
     """Run the command in a forked process; returns its exit status, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(start(arguments, arm), 0)[1])
+
+
+def start(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
+    """Run the command in a forked process; returns its number."""
     pid = os.fork()
     if pid == 0:
         sys.argv = ["adapt", *arguments]
@@ -158,7 +163,7 @@ def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
         except BaseException:
             traceback.print_exc()
         os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
 
 
 def weights_of(root: Path) -> dict[str, str]:

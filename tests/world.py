@@ -86,6 +86,20 @@ def write_random_encoder(folder: Path, texts: list[str]) -> None:
     BertForMaskedLM(config).save_pretrained(folder)
 
 
+def make_world(folder: Path) -> None:
+    """Write model/, task/, other_task/, corpus.jsonl (more texts than 500) and general.jsonl into the folder."""
+    for split, numbers in {"train": range(48), "dev": range(100, 116), "test": range(200, 224)}.items():
+        rows = [{"text": sentence(label, number), "label": label} for number in numbers for label in WORDS]
+        write_jsonl(folder / "task" / f"{split}.jsonl", rows)
+        others = [{"text": sentence(label, number + 500), "label": label} for number in numbers for label in WORDS]
+        write_jsonl(folder / "other_task" / f"{split}.jsonl", others)
+    texts = [sentence(label, number) for number in range(1000, 1300) for label in WORDS]
+    write_jsonl(folder / "corpus.jsonl", [{"text": text} for text in texts])
+    general = [" ".join(sentence(label, number).split()[::-1]) for number in range(2000, 2100) for label in WORDS]
+    write_jsonl(folder / "general.jsonl", [{"text": text} for text in general])
+    write_random_encoder(folder / "model", texts[:300])
+
+
 def overrides(world: Path, root: Path) -> list[str]:
     """The command's arguments for a run in that world: seconds, no docstrings, no progress bars."""
     return [
