@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapt import provenance
-from adapt.results import replace
+from adapt.files import replace
 
 RUNNING, DONE, FAILED, CUT = "running", "done", "failed", "cut"
 Overrides = tuple[str, ...]

@@ -15,7 +15,7 @@ MAY = {
     "refusals": {"store"},
     "grid": {"refusals"},
     "gc": {"jobs", "store"},
-    "jobs": {"provenance", "results"},
+    "jobs": {"files", "provenance"},
     "status": {"grid", "jobs", "provenance", "refusals"},
     "signatures": {"refusals"},
     "validate": {
@@ -37,7 +37,9 @@ MAY = {
     "stage": set(),
     "sources": {"store"},
     "store": set(),
-    "results": set(),
+    "results": {"files", "records"},
+    "records": {"files"},
+    "files": set(),
     "provenance": set(),
     "measurement": set(),
     "stages": {
