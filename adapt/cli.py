@@ -28,7 +28,7 @@ def job(cfg: DictConfig) -> str | None:
     """Validate, then run (or plan) one chain. Returns its run id. A failure leaves its traceback beside the rows."""
     typed = None
     try:
-        check_choices()
+        check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
         from adapt import jobs
@@ -64,9 +64,9 @@ def named_task(name: str) -> TaskConfig:
     return task
 
 
-def check_choices() -> None:
+def check_choices(overrides: list[str]) -> None:
     """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
-    for override in given_overrides():
+    for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -161,10 +161,10 @@ def _parsed(folder: Path, stamps: Mapping[str, str], types: Mapping[str, str], n
             at += places
             found += values
     cells = {name: _dictionary(len(stamps), *column) for name, column in columns.items()}
-    keys = [list(stamps), list(stamps.values()), lengths]
+    of_files = [list(stamps), list(stamps.values()), lengths]
     frame = pd.DataFrame(rows, columns=list(types)).fillna({name: "none" for name in types if types[name] == "str"})
     return Records(
-        pa.table([*map(pa.array, keys, _KEYS.types), *cells.values()], [*_KEYS.names, *cells]),
+        pa.table([*map(pa.array, of_files, _KEYS.types), *cells.values()], [*_KEYS.names, *cells]),
         _row_table(frame.astype(types)),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ FACTORS = (
 )
 PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads")
 COLUMNS = ("run_id", *MEASUREMENT, *FACTORS, "experiment", *PROVENANCE)
+TUNING = "tuning"  # a further label of runs that a search tried, in the table of its study
 IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of a measurement within its run
 
 # Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
@@ -77,6 +79,21 @@ def write(
 def evaluation(root: Path | str, run_id: str) -> Path:
     """The folder in the store where the answers of a run lie; runs whose chains come to the same text share it."""
     return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
+
+
+def score(root: Path | str, run_id: str, metric: str, split: str) -> float:
+    """The clean score of a run that has rows. Raises KeyError where it has none of this metric and split."""
+    for row in _read(Path(root, "runs", f"{run_id}.json"))["measurements"]:
+        if (row["metric"], row["split"], row["attack"]) == (metric, split, "none"):
+            return float(row["value"])
+    raise KeyError(f"{run_id} has no {metric} of {split}")
+
+
+def mark(root: Path | str, study: str, run_ids: Iterable[str], tuning: str) -> None:
+    """Say of runs of a study that they are all the trials of a finished search: a column ``tuning`` of its table."""
+    for run_id in run_ids:
+        path = Path(root, "studies", study, f"{run_id}.json")
+        _write_whole(path, _read(path) | {TUNING: tuning})
 
 
 def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:

@@ -17,6 +17,10 @@ MAY = {
     "gc": {"jobs", "store"},
     "jobs": {"files", "provenance"},
     "status": {"grid", "jobs", "provenance", "refusals"},
+    "search": {"refusals"},
+    "tune": {
+        *("cli", "grid", "jobs", "pipeline", "refusals", "results", "search", "status", "training", "validate"),
+    },
     "signatures": {"refusals"},
     "validate": {
         *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone
