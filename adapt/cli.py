@@ -26,7 +26,8 @@ def job(cfg: DictConfig) -> Finished | None:
     """Validate, then run (or plan) one chain. A failure leaves its traceback beside the rows and raises JobFailed."""
     typed = None
     try:
-        check_choices()
+        check_launcher()
+        check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
         from adapt import distribution, jobs
@@ -66,12 +67,16 @@ def named_task(name: str) -> TaskConfig:
     return task
 
 
-def check_choices() -> None:
-    """A stage given twice would silently run once, options given as a list be mixed into one, a launcher be ignored."""
+def check_launcher() -> None:
+    """Hydra would silently ignore a launcher without a sweep."""
     launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
     if launcher != "basic" and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise ConfigError(f"hydra/launcher={launcher}: it launches the runs of a sweep; add -m, for a single run too")
-    for override in given_overrides():
+
+
+def check_choices(overrides: list[str]) -> None:
+    """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
+    for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapt import provenance
-from adapt.results import replace
+from adapt.files import replace
 
 RUNNING, DONE, FAILED, CUT = "running", "done", "failed", "cut"
 Overrides = tuple[str, ...]
@@ -33,7 +33,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
     Where the body raises, the last word stays running until ``failed`` is said. A job that was done before, and is only
     looked up, keeps the record of the time when it was built.
     """
-    path = _path(root, study, overrides)
+    path = record_of(root, study, overrides)
     before = _read(path)
     lock = FileLock(_lock(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
 
 def failed(root: Path, study: str, overrides: Overrides, traceback: str) -> Path:
     """Say that the job failed, and keep its traceback."""
-    path = _path(root, study, overrides)
+    path = record_of(root, study, overrides)
     _write(path, study, overrides, {"state": FAILED, "traceback": traceback})
     return path
 
@@ -91,7 +91,8 @@ def _held(lock: Path) -> bool:
         return True
 
 
-def _path(root: Path, study: str, overrides: Overrides) -> Path:
+def record_of(root: Path, study: str, overrides: Overrides) -> Path:
+    """The file of a job's record."""
     name = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:16]
     return Path(root, "jobs", study, f"{name}.json")
 

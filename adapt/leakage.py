@@ -16,7 +16,6 @@ from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from tqdm import tqdm
 
 from adapt.cli import check_choices
@@ -72,8 +71,7 @@ def composed(overrides: list[str]) -> Config:
     words = [*whole, *unread, *overrides]
     ConfigStore.instance().store(name="schema", node=Config)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        HydraConfig.instance().set_config(hydra.compose("config", words, return_hydra_config=True))
-        check_choices()
+        check_choices(overrides)
         cfg = check_values(hydra.compose("config", words))
     if names_corpus(overrides):
         if cfg.corpus.format != "pydoc" and cfg.corpus.path is None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from adapt import records
+from adapt.files import replace
 
 MEASUREMENT = ("split", "attack", "attack_epsilon", "attack_steps", "metric", "value", "n")
 FACTORS = (
@@ -23,12 +26,15 @@ FACTORS = (
 )
 PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads", "processes")
 COLUMNS = ("run_id", *MEASUREMENT, *FACTORS, "experiment", *PROVENANCE)
+TUNING = "tuning"  # a further label of runs that a search tried, in the table of its study
 IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of a measurement within its run
 
 # Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
 _TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
 _TYPES |= {"dirty": "boolean", "threads": "Int64", "processes": "Int64"}
 NUMBERS = frozenset(_TYPES)
+_MEASURED = {name: _TYPES.get(name, "str") for name in MEASUREMENT}
+_PARTS = ("config", "factors", "provenance")
 _TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
 
 
@@ -75,6 +81,21 @@ def evaluation(root: Path | str, run_id: str) -> Path:
     return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
 
 
+def score(root: Path | str, run_id: str, metric: str, split: str) -> float:
+    """The clean score of a run that has rows. Raises KeyError where it has none of this metric and split."""
+    for row in _read(Path(root, "runs", f"{run_id}.json"))["measurements"]:
+        if (row["metric"], row["split"], row["attack"]) == (metric, split, "none"):
+            return float(row["value"])
+    raise KeyError(f"{run_id} has no {metric} of {split}")
+
+
+def mark(root: Path | str, study: str, run_ids: Iterable[str], tuning: str) -> None:
+    """Say of runs of a study that they are all the trials of a finished search: a column ``tuning`` of its table."""
+    for run_id in run_ids:
+        path = Path(root, "studies", study, f"{run_id}.json")
+        _write_whole(path, _read(path) | {TUNING: tuning})
+
+
 def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
     """Every row under root, or those of one study under that study's labels; a run stands in the table once.
 
@@ -82,26 +103,26 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
     Without ``experiment`` the column of that name lists the run's studies, joined by a comma, or is 'none'.
     Raises ValueError for a file that is not a run's.
     """
-    membership: dict[str, list[str]] = {}
-    for path in sorted(Path(root, "studies").rglob("*.json")):
-        membership.setdefault(path.stem, []).append(path.parent.relative_to(Path(root, "studies")).as_posix())
-    runs, measurements, lengths = [], [], []
-    for path in sorted(Path(root, "runs").glob("*.json")):
-        studies = membership.get(path.stem, ["none"])
-        if experiment is not None and experiment not in studies:
-            continue
-        try:
-            record = _read(path)
-            labels = _read(Path(root, "studies", experiment, path.name)) if experiment else record["factors"]
-            names = {"run_id": record["run_id"], "experiment": experiment or ",".join(studies)}
-            runs.append(record["config"] | names | labels | record["provenance"])
-            measurements += [[row[name] for name in MEASUREMENT] for row in record["measurements"]]
-            lengths.append(len(record["measurements"]))
-        except (KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not the file of a run ({error!r}): remove it and run again") from error
-    rows = pd.DataFrame(measurements, columns=list(MEASUREMENT))
-    joined = typed(pd.DataFrame(runs)).iloc[np.repeat(np.arange(len(runs)), lengths)].reset_index(drop=True)
-    return typed(pd.concat([joined.drop(columns=list(MEASUREMENT)), rows], axis=1))
+    belongs = _membership(Path(root, "studies"))
+    names = [name for name in _names(Path(root, "runs")) if experiment is None or experiment in belongs.get(name, ())]
+    runs = records.read(Path(root, "runs"), names, _MEASURED, needed=("run_id", *_PARTS, "measurements"))
+    if experiment is None:
+        labels = runs.part("factors")
+        of = [",".join(belongs.get(name, ["none"])) for name in names]
+    else:
+        labels = records.read(Path(root, "studies", experiment), names, {}).part("")
+        of = [experiment] * len(names)
+    named = {"run_id": runs.part("")["run_id"], "experiment": records.coded(of)} if names else {}
+    columns = records.overlaid([runs.part("config"), named, labels, runs.part("provenance")])
+    of_row, absent = np.repeat(np.arange(len(names)), runs.lengths), records.coded([None] * len(names))
+    measured = runs.row_columns(_MEASURED)
+    order = [*COLUMNS, *sorted(set(columns) - set(COLUMNS))]
+    return pd.DataFrame(
+        {
+            name: measured[name] if name in measured else _of_rows(name, columns.get(name, absent), of_row)
+            for name in order
+        }
+    )
 
 
 def typed(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,12 +131,38 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
     A factor that is absent is 'none'; an absent number is missing. In a config column that holds both words and
     numbers (R3F's noise is 'uniform', SMART's 1.0) the numbers are text, the same from a run's file and from a CSV.
     """
-    more = sorted(set(table.columns) - set(COLUMNS))
-    table = table.reindex(columns=[*COLUMNS, *more])
-    mixed = {name: _as_text(table[name]) for name in more if not pd.api.types.is_numeric_dtype(table[name])}
-    text = {name: "str" for name in COLUMNS if name not in NUMBERS}
-    typed_columns = table.assign(**mixed).fillna({name: "none" for name in text}).astype(text | _TYPES)
-    return typed_columns.copy()  # in one piece: pandas warns of a table in as many as it has columns
+    table = table.reindex(columns=[*COLUMNS, *sorted(set(table.columns) - set(COLUMNS))])
+    return pd.DataFrame({name: _typed(str(name), table[name]) for name in table.columns}, index=table.index)
+
+
+def _typed(name: str, column: pd.Series) -> pd.Series:
+    if name in NUMBERS:
+        return column.astype(_TYPES[name])  # type: ignore[call-overload,no-any-return]
+    if name in COLUMNS:
+        return column.fillna("none").astype("str")
+    return column if pd.api.types.is_numeric_dtype(column) else _as_text(column)
+
+
+def _of_rows(name: str, column: records.Coded, of_row: np.ndarray) -> pd.Series:
+    """A column of runs as one of their rows. Its type is found from its distinct values, which are few."""
+    cells = [{name: value} for value in column.values] + [{}] * bool((column.codes < 0).any())
+    distinct = _typed(name, pd.DataFrame(cells, columns=[name])[name])
+    return pd.Series(distinct.array.take(column.codes[of_row]), dtype=distinct.dtype)  # -1 takes the last, the absent
+
+
+def _names(folder: Path) -> list[str]:
+    """Of the JSON files of a folder and no temporary ones."""
+    found = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != ".")
+
+
+def _membership(folder: Path) -> dict[str, list[str]]:
+    """The studies of each run, in their order."""
+    found: dict[str, list[str]] = {}
+    for study in studies(folder.parent):
+        for name in _names(folder / study):
+            found.setdefault(name, []).append(study)
+    return found
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -152,8 +199,9 @@ def failed(root: Path | str) -> pd.DataFrame:
 
 def studies(root: Path | str) -> list[str]:
     """Names of the studies that have a run under root."""
-    folder = Path(root, "studies")
-    return sorted({path.parent.relative_to(folder).as_posix() for path in folder.rglob("*.json")})
+    top = Path(root, "studies")
+    folders = [Path(folder) for folder, _, files in os.walk(top) if any(name.endswith(".json") for name in files)]
+    return sorted(folder.relative_to(top).as_posix() for folder in folders)
 
 
 def same_rows(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -170,17 +218,6 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = json.dumps(list(value)) if isinstance(value, (list, tuple)) else value
     return flat
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file whole, then rename it into its place, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _checked(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:

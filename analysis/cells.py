@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from adapt.results import COLUMNS
+from adapt.results import COLUMNS, TUNING
 
 IDENTITY = ["model", "task", "pretrain", "adversary"]
 FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
@@ -40,7 +40,7 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
     Every setting of the config counts but seeds, so that two settings are never averaged by mistake.
     """
     runs = table.drop_duplicates("run_id")
-    config = sorted(c for c in set(table.columns) - set(COLUMNS) - set(FURTHER) if not c.endswith("seed"))
+    config = sorted(c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed"))
     columns = list(IDENTITY)
     for candidate in [c for c in FURTHER + config if c in runs.columns and runs[c].nunique(dropna=False) > 1]:
         if runs.groupby(columns, dropna=False)[candidate].nunique(dropna=False).max() > 1:

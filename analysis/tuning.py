@@ -1,6 +1,7 @@
 """Which setting each arm of a tuned sweep keeps: the best on dev, among as many for every arm. Test is never read.
 
-Trials are ordinary runs of a study that sweeps the setting: ``finetune.optimizer.learning_rate=1e-4,3e-4,1e-3``.
+Trials are ordinary runs of a study that sweeps the setting, ``finetune.optimizer.learning_rate=1e-4,3e-4,1e-3``, or
+that ``python -m adapt.tune`` searched: then each arm has settings of its own, and its runs say what the budget was.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from adapt.results import TUNING
 from analysis import cells
 from analysis.cells import NotInTable
 
@@ -39,18 +41,22 @@ def chosen(table: pd.DataFrame, by: str | Sequence[str] = LEARNING_RATE, metric:
 
     by: the tuned column or columns. metric: of dev, by default the task's own. An arm is what differs in ARM or in any
     other setting but ``by`` and the seeds. Equal means: the smaller setting. A seed with several adaptations counts
-    once. Raises UnequalBudgets; NotInTable for a column or dev score that is not there.
+    once. Of a study that was searched the trials alone count, each arm's among its own.
+    Raises UnequalBudgets; NotInTable for a column or dev score that is not there.
     """
     tuned = [by] if isinstance(by, str) else list(by)
     absent = [column for column in tuned if column not in table.columns]
     if absent:
         raise NotInTable(f"no column {', '.join(absent)}: the study does not say what it swept")
+    searched = TUNING in table.columns and bool(table[TUNING].notna().any())
+    if searched:
+        table = _trials_of_the_search(table, tuned)
     reference = cells.is_baseline_model(table)
     trials = _dev_scores(table[~reference], metric)
-    arm = [column for column in dict.fromkeys([*ARM, *cells.cell_columns(table[~reference])]) if column not in tuned]
+    arm = _arm(table[~reference], tuned)
     columns = [*dict.fromkeys([*arm, *tuned]), "seed", "adaptation_seed"]
     runs = table.drop_duplicates("run_id").set_index("run_id")[columns].join(trials, how="inner")
-    _refuse_unequal(runs, arm, tuned)
+    _refuse_unequal(runs, arm, tuned, searched)
     kept, choices = [], []
     for names, group in runs.groupby(arm, dropna=False, sort=False):
         seeds = group.groupby([*tuned, "seed"], dropna=False)["value"].mean()
@@ -85,10 +91,29 @@ def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     rates = tuned.choices.groupby(LEARNING_RATE, sort=True)["pretrain"].agg(list)
     said = "; ".join(f"{rate:g} for {', '.join(map(cells.display, chains))}" for rate, chains in rates.items())
     first = tuned.choices.iloc[0]
-    return tuned.rows, (
-        f"Learning rate chosen on dev for each arm, among {first['settings']} rates in {first['trials']} trials each: "
-        f"{said}."
-    )
+    budget = f"among {first['settings']} rates in {first['trials']} trials each"
+    if TUNING in tuned.rows.columns:
+        budget = f"by search, {tuned.rows[TUNING].dropna().iloc[0]}"
+    return tuned.rows, f"Learning rate chosen on dev for each arm, {budget}: {said}."
+
+
+def _arm(runs: pd.DataFrame, tuned: list[str]) -> list[str]:
+    return [column for column in dict.fromkeys([*ARM, *cells.cell_columns(runs)]) if column not in tuned]
+
+
+def _trials_of_the_search(table: pd.DataFrame, tuned: list[str]) -> pd.DataFrame:
+    """The runs of a search and of baseline models; refuses arms that were not searched, or not all alike."""
+    reference = cells.is_baseline_model(table)
+    runs = table[~reference].drop_duplicates("run_id")
+    budgets = sorted(runs[TUNING].dropna().unique())
+    if len(budgets) > 1:
+        raise UnequalBudgets(f"the arms were searched differently: {' | '.join(budgets)}")
+    arm = _arm(runs, tuned)
+    for names, group in runs.groupby(arm, dropna=False, sort=False):
+        if group[TUNING].isna().all():
+            name = cells.cell_label(pd.Series(dict(zip(arm, names, strict=True))), _telling(runs, arm))
+            raise UnequalBudgets(f"{name}: was not searched, or not to the end, as the others were ({budgets[0]})")
+    return table[reference | table[TUNING].notna()]
 
 
 def _dev_scores(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
@@ -101,8 +126,10 @@ def _dev_scores(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     return found.set_index("run_id")[["metric", "value"]]
 
 
-def _refuse_unequal(runs: pd.DataFrame, arm: list[str], tuned: list[str]) -> None:
+def _refuse_unequal(runs: pd.DataFrame, arm: list[str], tuned: list[str], searched: bool) -> None:
+    """searched: each arm has settings of its own, as many as the budget but for those that failed."""
     grids: dict[frozenset, list[str]] = {}
+    seeds_of: dict[frozenset, list[str]] = {}
     for names, group in runs.groupby(arm, dropna=False, sort=False):
         name = cells.cell_label(pd.Series(dict(zip(arm, names, strict=True))), _telling(runs, arm))
         seeds = {
@@ -113,7 +140,11 @@ def _refuse_unequal(runs: pd.DataFrame, arm: list[str], tuned: list[str]) -> Non
             counts = ", ".join(f"{_said(setting)}: {len(of)}" for setting, of in seeds.items())
             raise UnequalBudgets(f"{name}: its settings were tried with different seeds ({counts})")
         grids.setdefault(frozenset(seeds), []).append(name)
-    if len(grids) > 1:
+        seeds_of.setdefault(frozenset(group["seed"]), []).append(name)
+    if searched and len(seeds_of) > 1:
+        told = "; ".join(f"{', '.join(names)}: {', '.join(map(str, sorted(of)))}" for of, names in seeds_of.items())
+        raise UnequalBudgets(f"the arms were searched with different seeds: {told}")
+    if len(grids) > 1 and not searched:
         told = "; ".join(f"{', '.join(names)}: {', '.join(map(_said, sorted(grid)))}" for grid, names in grids.items())
         raise UnequalBudgets(f"the arms were tuned over different settings of {', '.join(tuned)}: {told}")
 

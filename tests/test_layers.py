@@ -16,8 +16,12 @@ MAY = {
     "refusals": {"store"},
     "grid": {"refusals"},
     "gc": {"jobs", "store"},
-    "jobs": {"provenance", "results"},
+    "jobs": {"files", "provenance"},
     "status": {"grid", "jobs", "provenance", "refusals"},
+    "search": {"refusals"},
+    "tune": {
+        *("cli", "grid", "jobs", "pipeline", "refusals", "results", "search", "status", "training", "validate"),
+    },
     "signatures": {"refusals"},
     "validate": {
         *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone
@@ -41,7 +45,9 @@ MAY = {
     "stage": set(),
     "sources": {"store"},
     "store": set(),
-    "results": set(),
+    "results": {"files", "records"},
+    "records": {"files"},
+    "files": set(),
     "provenance": set(),
     "measurement": set(),
     "stages": {

@@ -13,7 +13,8 @@ from adapt.signatures import check_binds
 from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "hydra"))
+NO_PART = ("experiment", "hydra", "tuning")  # of a run's config
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in NO_PART)
 FILES = [file for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 NEEDS = {
     "corpus/files": ["corpus.path=x"],

@@ -126,3 +126,32 @@ def test_an_unfinished_sweep_is_shown_whole_and_says_so() -> None:
     unfinished = GRID[~((GRID["pretrain"] == "dapt") & (GRID["seed"] == 1) & (GRID[LEARNING_RATE] == 1e-3))]
     rows, note = tuning.settled(unfinished)
     assert rows.equals(unfinished) and "not chosen yet" in note and "different seeds" in note
+
+
+SEARCH = {results.TUNING: "2 trials of tpe, seed 0, over finetune.optimizer.learning_rate 0.0001 to 0.01 (log)"}
+SEARCHED = runs(
+    ("none", 1.2e-4, 0, 0.5, 0.9, SEARCH), ("none", 1.2e-4, 1, 0.6, 0.9, SEARCH), ("none", 2e-3, 0, 0.7, 0.1, SEARCH),
+    ("none", 2e-3, 1, 0.7, 0.1, SEARCH), ("dapt", 1.2e-4, 0, 0.8, 0.2, SEARCH), ("dapt", 1.2e-4, 1, 0.8, 0.2, SEARCH),
+    ("dapt", 5e-3, 0, 0.3, 0.2, SEARCH), ("dapt", 5e-3, 1, 0.3, 0.2, SEARCH), ("none", 1e-3, 0, 0.99, 0.9),
+)  # fmt: skip
+
+
+def test_a_search_has_settings_of_its_own_for_each_arm_and_other_runs_do_not_count() -> None:
+    tuned = tuning.chosen(SEARCHED)
+    assert rates(tuned) == {"none": 2e-3, "dapt": 1.2e-4}  # not the untuned 1e-3
+    assert tuned.choices["settings"].tolist() == [2, 2] and "tuning" not in tuned.choices.columns
+    assert set(cells.scores(tuned.rows).groupby("pretrain").size()) == {2}
+    assert SEARCH[results.TUNING] in tuning.settled(SEARCHED)[1]
+    failed = SEARCHED[~SEARCHED["run_id"].str.startswith("tiny-dapt-0.005")]  # counted in the budget, and has no rows
+    assert rates(tuning.chosen(failed)) == {"none": 2e-3, "dapt": 1.2e-4}
+
+
+def test_arms_that_were_not_searched_alike_are_refused() -> None:
+    other = SEARCHED.assign(**{results.TUNING: SEARCHED[results.TUNING].where(SEARCHED["pretrain"] == "none", "9")})
+    with pytest.raises(tuning.UnequalBudgets, match="searched differently: 2 trials .* | 9"):
+        tuning.chosen(other)
+    with pytest.raises(tuning.UnequalBudgets, match="DAPT: was not searched, or not to the end"):
+        tuning.chosen(other.replace({results.TUNING: {"9": None}}))
+    fewer = SEARCHED[(SEARCHED["pretrain"] == "none") | (SEARCHED["seed"] == 0)]
+    with pytest.raises(tuning.UnequalBudgets, match="different seeds: not adapted: 0, 1; DAPT: 0"):
+        tuning.chosen(fewer)

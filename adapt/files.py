@@ -1,0 +1,18 @@
+"""Writing a file so that no reader sees half of it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file whole, then rename it into its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,179 @@
+"""Tune each arm of a study on dev: equal budgets of trials, proposed by Optuna, run and kept like any other run.
+
+``python -m adapt.tune experiment=quickstart seed=0,1 --trials 8`` with the words of a sweep. What a sweep runs with
+several seeds is one arm; a trial is one setting of it, run with each of those seeds, and its score is the mean of the
+task's metric on dev. Test is never read. Trials are rows of the study; the store holds what they trained. Started
+again after any end, the same command proposes the same trials, looks up those that are done, and goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from adapt import grid, jobs, results, search
+from adapt.cli import check_choices, named_task
+from adapt.config import Config, ConfigError
+from adapt.jobs import Overrides
+from adapt.refusals import CONF, readable
+from adapt.search import Search, Setting
+from adapt.status import without_seeds
+from adapt.validate import check_parts, check_values
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting that was tried: the runs, one a seed, and their mean score on dev, or what made it fail."""
+
+    setting: Setting
+    run_ids: list[str]
+    dev: float | None
+    failure: str = ""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m adapt.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="+", help="as for python -m adapt: experiment=<study> and what is swept")
+    options = ", ".join(sorted(file.stem for file in (CONF / "tuning").glob("*.yaml")))
+    parser.add_argument(
+        "--space", default="learning_rate", help=f"a file of conf/tuning ({options}; default: learning_rate), or a path"
+    )
+    parser.add_argument("--trials", type=int, help="of every arm, failed ones included (default: the file's)")
+    parser.add_argument("--sampler", help=f"{', '.join(search.SAMPLERS)} (default: the file's)")
+    parser.add_argument("--sampler-seed", type=int, help="(default: the file's)")
+    args = parser.parse_intermixed_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    ConfigStore.instance().store(name="schema", node=Config)
+    try:
+        wanted = search.of_file(args.space, trials=args.trials, sampler=args.sampler, seed=args.sampler_seed)
+        search.imported()
+        print(describe(tune(args.overrides, wanted)))
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(f"error: {readable(error)}\n(HYDRA_FULL_ERROR=1 shows the traceback)")
+
+
+def tune(words: list[str], wanted: Search) -> dict[Overrides, list[Trial]]:
+    """The trials of each arm of a sweep. At the end of all, and only then, their rows say so in column ``tuning``."""
+    sweep = grid.sweep(words)
+    arms: dict[Overrides, list[Overrides]] = {}
+    for point in sweep.points:
+        arms.setdefault(without_seeds(point), []).append(point)
+    tried: dict[Overrides, list[Trial]] = {}
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        parsed = OverridesParser.create().parse_overrides(words)
+        where = [word for word, one in zip(words, parsed, strict=True) if one.key_or_group.startswith("runtime.")]
+        configs = [check(seeds[0], where, wanted) for seeds in arms.values()]
+        total = wanted.trials * len(sweep.points)
+        with tqdm(total=total, unit="run", desc="tuning", disable=not configs[0].runtime.progress) as bar:
+            for arm, seeds in arms.items():
+                tried[arm] = []
+                for proposal in wanted.proposals():
+                    trial = run_trial(seeds, where, proposal.setting, bar)
+                    proposal.tell(trial.dev)
+                    tried[arm].append(trial)
+    finished = [
+        run_id for trials in tried.values() for trial in trials if not trial.failure for run_id in trial.run_ids
+    ]
+    if sweep.study != "none":
+        results.mark(sweep.root, sweep.study, finished, wanted.label())
+    return tried
+
+
+def check(point: Overrides, where: list[str], wanted: Search) -> Config:
+    """An arm's config, once both ends of the space are possible in it."""
+    check_choices(list(point))
+    swept = {word.lstrip("+~").partition("=")[0] for word in point} & set(wanted.space)
+    if swept:
+        raise ConfigError(f"{min(swept)} is both given on the command line (or swept by the study) and in the space")
+    for setting in wanted.ends():
+        cfg = composed([*point, *where], setting)
+    check_parts(cfg)
+    return cfg
+
+
+def composed(words: list[str], setting: Setting) -> Config:
+    """The config of a run with the setting."""
+    cfg = hydra.compose("config", [*words, *overrides_of(setting)])
+    for key, value in setting.items():
+        given: Any = OmegaConf.select(cfg, key)
+        if given != value:  # words and numbers would differ in their type: 'rate' given to a number is refused before
+            raise ConfigError(f"space.{key}: {value!r} comes to {given!r} in the config")
+    return check_values(cfg)
+
+
+def overrides_of(setting: Setting) -> list[str]:
+    """The words that give a run its setting; a number's are its repr, which reads back as the same number."""
+    return [f"{key}={'null' if value is None else value}" for key, value in setting.items()]
+
+
+def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: tqdm) -> Trial:
+    """Run a setting with each seed, or look it up; a loss that is not finite fails the trial, and nothing else does."""
+    from adapt.training import NonFiniteLoss
+
+    run_ids, scores = [], []
+    for done, point in enumerate(seeds):
+        cfg = composed([*point, *where], setting)
+        try:
+            run_ids.append(run([*point, *overrides_of(setting)], cfg))
+        except NonFiniteLoss as error:
+            bar.update(len(seeds) - done)
+            log.warning("a trial failed, and counts: %s: %s", " ".join(overrides_of(setting)), error)
+            return Trial(setting, run_ids, None, str(error))
+        scores.append(results.score(cfg.runtime.root, run_ids[-1], cfg.task.metric, split="dev"))
+        bar.update()
+        bar.set_postfix_str(f"{' '.join(overrides_of(setting))}: {scores[-1]:.3f}")
+    return Trial(setting, run_ids, statistics.fmean(scores))
+
+
+def run(words: list[str], cfg: Config) -> str:
+    """One run under the record of its job, as the command line keeps it; a failure leaves its traceback there."""
+    from adapt.pipeline import Pipeline
+
+    root, study, given = Path(cfg.runtime.root), cfg.experiment or "none", grid.canonical(words)
+    try:
+        with jobs.running(root, study, given) as note:
+            note["run_id"] = Pipeline(cfg, named_task).run()
+    except Exception:
+        jobs.failed(root, study, given, traceback.format_exc())
+        raise
+    return str(note["run_id"])
+
+
+def describe(tried: dict[Overrides, list[Trial]]) -> str:
+    """A line an arm: its trials, its best setting (of equal ones the smaller), and that one's score on dev."""
+    common = set.intersection(*map(set, tried))
+    lines = [["arm", "trials", "failed", "best setting", "dev"]]
+    for arm, trials in tried.items():
+        name = " ".join(word for word in arm if word not in common) or " ".join(arm)
+        finished = [(-trial.dev, *trial.setting.values()) for trial in trials if trial.dev is not None]
+        best = min(finished, default=None)
+        setting = dict(zip(trials[0].setting, best[1:], strict=True)) if best else {}
+        said = [" ".join(overrides_of(setting)), f"{-best[0]:.3f}"] if best else ["none finished", ""]
+        lines.append([name, str(len(trials)), str(len(trials) - len(finished)), *said])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Runs an hour of two processes with a thread each (hydra/launcher=joblib) against one process with two threads.
+
+Small models at batch 16 do not fill two threads, so that two runs side by side do more than one run in half the time.
+Every side has a store of its own, and each run counts from the start of its command to its end, imports included.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+TARGET, RUNS, BUDGET = 1.2, 16, "quick"
+SIDES = {
+    "one process of two threads": ["runtime.threads=2"],
+    "two workers of a thread": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.threads=1"],
+}
+
+
+def run() -> list[str]:
+    """Runs an hour of either side, and their ratio."""
+    if find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        return ["hydra-joblib-launcher is not installed: pip install adapt[joblib]"]
+    hourly = {name: RUNS / hours(words) for name, words in SIDES.items()}
+    one, two = hourly.values()
+    shown = ", ".join(f"{name}: {runs:,.0f} runs an hour" for name, runs in hourly.items())
+    return [f"tiny, batch 16, {RUNS} runs, budget={BUDGET}", shown, f"{two / one:.2f} times (target: {TARGET})"]
+
+
+def hours(words: list[str]) -> float:
+    """Of the whole command, which trains one fine-tuning a run; the data stages are built before."""
+    with tempfile.TemporaryDirectory() as root:
+        same = [
+            *(f"budget={BUDGET}", "pretrain=[]", "adversary=none", "evaluate=clean", "finetune.batch_size=16"),
+            *("finetune.micro_batch_size=16", f"runtime.root={root}", "runtime.progress=false"),
+        ]
+        command([*same, "seed=1000"])
+        started = time.perf_counter()
+        command(["-m", *same, f"seed=range(0,{RUNS})", *words])
+        assert len(list(Path(root).glob("runs/*.json"))) == RUNS + 1
+        return (time.perf_counter() - started) / 3600
+
+
+def command(words: list[str]) -> None:
+    """Run ``python -m adapt``."""
+    subprocess.run([sys.executable, "-m", "adapt", *words], check=True, capture_output=True)

@@ -1,0 +1,106 @@
+"""A table over 10,000 finished runs, and the status of a study of as many: seconds.
+
+The files are those that runs of the quickstart's grid would write, over more seeds and with 30 random scores each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+
+from adapt import jobs, results
+from adapt.config import Config
+from adapt.pipeline import science
+from adapt.refusals import CONF
+from adapt.store import digest
+from adapt.validate import check_values
+
+RUNS, STUDY, TARGET = 10_000, "quickstart", 3.0
+CHAINS = ("[]", "[dapt]", "[tapt]", "[dapt,tapt]")
+ADVERSARIES = ("none", "fgm", "pgd")
+ATTACKED = (0.0, 0.01, 0.02, 0.05, 0.1)
+WORDS = [f"experiment={STUDY}", "pretrain=" + ",".join(CHAINS), "adversary=" + ",".join(ADVERSARIES)]
+
+
+def run() -> list[str]:
+    """Seconds of loading, the first time and again, and of ``python -m adapt.status`` as a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        seeds = RUNS // (len(CHAINS) * len(ADVERSARIES)) + 1
+        write(root, seeds)
+        table, cold = timed(lambda: results.load(root))
+        again = [timed(lambda: results.load(root))[1] for _ in range(3)]
+        of_study, cold_study = timed(lambda: results.load(root, STUDY))
+        again_study = [timed(lambda: results.load(root, STUDY))[1] for _ in range(3)]
+        command = [sys.executable, "-m", "adapt.status", *WORDS, f"seed=range(0,{seeds})", f"runtime.root={root}"]
+        said, status = timed(lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        runs = table["run_id"].nunique()
+        assert runs == of_study["run_id"].nunique() and f"done     {runs}\n" in said, said
+    return [
+        f"{runs:,} runs, {len(table):,} rows of {table.shape[1]} columns",
+        f"load(root): {statistics.median(again):.2f} s; {cold:.2f} s the first time, when nothing is remembered",
+        f"load(root, study): {statistics.median(again_study):.2f} s; {cold_study:.2f} s with its labels unread",
+        f"python -m adapt.status: {status:.2f} s",
+        f"target: each under {TARGET:g} s, the first load apart",
+    ]
+
+
+def write(root: Path, seeds: int) -> None:
+    """Runs, labels and jobs. One of each arm is written by the library, and its text serves the other seeds."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    draw = random.Random(0)
+    for chain, adversary in itertools.product(CHAINS, ADVERSARIES):
+        words = [f"experiment={STUDY}", f"pretrain={chain}", f"adversary={adversary}"]
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            cfg = check_values(hydra.compose("config", words))
+        first = digest([*words, 0])[:32]
+        factors = dict.fromkeys(results.FACTORS, "none") | {"seed": 0, "pretrain": chain, "adversary": adversary}
+        at = results.write(
+            root, first, evaluation=first, measurements=measurements(draw), factors=factors, config=science(cfg),
+            provenance=dict.fromkeys(results.PROVENANCE, "1") | {"dirty": False, "threads": 1}, experiment=STUDY,
+        )  # fmt: skip
+        with jobs.running(root, STUDY, job(words, 0)) as note:
+            note["run_id"] = first
+        run, label = json.loads(at.read_text()), json.loads((root / "studies" / STUDY / at.name).read_text())
+        record = jobs.of_study(root, STUDY)[job(words, 0)]
+        for seed in range(1, seeds):
+            name = digest([*words, seed])[:32]
+            labels = label | {"run_id": name, "seed": seed}
+            more = {"factors": labels, "config": run["config"] | {"seed": seed}, "measurements": measurements(draw)}
+            at.with_name(f"{name}.json").write_text(json.dumps(run | {"run_id": name, "evaluation": name} | more))
+            (root / "studies" / STUDY / f"{name}.json").write_text(json.dumps(labels))
+            path = jobs.record_of(root, STUDY, job(words, seed))
+            path.write_text(json.dumps(record | {"run_id": name, "overrides": job(words, seed)}))
+
+
+def job(words: list[str], seed: int) -> tuple[str, ...]:
+    """What Hydra gives the run."""
+    return tuple(sorted([*words, f"seed={seed}"]))
+
+
+def measurements(draw: random.Random) -> list[dict[str, object]]:
+    """30 rows: scores, clean and attacked, of two splits and three metrics."""
+    return [
+        {"split": split, "attack": "pgd" if epsilon else "none", "attack_epsilon": epsilon,
+         "attack_steps": 10 if epsilon else 0, "metric": metric, "value": draw.random(), "n": 500}
+        for split in ("dev", "test") for epsilon in ATTACKED for metric in ("accuracy", "macro_f1", "micro_f1")
+    ]  # fmt: skip
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What it gives, and how many seconds it takes."""
+    started = time.perf_counter()
+    found = work()
+    return found, time.perf_counter() - started
