@@ -42,8 +42,7 @@ def job(cfg: DictConfig) -> Finished | None:
             return None
         started = time.monotonic()
         with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as record:
-            alone = typed.runtime.processes == 1 or pipeline.finished()
-            record["run_id"] = run_id = pipeline.run() if alone else distribution.run(cfg, typed.runtime)
+            record["run_id"] = run_id = distribution.run(pipeline)
     except Exception as error:
         keep_traceback(typed)
         failed = JobFailed(" ".join(given_overrides()), readable(error), traceback.format_exc())

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from adapt import provenance
-from adapt.config import ConfigError, RuntimeConfig
+from adapt.config import Config, ConfigError
+from adapt.pipeline import Pipeline
 
 STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes
 
@@ -24,8 +25,15 @@ class WorkerFailed(RuntimeError):
     """A process of the run raised an error: says which error, and has that process's traceback as its cause's text."""
 
 
-def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
-    """Run a composed config in ``runtime.processes`` processes of this machine; returns the run's id.
+def run(pipeline: Pipeline) -> str:
+    """Run a chain; returns the run's id. What is finished is looked up here, whoever shared it."""
+    if pipeline.cfg.runtime.processes == 1 or pipeline.finished():
+        return pipeline.run()
+    return shared(pipeline.cfg)
+
+
+def shared(cfg: Config) -> str:
+    """Run a config in ``runtime.processes`` processes of this machine; returns the run's id.
 
     Each has ``runtime.threads`` threads, or its part of the cores. Raises ConfigError as the run itself would, and
     WorkerFailed for any other error of a process; the others are stopped then.
@@ -33,7 +41,7 @@ def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    processes = runtime.processes
+    processes = cfg.runtime.processes
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -48,10 +56,10 @@ def run(cfg: DictConfig, runtime: RuntimeConfig) -> str:
     with (
         tempfile.TemporaryDirectory(prefix="adapt-") as folder,
         own_signals(),
-        thread_count(processes, runtime.threads),
+        thread_count(processes, cfg.runtime.threads),
     ):
         config, outcome = Path(folder, "config.yaml"), Path(folder, "outcome.json")
-        config.write_text(OmegaConf.to_yaml(cfg, resolve=True))
+        config.write_text(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
         try:
             elastic_launch(launch, sys.executable)("-m", "adapt.worker", str(config), "--outcome", str(outcome))
         except ChildFailedError as error:

@@ -31,7 +31,8 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
     """Say that the job runs, then that it is done; the body puts its ``run_id`` into the dict that it is given.
 
     Where the body raises, the last word stays running until ``failed`` is said. A job that was done before, and is only
-    looked up, keeps the record of the time when it was built.
+    looked up, keeps the record of the time when it was built. One that comes to another run than before (another
+    version of the code, other data) takes the older run out of the study, whose table would have its rows twice.
     """
     path = record_of(root, study, overrides)
     before = _read(path)
@@ -44,7 +45,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
         return
     started = time.monotonic()
     try:
-        job = {"state": RUNNING, "pid": os.getpid(), "host": platform.node()}
+        job = {"state": RUNNING, "pid": os.getpid(), "host": platform.node(), **_earlier(before)}
         _write(path, study, overrides, job)
         yield job
         done = {"state": DONE, "run_id": job["run_id"], "seconds": time.monotonic() - started}
@@ -52,6 +53,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
             replace(path, json.dumps(before) + "\n")
         else:
             _write(path, study, overrides, done | {"commit": provenance.commit_and_dirty()[0]})
+            _take_out(root, study, _earlier(before).get("earlier"))
     finally:
         lock.release()
 
@@ -59,7 +61,7 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
 def failed(root: Path, study: str, overrides: Overrides, traceback: str) -> Path:
     """Say that the job failed, and keep its traceback."""
     path = record_of(root, study, overrides)
-    _write(path, study, overrides, {"state": FAILED, "traceback": traceback})
+    _write(path, study, overrides, {"state": FAILED, "traceback": traceback, **_earlier(_read(path))})
     return path
 
 
@@ -81,6 +83,18 @@ def running_under(root: Path) -> list[dict[str, Any]]:
     studies = {path.parent.relative_to(root / "jobs").as_posix() for path in Path(root, "jobs").rglob("*.json")}
     records = (record for study in sorted(studies) for record in of_study(root, study).values())
     return [record for record in records if record["state"] == RUNNING]
+
+
+def _earlier(record: dict[str, Any]) -> dict[str, str]:
+    """What a job's next record keeps of the run that it came to before, however often it was cut or failed since."""
+    known = record.get("run_id") or record.get("earlier")
+    return {"earlier": known} if known else {}
+
+
+def _take_out(root: Path, study: str, run_id: str | None) -> None:
+    """Take a run out of a study that none of its jobs comes to any more; its own file stays."""
+    if run_id is not None and all(record.get("run_id") != run_id for record in of_study(root, study).values()):
+        Path(root, "studies", study, f"{run_id}.json").unlink(missing_ok=True)
 
 
 def _held(lock: Path) -> bool:

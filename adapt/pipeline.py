@@ -80,7 +80,7 @@ class Pipeline:
 
         def make(folder: Path) -> dict[str, Any]:
             log.info("%s: %s", stage.label, folder.name.strip(".").partition(".")[0][:8])
-            device, threads = prepare_process(self.cfg)
+            device, threads = prepare_process(self.cfg.runtime)
             rows = self.call(stage, inputs, folder, self.cfg.runtime)
             sharing = self.cfg.runtime.processes if stage.trains else 1
             notes = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
@@ -214,13 +214,16 @@ def task_label(cfg: TaskConfig) -> str:
     return f"{cfg.name}:{Path(cfg.path).name}" if cfg.path and cfg.name == cfg.format else cfg.name
 
 
-def prepare_process(cfg: Config) -> tuple[str, int]:
-    """Set the thread count of this process; returns the device's name and that count."""
+def prepare_process(runtime: RuntimeConfig) -> tuple[str, int]:
+    """Set what torch works with in this process; returns the device's name and the thread count."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     import torch
 
-    threads = provenance.usable_threads(cfg.runtime.threads)
+    threads = provenance.usable_threads(runtime.threads)
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # of the tokenizers, which read it when they first work
     torch.set_num_threads(threads)
-    if cfg.runtime.device != "cpu" and torch.cuda.is_available():
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    torch.backends.cudnn.benchmark = False  # which algorithm is the fastest is not the same each time
+    if runtime.device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name(), threads
     return "cpu", threads

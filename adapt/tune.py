@@ -147,12 +147,13 @@ def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: t
 
 def run(words: list[str], cfg: Config) -> str:
     """One run under the record of its job, as the command line keeps it; a failure leaves its traceback there."""
+    from adapt import distribution
     from adapt.pipeline import Pipeline
 
     root, study, given = Path(cfg.runtime.root), cfg.experiment or "none", grid.canonical(words)
     try:
         with jobs.running(root, study, given) as note:
-            note["run_id"] = Pipeline(cfg, named_task).run()
+            note["run_id"] = distribution.run(Pipeline(cfg, named_task))
     except Exception:
         jobs.failed(root, study, given, traceback.format_exc())
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,7 @@ SHARES = (
     "importance_threshold",
 )  # fmt: skip
 CONFIGURED = {"corpus", "general", "other_task"}  # text sources with a config of their own, beside the task
+STUDY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # no way out of a folder
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
 
@@ -76,6 +78,11 @@ def check_values(cfg: DictConfig) -> Config:
     for key, node in nodes(cfg):
         if OmegaConf.get_type(node) is OptimizerConfig and len(node.betas) != 2:
             raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
+    if typed.experiment is not None and not STUDY.fullmatch(typed.experiment):
+        raise ConfigError(
+            f"experiment={typed.experiment}: names a folder under runtime.root; possible are letters, digits, . _ and -, "
+            "and / between two of them"
+        )
     if typed.evaluate.attack is not None:
         check_attack(typed.evaluate.attack)
     for key, possible in CHOICES.items():

@@ -28,9 +28,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from torch import distributed
 
-from adapt import cli, processes, provenance
+from adapt import cli, processes
 from adapt.config import Config, ConfigError, RuntimeConfig
-from adapt.pipeline import Pipeline
+from adapt.pipeline import Pipeline, prepare_process
 from adapt.refusals import CONF
 from adapt.stage import Stage
 from adapt.validate import check_parts, check_values
@@ -91,7 +91,7 @@ def join(runtime: RuntimeConfig) -> None:
     gpus = runtime.device != "cpu" and torch.accelerator.is_available()
     if gpus:
         torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))
-    torch.set_num_threads(provenance.usable_threads(runtime.threads))
+    prepare_process(runtime)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
 
 

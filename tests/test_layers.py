@@ -39,7 +39,7 @@ MAY = {
     "importance_chain": {"finetune_chain", "refusals", "stage"},
     "domain_chain": {"stage", "text_chain"},
     "text_chain": {"data", "sources", "stage"},
-    "distribution": {"provenance"},
+    "distribution": {"pipeline", "provenance"},
     "worker": {"cli", "pipeline", "processes", "provenance", "refusals", "stage", "validate"},
     "processes": set(),
     "stage": set(),
