@@ -80,8 +80,8 @@ def check_values(cfg: DictConfig) -> Config:
             raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
     if typed.experiment is not None and not STUDY.fullmatch(typed.experiment):
         raise ConfigError(
-            f"experiment={typed.experiment}: names a folder under runtime.root; possible are letters, digits, . _ and -, "
-            "and / between two of them"
+            f"experiment={typed.experiment}: names a folder under runtime.root; possible are letters, "
+            "digits, . _ and -, and / between two of them"
         )
     if typed.evaluate.attack is not None:
         check_attack(typed.evaluate.attack)

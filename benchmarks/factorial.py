@@ -38,8 +38,8 @@ def run() -> list[str]:
         f"{runs} runs trained {adapted} pretraining stages (target: 3) in {whole:.0f} s",
         f"training: {separate:.1f} s in {runs} separate chains, {trained:.1f} s in the sweep: "
         f"{separate / trained:.2f} times as much",
-        f"a run costs {statistics.median(beyond):.3f} s beyond its stages (target: {OVERHEAD}); the first, with "
-        f"imports, {beyond[0]:.1f}",
+        f"a run costs {statistics.median(beyond):.3f} s beyond its stages (target: {OVERHEAD}); "
+        f"the first, with imports, {beyond[0]:.1f}",
         f"a finished run is skipped in {sum(again) / runs:.3f} s, at most {max(again):.2f} (target: {SKIPPED})",
     ]
 
