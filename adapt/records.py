@@ -127,9 +127,9 @@ def read(folder: Path, names: Sequence[str], types: Mapping[str, str], needed: I
         known = _joined(known, _parsed(folder, {name: stamps[name] for name in fresh}, types, set(needed)))
     found = known.take(np.array([places[name] for name in names], dtype="int64"))
     if len(fresh) >= WORTH:
-        there = {entry.removesuffix(".json") for entry in os.listdir(folder)}
-        others = [place for place, name in enumerate(known.cells[_FILE].to_pylist()) if name in there - set(names)]
-        _remember(folder, types, _joined(found, known.take(np.array(others, dtype="int64"))))
+        others = {entry.removesuffix(".json") for entry in os.listdir(folder)} - set(names)
+        kept = [place for place, name in enumerate(known.cells[_FILE].to_pylist()) if name in others]
+        _remember(folder, types, _joined(found, known.take(np.array(kept, dtype="int64"))))
     return found
 
 
