@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from adapt import processes
+from adapt.sharding import gathered, scattered_by_name, scattered_optimizer
 
 VERSION = 2
 
@@ -38,7 +39,8 @@ class Checkpoint:
     Each is written beside its name and renamed, so a kill leaves the old or the new one. The best weights may be
     newer than the state that a resumed run starts from; replaying the same steps writes the same best weights again.
 
-    Of several processes the leader writes and all read, so the folder must be one that they share.
+    Of several processes the leader writes and all read, so the folder must be one that they share. What is written is
+    whole, so that another number of processes can go on from it, sharded or not.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -54,20 +56,22 @@ class Checkpoint:
         memory: what a training method keeps from step to step (``Step.memory``).
         """
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
-        weights = {"model": model.state_dict(), "best": self._read(self.best)}
-        self._write(self.latest, {**weights, **state, "memory": memory})
+        state = gathered({**state, "model": model.state_dict(), "memory": memory})
+        if processes.leads():
+            self._write(self.latest, {**state, "best": self._read(self.best)})
 
     def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, memory: dict[str, Any]) -> Progress | None:
         """Put the latest state into the arguments and the best weights into their file; None if nothing was saved."""
         if not self.latest.exists():
             return None
         state = self._read(self.latest)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        model.load_state_dict(scattered_by_name(state["model"], model.state_dict()))
+        optimizer.load_state_dict(scattered_optimizer(state["optimizer"], optimizer))
         scheduler.load_state_dict(state["scheduler"])
-        memory.update(moved(state["memory"], next(model.parameters()).device))
-        processes.wait()  # nobody reads what is written below
-        self._write(self.best, state["best"])
+        kept = moved(state["memory"], next(model.parameters()).device)
+        memory.update(scattered_by_name(kept, dict(model.named_parameters())))
+        if processes.leads():
+            self._write(self.best, state["best"])
         return Progress(**state["progress"])
 
     def save_best(self, model: nn.Module) -> None:
@@ -76,18 +80,19 @@ class Checkpoint:
         Not flushed to the disk, which would cost more than some steps: after a crash of the machine, ``load`` takes the
         best weights from the latest state, which is.
         """
-        self._write(self.best, model.state_dict(), flush=False)
+        state = gathered(model.state_dict())
+        if processes.leads():
+            self._write(self.best, state, flush=False)
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into the model; raises FileNotFoundError before any save_best."""
-        model.load_state_dict(self._read(self.best))
+        processes.wait()  # for the leader to have written them
+        model.load_state_dict(scattered_by_name(self._read(self.best), model.state_dict()))
 
     def _read(self, file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
     def _write(self, file: Path, state: Any, *, flush: bool = True) -> None:
-        if not processes.leads():
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:

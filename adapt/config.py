@@ -296,6 +296,7 @@ class RuntimeConfig:
     device: str = MISSING  # auto | cpu | cuda | mps
     threads: int | None = MISSING
     processes: int = MISSING  # that share the training of a run
+    shard: bool = MISSING  # weights in parts on those processes
     deterministic: bool = MISSING  # on a GPU: only algorithms that give the same bytes each time
     checkpoint_seconds: float = MISSING
     gradient_checkpointing: bool = MISSING  # recompute activations in the backward pass: less memory, more time

@@ -22,6 +22,7 @@ from adapt.adversary.perturbation import find_embedding, median_norm
 from adapt.adversary.plain import plain
 from adapt.config import AdversaryConfig, ConfigError
 from adapt.objectives import Batch, Objective
+from adapt.sharding import forget_whole, is_sharded, whole_weights
 from adapt.views import View
 
 VERSION = 2
@@ -79,6 +80,7 @@ class Step:
     memory: what a method keeps from step to step (a teacher's weights, a table of perturbations): tensors and dicts of
     tensors under names of its own. It is part of the checkpoint.
     stored: kept embeddings [tokens, d] by example id, for a method that trains on them.
+    precision: of the passes under mixed precision, 16 bits; None where they are in the weights' own.
     fillers: how many of the micro-batches, the last ones, only keep this process in step with the others: they weigh
     nothing, are not perturbed and count for nothing.
     Where several processes share the step, the loop averages their gradients.
@@ -98,6 +100,7 @@ class Step:
         memory: dict[str, Any] | None = None,
         stored: Mapping[int, Tensor] | None = None,
         fillers: int = 0,
+        precision: torch.dtype | None = None,
     ) -> None:
         self.model = model
         self.inner_model = model.module if isinstance(model, DistributedDataParallel) else model
@@ -107,6 +110,7 @@ class Step:
         self.step_number = step_number
         self.update = update
         self.elapsed = elapsed
+        self.precision = precision
         self.memory = {} if memory is None else memory
         self.stored = {} if stored is None else stored
         real = len(micro_batches) - fillers
@@ -134,32 +138,44 @@ class Step:
         ball = self.adversary.ball
         if ball is None:
             raise ConfigError("adversary.ball is null: this method perturbs, and needs epsilon, norm and scope")
-        rounds = not self.adversary.float32 and torch.is_autocast_enabled(self._device)
-        length = median_norm(self.embedding) if ball.relative or rounds else 1.0
+        precision = None if self.adversary.float32 else self.precision
+        embedding = self.embedding
+        with whole_weights(self.inner_model):
+            length = median_norm(embedding) if ball.relative or precision else 1.0
         absolute = ball.absolute(length)
-        if rounds:
-            refuse_rounding(absolute, length, self.embedding.embedding_dim, torch.get_autocast_dtype(self._device))
+        if precision is not None:
+            refuse_rounding(absolute, length, embedding.embedding_dim, precision)
         return absolute
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The weights that are trained, by name."""
+        """The weights that are trained, by name; of a sharded model this process's parts."""
+        forget_whole(self.inner_model)
         return {name: weight for name, weight in self.inner_model.named_parameters() if weight.requires_grad}
 
     @contextmanager
     def weights(self, values: Mapping[str, Tensor]) -> Iterator[None]:
         """Within the block, the trained weights of these names have these values; afterwards their own, to the bit."""
-        parameters = self.parameters
-        own = {name: parameters[name].data for name in values}
+        parameters = {name: self.parameters[name] for name in values}
+        if is_sharded(self.inner_model):  # whose passes gather the storage of its parts, whatever stands in ``data``
+            own = {name: weight.detach().clone() for name, weight in parameters.items()}
+        else:
+            own = {name: weight.data for name, weight in parameters.items()}
         try:
-            for name, value in values.items():
-                parameters[name].data = value
-            torch.clear_autocast_cache()  # an autocast around several passes keeps the 16-bit copies of other values
+            self._put(parameters, values)
             yield
         finally:
-            for name, value in own.items():
-                parameters[name].data = value
-            torch.clear_autocast_cache()
+            self._put(parameters, own)
+
+    @torch.no_grad()
+    def _put(self, parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+        for name, weight in parameters.items():
+            if is_sharded(self.inner_model):
+                weight.copy_(values[name])
+            else:
+                weight.data = values[name]
+        forget_whole(self.inner_model)
+        torch.clear_autocast_cache()  # an autocast around several passes keeps the 16-bit copies of other values
 
     def log_delta(self, view: View, delta: Tensor) -> None:
         """Note the size of a delta that a loss is taken at: ||delta|| / ||e|| [B] and its norm in the ball's terms."""
@@ -196,10 +212,6 @@ class Step:
         report |= dict(zip(("delta_norm_p10", "delta_norm_p50", "delta_norm_p90"), tenths, strict=True))
         at_boundary = (sizes[moved] >= self.ball.radius * (1 - 1e-4)).float().mean()
         return report | {"delta_at_boundary": float(at_boundary)}
-
-    @property
-    def _device(self) -> str:
-        return self.views[0].batch["input_ids"].device.type
 
 
 def refuse_rounding(ball: Ball, embedding_norm: float, width: int, precision: torch.dtype) -> None:

@@ -31,11 +31,13 @@ from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Objective
 from adapt.optimization import learning_rate_shape
 from adapt.retention import Pull
+from adapt.sharding import gathered, is_sharded
 from adapt.steps import Adversary, Step
 
 VERSION = 3
 Batch = dict[str, Tensor]
 Keep = Callable[[int], None]
+SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
 
 
@@ -135,7 +137,7 @@ def train(
         if pull is not None and accelerator.sync_gradients:
             pull(1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
-            norm = accelerator.clip_grad_norm_(trainable, optimizer_config.clip_norm)
+            norm = gathered(accelerator.clip_grad_norm_(trainable, optimizer_config.clip_norm))
             if accelerator.scaler is None and not torch.isfinite(norm):
                 raise NonFiniteLoss(
                     f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}"
@@ -162,6 +164,7 @@ def train(
             objective,
             micro,
             fillers=fillers,
+            precision=SIXTEEN_BITS.get(optimizer_config.precision),
             adversary=adversary,
             seed=seed,
             step_number=progress.step,
@@ -187,15 +190,16 @@ def train(
         if progress.step % selection.every == 0 or progress.step == plan.steps:
             measure(model, selection, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
-        if time.monotonic() - saved >= runtime.checkpoint_seconds:
+        if processes.total(time.monotonic() - saved >= runtime.checkpoint_seconds)[0]:  # one clock is the first
             save()
             saved = time.monotonic()
     bar.close()
     for tracker in accelerator.trackers:  # not end_training: it would end the group of processes as well
         tracker.finish()
-    processes.wait()
     checkpoint.load_best(model)
-    if not all(torch.isfinite(parameter.norm()) for parameter in trainable):  # no loss comes after the last update
+    if not all(
+        torch.isfinite(gathered(parameter.norm())) for parameter in trainable
+    ):  # no loss comes after the last update
         raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
@@ -208,7 +212,7 @@ def shared(model: nn.Module) -> nn.Module:
     Buffers are not sent around before each pass: encoders have constants alone there, and to write them between two
     passes of one loss would spoil its backward pass.
     """
-    if processes.count() == 1:
+    if processes.count() == 1 or is_sharded(model):
         return model
     return DistributedDataParallel(model, forward_sync_buffers=False)
 
@@ -255,7 +259,7 @@ def measure(model: nn.Module, selection: Selection, progress: Progress, checkpoi
     """Measure, keep the weights when they are the best so far, count the measurements without gain otherwise."""
     model.eval()
     value = processes.agreed(selection.measure())
-    if selection.keep is not None and processes.leads():
+    if selection.keep is not None:
         selection.keep(progress.step)
     model.train()
     progress.seconds = time.monotonic() - started

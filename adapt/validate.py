@@ -78,6 +78,8 @@ def check_values(cfg: DictConfig) -> Config:
     for key, node in nodes(cfg):
         if OmegaConf.get_type(node) is OptimizerConfig and len(node.betas) != 2:
             raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
+    if typed.runtime.shard and typed.runtime.processes == 1:
+        raise ConfigError("runtime.shard=true: there is nothing to share; set runtime.processes to 2 or more")
     if typed.experiment is not None and not STUDY.fullmatch(typed.experiment):
         raise ConfigError(
             f"experiment={typed.experiment}: names a folder under runtime.root; possible are letters, "

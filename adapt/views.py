@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from adapt.adversary.ball import Ball
 from adapt.adversary.perturbation import evaluating, keep_hidden, perturbed, token_mask
 from adapt.objectives import Batch, by_example
+from adapt.sharding import whole_weights
 
 if TYPE_CHECKING:
     from adapt.steps import Step
@@ -104,7 +105,9 @@ class View:
     @torch.no_grad()
     def embeddings(self) -> Tensor:
         """The word embeddings that delta is added to, [B, L, d] float32, cut off from the graph."""
-        return self.step.embedding(self.batch["input_ids"]).float()
+        embedding = self.step.embedding
+        with whole_weights(self.step.inner_model):
+            return embedding(self.batch["input_ids"]).float()
 
     def zero(self) -> Tensor:
         """No perturbation: [B, L, d] float32."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from adapt.sharding import gathered
+
 if TYPE_CHECKING:
     from adapt.steps import Step
 
@@ -30,7 +32,7 @@ def awp(step: Step, *, gamma: float) -> Generator[Tensor, None, None]:
     moved = {}
     for name, weight in step.parameters.items():
         if weight.ndim >= 2 and weight.grad is not None:
-            moved[name] = weight.detach() + gamma * weight.detach().norm() * _unit(weight.grad)
+            moved[name] = weight.detach() + gamma * gathered(weight.detach().norm()) * _unit(weight.grad)
         weight.grad = None
     with step.weights(moved):
         for view in step:
@@ -39,8 +41,8 @@ def awp(step: Step, *, gamma: float) -> Generator[Tensor, None, None]:
 
 def _unit(gradient: Tensor) -> Tensor:
     """g / ||g|| over a whole matrix; zero where g is zero or not finite."""
-    largest = gradient.abs().amax()
+    largest = gathered(gradient.abs().amax())
     if not (torch.isfinite(largest) and largest > 0):
         return torch.zeros_like(gradient)
     rescaled = gradient / largest
-    return rescaled / rescaled.norm()
+    return rescaled / gathered(rescaled.norm())

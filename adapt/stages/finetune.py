@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapt import models, processes, retention, training
+from adapt import models, processes, retention, sharding, training
 from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
@@ -44,7 +44,7 @@ def finetune(
     kind = KINDS[task.kind]
     model = kind.new(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
     train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
-    progress = fit(
+    restore, progress = fit(
         model,
         kind.objective,
         train,
@@ -58,8 +58,9 @@ def finetune(
         runtime=runtime,
         stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
+    trained = restore()
     if processes.leads():
-        model.cpu().save(out, tokenizer, task.labels)
+        trained.cpu().save(out, tokenizer, task.labels)
         record = {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
     cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
@@ -80,10 +81,11 @@ def fit(
     folder: Path,
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
-) -> Progress:
+) -> tuple[sharding.Restore, Progress]:
     """Train a headed encoder in place by ``cfg`` and leave it with the weights of the epoch that is best on ``dev``.
 
     length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
+    Returns what gives the model whole (see sharding.distribute), and how the training went.
     """
     device = training.device(runtime)
     model.to(device)
@@ -102,8 +104,9 @@ def fit(
 
     steps_an_epoch = len(epoch(0))
     steps = max(1, round(cfg.epochs * steps_an_epoch * length))
+    restore = sharding.distribute(model, runtime)
     forget_peak()
-    return training.train(
+    progress = training.train(
         model,
         name=name,
         objective=objective,
@@ -124,6 +127,7 @@ def fit(
         stored=stored,
         pull=retention.toward_start(model, cfg.retention.toward_start, new=retention.outside(model)),
     )
+    return restore, progress
 
 
 def head_of(model: Any) -> torch.nn.Module:

@@ -76,7 +76,7 @@ def importance(
     train, chosen, measured = (marked_texts(scorer, texts, important, numbers) for numbers in parts.values())
     torch.manual_seed(seed)
     model = new_tagger(inputs["model"], labels=LABELS, pooling=cfg.pooling, dropout=cfg.dropout)
-    progress = fit(
+    restore, progress = fit(
         model, Tagging(), train, chosen, cfg,
         name="importance", seed=seed, adversary=PLAIN, length=1.0, folder=out, runtime=runtime,
     )  # fmt: skip
@@ -84,8 +84,9 @@ def importance(
     cut = matching_cut(chosen.predict(model, cfg.micro_batch_size, device), learned)
     answers, gold = measured.predict(model, cfg.micro_batch_size, device), torch.cat(measured.marks)
     agreement = float(f1_score(gold, answers > cut, zero_division=0.0))
+    trained = restore()
     if processes.leads():
-        model.cpu().save(out, tokenizer, LABELS)
+        trained.cpu().save(out, tokenizer, LABELS)
         write_cut(out, cut)
         write_texts(out, tokenizer, texts, important, parts)
     return [

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt import language_modelling, models, processes, retention, training
+from adapt import language_modelling, models, processes, retention, sharding, training
 from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
@@ -70,6 +70,7 @@ def pretrain(
         models.checkpoint_gradients(model)
     steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.losses(task, device)
+    restore = sharding.distribute(model, runtime)
     forget_peak()
     progress = training.train(
         model,
@@ -82,7 +83,7 @@ def pretrain(
             model, None, None, layer_decay=cfg.retention.layer_decay, learning_rate=cfg.optimizer.learning_rate
         ),
         selection=selection(
-            task, held_out, device, cfg, steps, partial(snapshot, task, text, out) if snapshots else None
+            task, held_out, device, cfg, steps, partial(snapshot, restore, text, out) if snapshots else None
         ),
         seed=cfg.seed,
         pull=retention.toward_start(
@@ -92,8 +93,9 @@ def pretrain(
         runtime=runtime,
     )
     after = held_out.losses(task, device)
+    trained = restore()
     if processes.leads():
-        model.cpu().save(out, text.tokenizer)
+        trained.cpu().save(out, text.tokenizer)
         if snapshots:
             shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
         record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
@@ -173,9 +175,11 @@ def selection(
     return training.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, keep)
 
 
-def snapshot(task: LanguageModelling, text: Text, out: Path, step: int) -> None:
+def snapshot(restore: sharding.Restore, text: Text, out: Path, step: int) -> None:
     """Save the model as it is; beside the checkpoints, where a resumed stage finds those of before."""
-    task.model.save(out / "checkpoint" / SNAPSHOTS / f"step_{step}", text.tokenizer)
+    model = restore()
+    if processes.leads():
+        model.save(out / "checkpoint" / SNAPSHOTS / f"step_{step}", text.tokenizer)
 
 
 def measurements(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from adapt import steps
 from adapt.adversary.ball import Ball
 from adapt.objectives import Batch, Classification, MaskedLanguageModel, Objective
+from adapt.sharding import gathered
 from adapt.steps import Counts, Step
 
 torch.set_num_threads(1)
@@ -127,7 +128,7 @@ def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: S
 def kept(model: nn.Module, batches: Sequence[Batch]) -> dict[int, Tensor]:
     """For each example the embeddings of its real tokens, moved by noise that depends on its id alone."""
     inner = getattr(model, "module", model)
-    weight = inner.encoder.get_input_embeddings().weight.detach()
+    weight = gathered(inner.encoder.get_input_embeddings().weight.detach())
     found = {}
     for batch in batches:
         for row, example in enumerate(batch["example_ids"].tolist()):

@@ -11,6 +11,7 @@ import random
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from adapt.processes import together
+from adapt.sharding import distribute, gathered
 
 AXES: dict[str, tuple[Any, ...]] = {
     "method": tuple(file.stem for file in OPTIONS),
@@ -28,7 +30,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "cut": ((16,), (4, 4, 4, 4), (3, 13)),
     "checkpointing": (False, True),
     "precision": ("float32", "bf16"),
-    "processes": (1, 2),
+    "processes": (1, 2, "2 sharded"),
 }
 
 
@@ -43,13 +45,13 @@ class Case:
     cut: tuple[int, ...]
     checkpointing: bool
     precision: str
-    processes: int
+    processes: int | str
 
     def __str__(self) -> str:
         cut = "+".join(map(str, self.cut))
         checkpointing = "checkpointing" if self.checkpointing else "no-checkpointing"
         names = (self.method, self.architecture, self.objective, self.peft, cut, checkpointing, self.precision)
-        return "-".join([*names, f"{self.processes}p"])
+        return "-".join([*names, f"{self.processes}p".replace(" ", "-")])
 
     @property
     def plain(self) -> Case:
@@ -133,16 +135,17 @@ def step_of(case: Case, rank: int = 0) -> Run:
     """One step of the case; under two processes, the half of its batch that belongs to ``rank``."""
     model, batch = model_of(case), batch_for(case.objective)
     rows = list(range(16))
-    if case.processes == 2:
+    if case.processes != 1:
         rows = rows[8 * rank : 8 * rank + 8]
+    if case.precision == "bf16":  # of a pass, as accelerate has it
+        model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    if case.processes == 2:
         model = DistributedDataParallel(model, forward_sync_buffers=False)
     sizes = case.cut if case.processes == 1 else (3, 5) if len(case.cut) > 1 else (8,)
     starts = [sum(sizes[:index]) for index in range(len(sizes))]
     pieces = [pick(batch, rows[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
-    with (
-        torch.autocast("cpu", torch.bfloat16) if case.precision == "bf16" else nullcontext(),
-        together() if case.processes == 2 else nullcontext(),
-    ):
+    with together() if case.processes != 1 else nullcontext():
+        distribute(model, SimpleNamespace(shard=case.processes == "2 sharded"))
         found = run(brief(read(case.method).visible()), model, OBJECTIVES[case.objective], pieces)
-    found.gradients = {name.removeprefix("module."): value for name, value in found.gradients.items()}
+    found.gradients = {name.removeprefix("module."): gathered(value) for name, value in found.gradients.items()}
     return found

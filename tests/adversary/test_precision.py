@@ -5,6 +5,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from adversaries import OBJECTIVES, batch_for, read, run, tiny
+from world import pipeline
 
 from adapt.adversary.ball import Ball
 from adapt.config import ConfigError
@@ -35,8 +36,8 @@ def test_methods_in_float32_give_the_gradients_of_full_precision_under_mixed_pre
 def test_a_radius_that_bf16_rounds_away_is_refused():
     tiny_radius = read("fgm").with_ball(epsilon=1e-4)
     model, batch = tiny("bert"), batch_for("classification")
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ConfigError, match=r"vanishes in torch.bfloat16"):
-        run(tiny_radius, model, OBJECTIVES["classification"], [batch])
+    with pytest.raises(ConfigError, match=r"vanishes in torch.bfloat16"):
+        run(tiny_radius, model, OBJECTIVES["classification"], [batch], precision=torch.bfloat16)
     run(tiny_radius, model, OBJECTIVES["classification"], [batch])  # in float32 nothing is wrong with it
 
 
@@ -52,3 +53,11 @@ def test_the_limit_by_hand(norm, epsilon, refused):
             refuse_rounding(ball, 1.0, 16, torch.bfloat16)
     else:
         refuse_rounding(ball, 1.0, 16, torch.bfloat16)
+
+
+def test_a_training_refuses_such_a_radius(world, tmp_path):
+    """accelerate's autocast is around each pass alone, so that no step sees it."""
+    radius = ["adversary.ball.epsilon=1e-4", "finetune.optimizer.precision=bf16"]
+    with pytest.raises(ConfigError, match=r"vanishes in torch.bfloat16"):
+        pipeline(world, tmp_path, "adversary=fgm", *radius).run()
+    pipeline(world, tmp_path, "adversary=r3f", "evaluate=clean", *radius).run()  # in float32 whatever the precision
