@@ -1,4 +1,4 @@
-"""``runtime.processes=2``: the rows of one process within rounding, one writer, and nothing left behind by a kill."""
+"""``runtime.processes=2``, sharded or not: the rows of one process within rounding, and one writer."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 from world import REPOSITORY, adapt, overrides, pipeline
 
 from adapt import results
@@ -35,16 +36,21 @@ METHODS = {
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
+WAYS = {"2": ["runtime.processes=2"], "2, sharded": ["runtime.processes=2", "runtime.shard=true"]}
+on_two = pytest.mark.parametrize("way", WAYS)
+
+
 @pytest.fixture(scope="module")
-def roots(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """By the number of processes, where the runs of all methods are; those of two by torchrun's own command."""
-    found = {number: tmp_path_factory.mktemp("processes") for number in (1, 2)}
+def roots(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By the processes, where the runs of all methods are; those of two by torchrun's own command."""
+    found = {way: tmp_path_factory.mktemp("processes") for way in ("1", *WAYS)}
     configs = []
     for method, settings in METHODS.items():
-        pipeline(world, found[1], *CHAIN, *settings).run()
-        shared = pipeline(world, found[2], *CHAIN, *settings, "runtime.processes=2")
-        configs.append(found[2] / f"{method}.yaml")
-        OmegaConf.save(OmegaConf.structured(shared.cfg), configs[-1])
+        pipeline(world, found["1"], *CHAIN, *settings).run()
+        for way, more in WAYS.items():
+            shared = pipeline(world, found[way], *CHAIN, *settings, *more)
+            configs.append(found[way] / f"{method}.yaml")
+            OmegaConf.save(OmegaConf.structured(shared.cfg), configs[-1])
     command = [
         sys.executable,
         "-m",
@@ -65,18 +71,21 @@ def rows(root: Path, method: str) -> pd.Series:
     return table.set_index(["split", "attack", "attack_epsilon", "metric"])["value"].sort_index()
 
 
+@on_two
 @pytest.mark.parametrize("method", METHODS)
-def test_two_processes_give_the_rows_of_one(method: str, roots: dict[int, Path]) -> None:
-    one, two = (rows(roots[number], method) for number in (1, 2))
+def test_two_processes_give_the_rows_of_one(method: str, way: str, roots: dict[str, Path]) -> None:
+    one, two = (rows(roots[each], method) for each in ("1", way))
     assert len(one) > 20
     assert one.index.equals(two.index)
     difference = (one - two).abs() / one.abs().clip(lower=1)
     assert difference.max() < 1e-4, difference.sort_values().tail()
 
 
-def test_the_losses_along_each_training_are_those_of_one_process(roots: dict[int, Path]) -> None:
+@on_two
+def test_the_losses_along_each_training_are_those_of_one_process(way: str, roots: dict[str, Path]) -> None:
     """A stage's key knows nothing of processes."""
-    one, two = ({path.parent.name: path for path in root.glob("store/*/*/training.json")} for root in roots.values())
+    both = (roots["1"], roots[way])
+    one, two = ({path.parent.name: path for path in root.glob("store/*/*/training.json")} for root in both)
     assert one.keys() == two.keys()
     adaptations = 2 + 4  # DAPT, TAPT on 25, 29 and 30 texts, and both on 25 once more under ALUM
     assert len(one) == adaptations + len(METHODS)
@@ -88,17 +97,28 @@ def test_the_losses_along_each_training_are_those_of_one_process(roots: dict[int
             assert a == pytest.approx(b, rel=1e-4)
 
 
-def test_the_number_of_processes_stands_in_the_rows(roots: dict[int, Path]) -> None:
-    assert [set(results.load(root)["processes"]) for root in roots.values()] == [{1}, {2}]
+def test_the_number_of_processes_stands_in_the_rows(roots: dict[str, Path]) -> None:
+    assert [set(results.load(root)["processes"]) for root in roots.values()] == [{1}, {2}, {2}]
 
 
-def test_the_command_starts_the_processes(world: Path, roots: dict[int, Path]) -> None:
+@on_two
+def test_what_two_processes_save_is_a_model_like_any_other(way: str, roots: dict[str, Path]) -> None:
+    files = {str(path.relative_to(roots["1"])): load_file(path) for path in roots["1"].glob("store/*/*/*.safetensors")}
+    assert len(files) > len(METHODS)
+    for name, weights in files.items():
+        found = load_file(roots[way] / name)
+        assert found.keys() == weights.keys()
+        for tensor, value in weights.items():
+            torch.testing.assert_close(found[tensor], value, atol=2e-4, rtol=1e-3)
+
+
+def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path]) -> None:
     """And a run that is finished starts none."""
-    root = roots[2] / "commanded"
+    root = roots["2"] / "commanded"
     command = [*overrides(world, root), *CHAIN, *METHODS["fgm"], "runtime.processes=2"]
     done = adapt(*command)
     assert done.returncode == 0, done.stderr
-    pd.testing.assert_series_equal(rows(root, "fgm"), rows(roots[2], "fgm"))
+    pd.testing.assert_series_equal(rows(root, "fgm"), rows(roots["2"], "fgm"))
     assert set(results.load(root)["processes"]) == {2}
     again = adapt(*command)
     assert again.returncode == 0, again.stderr
@@ -115,15 +135,19 @@ def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("stop", "saves", "seen"),
-    [(signal.SIGKILL, 0, "latest"), (signal.SIGTERM, 1e9, "best"), (signal.SIGUSR2, 1e9, "best")],
+    ("stop", "saves", "seen", "way"),
+    [
+        (signal.SIGKILL, 0, "latest", "2"),
+        (signal.SIGUSR2, 1e9, "best", "2"),
+        (signal.SIGTERM, 1e9, "best", "2, sharded"),
+    ],
 )
 def test_a_command_that_is_stopped_ends_its_processes_and_the_run_goes_on(
-    stop: signal.Signals, saves: float, seen: str, world: Path, tmp_path: Path
+    stop: signal.Signals, saves: float, seen: str, way: str, world: Path, tmp_path: Path
 ) -> None:
-    """Told to stop, the processes save first; killed, the checkpoint is the last one that there was."""
+    """Told to stop, the processes save first; killed, the checkpoint is the last one. One process can go on from it."""
     settings = ["finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
-    shared = [*overrides(world, tmp_path), *settings, "runtime.processes=2", f"runtime.checkpoint_seconds={saves}"]
+    shared = [*overrides(world, tmp_path), *settings, *WAYS[way], f"runtime.checkpoint_seconds={saves}"]
     command = subprocess.Popen([sys.executable, "-m", "adapt", *shared], cwd=REPOSITORY, env=ENVIRONMENT)
     until(lambda: list(tmp_path.glob(f"store/finetune/.*/checkpoint/*.{seen}.pt")))
     assert len(workers(tmp_path)) == 2
@@ -165,3 +189,20 @@ def workers(root: Path) -> list[int]:
         ):
             found.append(int(path.parent.name))
     return found
+
+
+def test_a_resumed_sharded_training_ends_like_a_whole_one(world: Path, roots: dict[str, Path], tmp_path: Path) -> None:
+    """SMART has a teacher in its checkpoint: the optimizer's state and the teacher are in parts again."""
+    settings = [*CHAIN, *METHODS["smart"], "pretrain=[]"]
+    pipeline(world, tmp_path / "whole", *settings).run()
+    root = tmp_path / "cut"
+    command = [*overrides(world, root), *settings, *WAYS["2, sharded"], "runtime.checkpoint_seconds=0"]
+    cut = subprocess.Popen([sys.executable, "-m", "adapt", *command], cwd=REPOSITORY, env=ENVIRONMENT)
+    until(lambda: list(root.glob("store/finetune/.*/checkpoint/*.latest.pt")))
+    cut.kill()
+    cut.wait()
+    until(lambda: not workers(root))
+    done = adapt(*command)
+    assert done.returncode == 0, done.stderr
+    difference = (rows(tmp_path / "whole", "smart") - rows(root, "smart")).abs()
+    assert difference.max() < 1e-3, difference.sort_values().tail()
