@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -49,14 +50,17 @@ def main(arguments: list[str] | None = None) -> None:
     die_with_the_parent()
     try:
         run_ids = work([read_config(path) for path in args.configs])
+        if run_ids:
+            note(args.outcome, {"run_ids": run_ids})
     except Exception as error:
-        note(
-            args.outcome,
-            {"error": str(error), "refusal": isinstance(error, ConfigError), "traceback": traceback.format_exc()},
-        )
-        raise
-    if run_ids:
-        note(args.outcome, {"run_ids": run_ids})
+        refusal = isinstance(error, ConfigError)
+        note(args.outcome, {"error": str(error), "refusal": refusal, "traceback": traceback.format_exc()})
+        if args.outcome is None:
+            raise
+        sys.exit(1)  # whoever reads the outcome shows it once, and not as often as there are processes
+    finally:  # only now: the other processes see it, and would note that as the first error
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def read_config(path: Path) -> Config:
@@ -74,16 +78,13 @@ def work(configs: list[Config]) -> list[str]:
     join(configs[0].runtime)
     for cfg in configs:
         cfg.runtime.processes = distributed.get_world_size()  # what the rows say, whatever torchrun was told
-    try:
-        if distributed.get_rank() > 0:
-            follow()
-            return []
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            run_ids = [Pipeline(cfg, cli.named_task, call=call_all).run() for cfg in configs]
-        announce(None)
-        return run_ids
-    finally:
-        distributed.destroy_process_group()
+    if distributed.get_rank() > 0:
+        follow()
+        return []
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        run_ids = [Pipeline(cfg, cli.named_task, call=call_all).run() for cfg in configs]
+    announce(None)
+    return run_ids
 
 
 def join(runtime: RuntimeConfig) -> None:

@@ -125,6 +125,13 @@ def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path]) -
     assert "finetune" not in again.stderr
 
 
+def test_what_a_stage_of_the_first_process_refuses_is_one_sentence(world: Path, tmp_path: Path) -> None:
+    done = adapt(*overrides(world, tmp_path), "pretrain=[dsir]", "budget.selected_documents=100000", *WAYS["2"])
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr.partition("error: ")[2]
+    assert "100000" in done.stderr.partition("error: ")[2]
+
+
 def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) -> None:
     diverging = ["finetune.optimizer.learning_rate=1e30", "finetune.optimizer.clip_norm=null", "evaluate=clean"]
     done = adapt(*overrides(world, tmp_path), *diverging, "runtime.processes=2")
