@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # pass
 
 
 class WorkerFailed(RuntimeError):
-    """A process of the run raised an error: says which error, and has that process's traceback as its cause's text."""
+    """A process of the run raised an error: says which, with that process's traceback."""
 
 
 def run(pipeline: Pipeline) -> str:
@@ -56,6 +57,7 @@ def shared(cfg: Config) -> str:
     with (
         tempfile.TemporaryDirectory(prefix="adapt-") as folder,
         own_signals(),
+        quiet_agent(),
         thread_count(processes, cfg.runtime.threads),
     ):
         config, outcome = Path(folder, "config.yaml"), Path(folder, "outcome.json")
@@ -74,6 +76,17 @@ def shared(cfg: Config) -> str:
             raise WorkerFailed(f"one of {processes} processes failed: {said}") from error
         (run_id,) = json.loads(outcome.read_text())["run_ids"]
         return str(run_id)
+
+
+@contextmanager
+def quiet_agent() -> Iterator[None]:
+    """Within the block, in which this process only waits, torch's agent does not log what a process's outcome says."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

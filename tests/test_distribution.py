@@ -128,7 +128,7 @@ def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path]) -
 def test_what_a_stage_of_the_first_process_refuses_is_one_sentence(world: Path, tmp_path: Path) -> None:
     done = adapt(*overrides(world, tmp_path), "pretrain=[dsir]", "budget.selected_documents=100000", *WAYS["2"])
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr.partition("error: ")[2]
+    assert "Traceback" not in done.stderr
     assert "100000" in done.stderr.partition("error: ")[2]
 
 
