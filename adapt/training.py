@@ -197,9 +197,8 @@ def train(
     for tracker in accelerator.trackers:  # not end_training: it would end the group of processes as well
         tracker.finish()
     checkpoint.load_best(model)
-    if not all(
-        torch.isfinite(gathered(parameter.norm())) for parameter in trainable
-    ):  # no loss comes after the last update
+    finite = (torch.isfinite(gathered(parameter.norm())) for parameter in trainable)
+    if not all(finite):  # no loss comes after the last update
         raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
