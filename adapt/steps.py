@@ -179,11 +179,12 @@ class Step:
 
     def log_delta(self, view: View, delta: Tensor) -> None:
         """Note the size of a delta that a loss is taken at: ||delta|| / ||e|| [B] and its norm in the ball's terms."""
+        embeddings = view.embeddings()  # of a sharded model all processes gather it, fillers too
         if view.filler:
             return
         with torch.no_grad():
             moved = delta.detach() * view.mask
-            there = (view.embeddings() * view.mask).flatten(1).norm(dim=1).clamp(min=1e-12)
+            there = (embeddings * view.mask).flatten(1).norm(dim=1).clamp(min=1e-12)
             self.deltas.append((moved.flatten(1).norm(dim=1) / there, view.ball.size(moved).flatten(1).amax(1)))
 
     @property

@@ -27,9 +27,7 @@ METHODS = {
     "none": ["adversary=none", "budget.train_examples=25"],
     "fgm": ["adversary=fgm", "budget.train_examples=30"],
     "freelb": ["adversary=freelb", "budget.train_examples=29", "finetune.micro_batch_size=2"],
-    "rdrop": ["adversary=rdrop", "budget.train_examples=25"],
     "tavat": ["adversary=tavat", "budget.train_examples=25"],
-    "free_at": ["adversary=free_at", "budget.train_examples=29", "finetune.micro_batch_size=2"],
     "awp": ["adversary=awp", "budget.train_examples=25"],
     "smart": ["adversary=smart", "budget.train_examples=25", "adversary@pretrain_adversary=alum"],
 }
@@ -145,7 +143,6 @@ def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) ->
     ("stop", "saves", "seen", "way"),
     [
         (signal.SIGKILL, 0, "latest", "2"),
-        (signal.SIGUSR2, 1e9, "best", "2"),
         (signal.SIGTERM, 1e9, "best", "2, sharded"),
     ],
 )
@@ -200,7 +197,7 @@ def workers(root: Path) -> list[int]:
 
 def test_a_resumed_sharded_training_ends_like_a_whole_one(world: Path, roots: dict[str, Path], tmp_path: Path) -> None:
     """SMART has a teacher in its checkpoint: the optimizer's state and the teacher are in parts again."""
-    settings = [*CHAIN, *METHODS["smart"], "pretrain=[]"]
+    settings = ["adversary=smart", "finetune.dropout=0", "evaluate=clean"]
     pipeline(world, tmp_path / "whole", *settings).run()
     root = tmp_path / "cut"
     command = [*overrides(world, root), *settings, *WAYS["2, sharded"], "runtime.checkpoint_seconds=0"]
