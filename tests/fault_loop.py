@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"an undisturbed sweep of 12 runs takes {seconds:.0f} s", flush=True)
         while kills < args.kills:
             root = Path(folder, f"sweep-{sweeps}")
-            kills += disturbed_sweep(world, root, seconds / 4, draw)
+            kills += disturbed_sweep(world, root, seconds / 2, draw)  # a run has to get somewhere
             sweeps += 1
             total.update(differences(undisturbed, root))
             print(f"{kills} kills, {sweeps} sweeps", flush=True)
