@@ -44,7 +44,7 @@ MAY = {
     "processes": set(),
     "sharding": {"processes", "retention"},
     "stage": set(),
-    "sources": {"store"},
+    "sources": {"files", "store"},
     "store": set(),
     "results": {"files", "records"},
     "records": {"files"},

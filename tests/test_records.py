@@ -35,6 +35,7 @@ LABELS = st.fixed_dictionaries(
     {name: st.integers(0, 9) if name == "seed" else st.sampled_from(["none", "x", "0.5"]) for name in results.FACTORS}
 )
 PROVENANCE = {"commit": "1", "dirty": False, "created_at": "2025-01-01", "versions": "v", "device": "cpu", "threads": 2}
+PROVENANCE["processes"] = 1
 RUN = st.fixed_dictionaries(
     {
         **{"factors": LABELS, "config": CONFIG, "measurements": st.lists(ROW, max_size=3)},

@@ -17,7 +17,7 @@ from adapt import results
 FACTORS = dict(model="tiny", corpus="scientific", task="pydoc_topic", pretrain="dapt+tapt", peft=None, adversary="fgm")
 FACTORS |= dict(budget="quick", seed=3, adversary_epsilon=0.5, adversary_steps=1, adaptation="k", adaptation_seed="0+0")
 PROVENANCE = dict(commit="1234567", dirty=False, created_at="2025-01-01T00:00:00", versions="torch 2.13")
-PROVENANCE |= dict(device="cpu", threads=2)
+PROVENANCE |= dict(device="cpu", threads=2, processes=1)
 CONFIG = {"task": {"metric": "macro_f1", "path": None}, "seed": 3, "pretrain": {"dapt": {"lr": 5e-4, "b": [0.9, 0.98]}}}
 
 
