@@ -20,7 +20,19 @@ MAY = {
     "status": {"grid", "jobs", "provenance", "refusals"},
     "search": {"refusals"},
     "tune": {
-        *("cli", "grid", "jobs", "pipeline", "refusals", "results", "search", "status", "training", "validate"),
+        *(
+            "cli",
+            "distribution",
+            "grid",
+            "jobs",
+            "pipeline",
+            "refusals",
+            "results",
+            "search",
+            "status",
+            "training",
+            "validate",
+        ),
     },
     "signatures": {"refusals"},
     "validate": {
