@@ -55,8 +55,8 @@ def shared(cfg: Config) -> str:
         signals_to_handle=",".join(STOPS),
     )
     with (
+        own_signals(),  # around the folder, which a process that dies of its signal would leave behind
         tempfile.TemporaryDirectory(prefix="adapt-") as folder,
-        own_signals(),
         quiet_agent(),
         thread_count(processes, cfg.runtime.threads),
     ):

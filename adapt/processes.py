@@ -1,7 +1,8 @@
 """The processes that share a stage: how many there are, which one this is, and what they tell each other.
 
 They are one process outside of ``together``, whatever torch.distributed says: between the stages that several share,
-the leader alone works. Every function but ``count``, ``rank`` and ``leads`` must be called by all of them.
+the leader alone works, and ``from_leader`` alone reaches the others. Every function but ``count``, ``rank`` and
+``leads`` must be called by all of them.
 """
 
 from __future__ import annotations
@@ -61,8 +62,11 @@ def add_up(*tensors: Tensor) -> None:
 
 def agreed(value: Any) -> Any:
     """The leader's value, for what all of them compute and then decide by: a last digit may differ between machines."""
-    if count() == 1:
-        return value
+    return value if count() == 1 else from_leader(value)
+
+
+def from_leader(value: Any = None) -> Any:
+    """The leader's value, to all processes of the group, whether they share a stage or wait for one."""
     given = [value]
     distributed.broadcast_object_list(given, src=0)
     return given[0]

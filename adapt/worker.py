@@ -83,7 +83,7 @@ def work(configs: list[Config]) -> list[str]:
         return []
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         run_ids = [Pipeline(cfg, cli.named_task, call=call_all).run() for cfg in configs]
-    announce(None)
+    processes.from_leader(None)
     return run_ids
 
 
@@ -100,29 +100,17 @@ def call_all(stage: Stage, inputs: dict[str, Path], folder: Path, runtime: Runti
     """What the leader does with a stage: one that trains is done by all processes."""
     if not stage.trains:
         return stage.call(inputs, folder, runtime)
-    announce((replace(stage, inputs={}), inputs, folder, replace(runtime, progress=False, trackers=[])))
+    processes.from_leader((replace(stage, inputs={}), inputs, folder, replace(runtime, progress=False, trackers=[])))
     with processes.together():
         return stage.call(inputs, folder, runtime)
 
 
 def follow() -> None:
     """What every other process does: the stages that the leader announces, until it has no more."""
-    while (given := heard()) is not None:
+    while (given := processes.from_leader()) is not None:
         stage, inputs, folder, runtime = given
         with processes.together():
             stage.call(inputs, folder, runtime)
-
-
-def announce(what: Any) -> None:
-    """Tell the waiting processes."""
-    distributed.broadcast_object_list([what], src=0)
-
-
-def heard() -> Any:
-    """What the leader announces next."""
-    given: list[Any] = [None]
-    distributed.broadcast_object_list(given, src=0)
-    return given[0]
 
 
 def note(outcome: Path | None, content: dict[str, Any]) -> None:

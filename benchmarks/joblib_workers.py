@@ -1,4 +1,4 @@
-"""Runs an hour of two processes with a thread each (hydra/launcher=joblib) against one process with two threads.
+"""Runs an hour of two processes with a thread each (hydra/launcher=processes) against one process with two threads.
 
 Small models at batch 16 do not fill two threads, so that two runs side by side do more than one run in half the time.
 Every side has a store of its own, and each run counts from the start of its command to its end, imports included.
@@ -16,7 +16,7 @@ from pathlib import Path
 TARGET, RUNS, BUDGET = 1.2, 16, "quick"
 SIDES = {
     "one process of two threads": ["runtime.threads=2"],
-    "two workers of a thread": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.threads=1"],
+    "two workers of a thread": ["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "runtime.threads=1"],
 }
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from world import REPOSITORY, adapt, overrides, pipeline
 
-from adapt import results
+from adapt import distribution, results
 
 CHAIN = [
     "pretrain=[dapt,tapt]", "pretrain.dapt.dropout=0", "pretrain.tapt.dropout=0", "finetune.dropout=0",
@@ -110,7 +110,7 @@ def test_what_two_processes_save_is_a_model_like_any_other(way: str, roots: dict
             torch.testing.assert_close(found[tensor], value, atol=2e-4, rtol=1e-3)
 
 
-def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path]) -> None:
+def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """And a run that is finished starts none."""
     root = roots["2"] / "commanded"
     command = [*overrides(world, root), *CHAIN, *METHODS["fgm"], "runtime.processes=2"]
@@ -118,9 +118,9 @@ def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path]) -
     assert done.returncode == 0, done.stderr
     pd.testing.assert_series_equal(rows(root, "fgm"), rows(roots["2"], "fgm"))
     assert set(results.load(root)["processes"]) == {2}
-    again = adapt(*command)
-    assert again.returncode == 0, again.stderr
-    assert "finetune" not in again.stderr
+    monkeypatch.setattr(distribution, "shared", lambda cfg: pytest.fail("a finished run started processes"))
+    again = distribution.run(pipeline(world, root, *CHAIN, *METHODS["fgm"], *WAYS["2"]))
+    assert set(results.load(root)["run_id"]) == {again}
 
 
 def test_what_a_stage_of_the_first_process_refuses_is_one_sentence(world: Path, tmp_path: Path) -> None:
