@@ -24,6 +24,7 @@ from adapt import results
 
 ROW = ["run_id", *results.IDENTITY]
 POLL = 0.005  # seconds
+RUNS = 12  # of a sweep
 
 
 def words(world: Path, root: Path, seeds: str) -> list[str]:
@@ -52,7 +53,7 @@ def disturbed_sweep(world: Path, root: Path, between: float, draw: random.Random
         if ended:
             assert os.waitstatus_to_exitcode(status) == 0, f"a process ended with {status} of itself"
             del running[ended]
-        elif time.monotonic() > due:
+        elif time.monotonic() > due and len(list(root.glob("runs/*.json"))) < RUNS:  # what is left only looks it up
             victim = draw.choice(sorted(running))
             os.kill(victim, signal.SIGKILL)
             _, status = os.waitpid(victim, 0)
@@ -91,14 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
         world, undisturbed = Path(folder, "world"), Path(folder, "undisturbed")
         make_world(world)
         seconds = whole_sweep(world, undisturbed)
-        print(f"an undisturbed sweep of 12 runs takes {seconds:.0f} s", flush=True)
+        print(f"an undisturbed sweep of {RUNS} runs takes {seconds:.0f} s", flush=True)
         while kills < args.kills:
             root = Path(folder, f"sweep-{sweeps}")
-            kills += disturbed_sweep(world, root, seconds / 2, draw)  # a run has to get somewhere
+            kills += disturbed_sweep(world, root, seconds / 4, draw)
             sweeps += 1
             total.update(differences(undisturbed, root))
-            print(f"{kills} kills, {sweeps} sweeps", flush=True)
-    print(f"kills survived: {kills}, in {sweeps} sweeps of 12 runs by two processes each")
+            print(f"{kills} kills, {sweeps} sweeps, differences: {sum(total.values())}", flush=True)
+    print(f"kills survived: {kills}, in {sweeps} sweeps of {RUNS} runs by two processes each")
     print(", ".join(f"{name}: {number}" for name, number in total.items()))
     return int(any(total.values()))
 
