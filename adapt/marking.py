@@ -83,8 +83,7 @@ def matching_cut(answers: Tensor, share: float) -> float:
     """The log-odds above which the given share of tokens lies; answers: of tokens that were not trained on, [N].
 
     Marks are then as many as important tokens are. The likelier of the two classes, as Gu et al. seem to decide, would
-    hardly ever be the rare one while the token classifier is unsure: the tiny model, on 500 texts with 12% of
-    their tokens important, would mark 1%, at F1 .02, although it ranks tokens above chance (ROC area .75).
+    hardly ever be the rare one while the token classifier is unsure, although it ranks tokens above chance.
     """
     return float(np.quantile(answers.double().numpy(), 1 - share))
 

@@ -63,15 +63,14 @@ def seconds_of(store: Store, kind: str, config: dict[str, Any]) -> list[float]:
 
 def arithmetic(pipeline: Pipeline, stage: Stage) -> float:
     """6 x parameters x tokens (Kaplan et al., 2020, section 2.1) over a guessed speed."""
-    cfg = pipeline.cfg
     if stage.label in ("tfidf", "linear_probe"):
         return 20.0
     if stage.kind == "pretrain":
-        tokens = stage.argument.steps * stage.argument.batch_size * stage.argument.max_length / 2
-        return 6 * parameters(stage) * tokens * passes(cfg.pretrain_adversary) / FLOPS_A_SECOND
-    examples = cfg.task.max_examples.train or 5000
-    tokens = cfg.finetune.epochs * examples * cfg.finetune.max_length / 2
-    return 6 * parameters(stage) * tokens * passes(cfg.adversary) / FLOPS_A_SECOND
+        examples = stage.argument.steps * stage.argument.batch_size
+    else:
+        examples = stage.argument.epochs * (pipeline.cfg.task.max_examples.train or 5000)
+    tokens = examples * stage.argument.max_length / 2
+    return 6 * parameters(stage) * tokens * passes(stage.more["adversary"]) / FLOPS_A_SECOND
 
 
 def passes(adversary: AdversaryConfig) -> float:

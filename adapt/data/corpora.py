@@ -24,6 +24,7 @@ from adapt.data.spool import Spool
 from adapt.data.text import hash_share
 
 VERSION = 3
+_answered: set[tuple[str, str]] = set()  # datasets on the hub, and the column, that this process has asked for a row
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,19 @@ def check_corpus(cfg: CorpusConfig, key: str = "corpus") -> None:
     if cfg.format == "pydoc":
         pydoc.check(cfg.domain)
         return
-    if cfg.format == "hub" and cfg.revision is None and not corpus_files(cfg, key):
+    remote = cfg.format == "hub" and not corpus_files(cfg, key)
+    if remote and cfg.revision is None:
         raise ConfigError(
             f"{key}.revision=null: the text of a dataset on the hub can change; give the commit that is meant, as its "
             "page lists them"
         )
+    asked = (hub.identity(cfg), cfg.text_column)
+    if remote and asked in _answered:
+        return
     if next(raw_texts(cfg, key), None) is None:
         raise ConfigError(f"{key}.path={cfg.path}: no text in it")
+    if remote:
+        _answered.add(asked)
 
 
 def corpus_files(cfg: CorpusConfig, key: str = "corpus") -> list[Path]:

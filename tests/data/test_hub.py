@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapt.config import ConfigError, CorpusConfig
-from adapt.data import spool
+from adapt.data import corpora, hub, spool
 from adapt.data.corpora import check_corpus, corpus_files, raw_texts, read_corpus
 
 Write = Callable[[str, Any], Path]
@@ -55,4 +55,24 @@ def test_what_the_hub_does_not_give_is_refused_with_what_was_asked_for(streamed:
 def test_a_column_that_is_not_there_is_named(streamed: CorpusConfig) -> None:
     streamed.text_column = "body"
     with pytest.raises(ConfigError, match=r"row 1: no column 'body' \(corpus\.text_column=body\); it has 'text'"):
+        check_corpus(streamed)
+
+
+def test_the_hub_is_asked_once_a_process(streamed: CorpusConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep of a hundred jobs is no hundred requests; another revision or column is another question."""
+    asked: list[str] = []
+
+    def rows(cfg: CorpusConfig, key: str) -> Any:
+        asked.append(f"{key} {cfg.revision}")
+        yield f"{cfg.path}, row 1", {"text": "A document."}
+
+    monkeypatch.setattr(hub, "rows", rows)
+    monkeypatch.setattr(corpora, "_answered", set())
+    streamed.path = "someone/something"
+    for revision, key in (("a1", "corpus"), ("a1", "general"), ("b2", "corpus"), ("b2", "corpus")):
+        streamed.revision = revision
+        check_corpus(streamed, key)
+    assert asked == ["corpus a1", "corpus b2"]
+    streamed.text_column = "body"
+    with pytest.raises(ConfigError, match="no column 'body'"):
         check_corpus(streamed)
