@@ -72,7 +72,8 @@ def write(
     path = Path(root, "runs", f"{run_id}.json")
     _write_whole(path, record)
     if experiment is not None:
-        _write_whole(Path(root, "studies", experiment, f"{run_id}.json"), {"run_id": run_id} | labels)
+        entry = Path(root, "studies", experiment, f"{run_id}.json")
+        _write_whole(entry, {"run_id": run_id} | labels | _mark_of(entry))
     return path
 
 
@@ -94,6 +95,15 @@ def mark(root: Path | str, study: str, run_ids: Iterable[str], tuning: str) -> N
     for run_id in run_ids:
         path = Path(root, "studies", study, f"{run_id}.json")
         _write_whole(path, _read(path) | {TUNING: tuning})
+
+
+def _mark_of(entry: Path) -> dict[str, str]:
+    """What a search has said of a run: a sweep that comes to the same run does not unsay it."""
+    try:
+        known = _read(entry)
+    except (FileNotFoundError, ValueError):  # none yet, or a torn one, which is about to be written whole
+        return {}
+    return {TUNING: known[TUNING]} if TUNING in known else {}
 
 
 def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:

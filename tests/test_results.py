@@ -70,6 +70,18 @@ def test_writing_again_changes_no_byte(tmp_path):
     assert len(results.load(tmp_path)) == 1
 
 
+def test_a_sweep_does_not_unsay_that_a_search_tried_a_run(tmp_path):
+    write(tmp_path)
+    results.mark(tmp_path, "quickstart", ["a1"], "3 trials")
+    write(tmp_path)
+    write(tmp_path, experiment="other")
+    assert results.load(tmp_path, "quickstart")[results.TUNING].tolist() == ["3 trials"]
+    assert results.TUNING not in results.load(tmp_path, "other").columns
+    (tmp_path / "studies" / "quickstart" / "a1.json").write_text('{"run_id')  # torn: written whole again
+    write(tmp_path)
+    assert results.TUNING not in results.load(tmp_path, "quickstart").columns
+
+
 def test_a_missing_number_is_a_missing_row(tmp_path):
     absent = [measured("peak_memory_bytes", None), measured("accuracy", math.nan)]
     write(tmp_path, measurements=[measured(), *absent])
