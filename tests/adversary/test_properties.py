@@ -1,7 +1,12 @@
 """What every method of conf/adversary must get right, on five encoders and both objectives.
 
-An option file that cannot have a property says so, with its reason, under ``exempt``.
+An option file that cannot have a property says so, with its reason, under ``exempt``. Each method meets every encoder,
+both objectives and every kind of ball, all of them together on the first encoder; ``make test-full`` runs the whole
+product (marker ``full``).
 """
+
+import itertools
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -11,9 +16,23 @@ from torch import nn
 from adapt.adversary.perturbation import median_norm
 from adapt.objectives import example_losses
 
+KINDS = ["l2-sequence", "l2-token", "linf-sequence", "linf-token"]
+RADII = [0.01, 0.5, 20.0]
+
+
+def covering(names: str, *values: Iterable) -> pytest.MarkDecorator:
+    """The first encoder with the whole product of the values, each other one with one of them; the rest is ``full``."""
+    product = list(itertools.product(*values))
+    rows = [
+        pytest.param(encoder, *chosen, marks=() if place == 0 or turn == 5 * place % len(product) else pytest.mark.full)
+        for place, encoder in enumerate(ENCODERS)
+        for turn, chosen in enumerate(product)
+    ]
+    return pytest.mark.parametrize(f"architecture, {names}", rows)
+
+
 on_encoders = pytest.mark.parametrize("architecture", ENCODERS)
-for_objectives = pytest.mark.parametrize("objective", OBJECTIVES)
-KINDS = [("l2", "sequence"), ("l2", "token"), ("linf", "sequence"), ("linf", "token")]
+on_encoders_for_objectives = covering("objective", OBJECTIVES)
 
 
 def assert_gradients_equal(found: dict, expected: dict, tolerance: float = 2e-5) -> None:
@@ -35,8 +54,7 @@ def test_exemptions_name_a_property_and_give_a_reason(adversary: Adversary):
 
 
 @pytest.mark.holds("accumulation")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_gradients_do_not_depend_on_how_the_batch_is_cut(adversary, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     cuts = {"1 x 16": [16], "4 x 4": [4, 4, 4, 4], "3 + 13": [3, 13]}
@@ -72,8 +90,7 @@ def test_only_yielded_losses_reach_a_parameters_gradient(adversary, architecture
 
 
 @pytest.mark.holds("batch_invariance")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_a_perturbation_depends_neither_on_the_batch_nor_on_padding(perturbing, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     together = run(perturbing, model, OBJECTIVES[objective], [batch])
@@ -100,8 +117,7 @@ def test_special_tokens_are_left_alone_where_asked(perturbing):
 
 
 @pytest.mark.holds("activations")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_frozen_embeddings_are_perturbed_as_trained_ones_are(perturbing, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     trained = run(perturbing, model, OBJECTIVES[objective], [batch])
@@ -135,8 +151,7 @@ def test_a_repeated_token_has_a_perturbation_at_each_place(perturbing, architect
 
 
 @pytest.mark.holds("zero_is_clean")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_a_ball_of_radius_zero_trains_as_without_an_adversary(perturbing, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     empty = run(perturbing.with_ball(epsilon=0.0), model, OBJECTIVES[objective], [batch])
@@ -150,11 +165,10 @@ def test_a_ball_of_radius_zero_trains_as_without_an_adversary(perturbing, archit
 
 
 @pytest.mark.holds("bounded")
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind))
-@pytest.mark.parametrize("epsilon", [0.01, 0.5, 20.0])
-@on_encoders
+@covering("kind, epsilon", KINDS, RADII)
 def test_a_perturbation_never_leaves_the_ball(perturbing, architecture, kind, epsilon):
-    adversary = perturbing.with_ball(norm=kind[0], scope=kind[1], epsilon=epsilon)
+    norm, scope = kind.split("-")
+    adversary = perturbing.with_ball(norm=norm, scope=scope, epsilon=epsilon)
     model, batch = tiny(architecture), batch_for("classification")
     found = run(adversary, model, OBJECTIVES["classification"], [batch])
     ball = found.step.ball
@@ -169,8 +183,7 @@ def test_a_perturbation_never_leaves_the_ball(perturbing, architecture, kind, ep
 
 
 @pytest.mark.holds("means")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_doubling_the_batch_leaves_every_loss_unchanged(adversary, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     once = run(adversary, model, OBJECTIVES[objective], [pick(batch, range(8))])
@@ -218,8 +231,7 @@ def test_after_an_exception_in_any_pass_the_model_is_as_before(adversary, archit
 
 
 @pytest.mark.holds("float32")
-@on_encoders
-@for_objectives
+@on_encoders_for_objectives
 def test_perturbations_stay_float32_and_in_the_ball_under_bf16(perturbing, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     with torch.autocast("cpu", torch.bfloat16):
