@@ -104,7 +104,7 @@ def difference(of_sums: OfSums) -> OfSums:
 
 
 def mcnemar_p(ours: ArrayLike, theirs: ArrayLike, mid_p: bool = False) -> float:
-    """Two-sided p of McNemar's exact test that two runs are as often right on the same examples; 1 if they agree on all.
+    """Two-sided p of McNemar's exact test that two runs are as often right on the same examples.
 
     ours, theirs: [n], whether each answer is right. Of the examples that one alone gets right, the number b of ours is
     binomial(b + c, 1/2) (McNemar, 1947, in its exact form): p = min(1, 2 P(B <= min(b, c))). mid_p counts only half of

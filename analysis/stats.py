@@ -5,6 +5,7 @@ n seeds give 2^n ways to exchange the two methods, so the smallest two-sided p i
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -24,7 +25,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
     SAMPLED random sign vectors, the observed one among them, which keeps the level (Hemerik and Goeman, 2018).
     """
     d = vector(differences)
-    sums = (1 - 2 * _flips(len(d))) @ d
+    sums = d.sum() - 2 * (_flips(len(d)) @ d)
     rounding = 1e-12 * float(np.abs(d).sum())  # sums that are equal on paper must count as equal
     return float(np.mean(np.abs(sums) >= abs(d.sum()) - rounding))
 
@@ -85,10 +86,19 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
+@functools.lru_cache(maxsize=1)  # the comparisons of a study have the same number of pairs, and each needs it
 def _flips(n: int) -> Floats:
-    """Which differences are flipped, [2^n or SAMPLED, n] of 0 and 1; the first row flips none."""
-    if n <= ENUMERATED:
-        return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    """Which differences are flipped, [2^n or SAMPLED, n] of 0 and 1; the first row flips none. Read-only."""
+    flips = _enumerated(n) if n <= ENUMERATED else _sampled(n)
+    flips.flags.writeable = False
+    return flips
+
+
+def _enumerated(n: int) -> Floats:
+    return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+
+
+def _sampled(n: int) -> Floats:
     flips = np.random.default_rng(0).integers(0, 2, size=(SAMPLED, n))
     flips[0] = 0
     flips[1:][flips[1:].sum(axis=1) == 0, 0] = 1  # of no weight for p; a mean needs a non-empty subset
