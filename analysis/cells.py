@@ -69,13 +69,13 @@ def scores(
 ) -> pd.DataFrame:
     """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
 
-    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. The rows
-    are ordered. Raises NotInTable.
+    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. Scores
+    that are ``in_another_unit`` are left out. The rows are ordered. Raises NotInTable.
     """
     columns = cell_columns(table)
     kept = ["run_id", *columns, *SEEDS, "metric", "value", "n"]
     rows = table[[*kept, "split", "attack", "attack_epsilon", "attack_steps"]]
-    rows = rows.assign(wanted=metric or _task_metric(table))[rows["split"] == split]
+    rows = rows.assign(wanted=metric or _task_metric(table))[(rows["split"] == split) & ~in_another_unit(table)]
     rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
     if epsilon is not None and metric is None and (rows["metric"] == "accuracy").any():
         rows = rows.assign(wanted="accuracy")
@@ -84,6 +84,20 @@ def scores(
         what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
         raise NotInTable(f"no {what} of split {split} with {metric or 'the metric of the task'}")
     return ordered(rows[kept], [*columns, "seed", "adaptation"])
+
+
+def in_another_unit(table: pd.DataFrame) -> pd.Series:
+    """Which rows hold one of METRICS in percent where other runs of their source and task hold it as a share.
+
+    A run's scores in a metric are in percent if any is above 1. Where all runs agree, no row is in another unit.
+    """
+    above = table["metric"].isin(METRICS) & (table["value"] > 1)
+    if not above.any():
+        return above
+    of_run = table["run_id"] + "|" + table["metric"]
+    percent = of_run.isin(of_run[above].unique())
+    context = table["source"] + "|" + table["task"] + "|" + table["metric"]
+    return percent & context.isin(context[~percent].unique())
 
 
 def epsilons(table: pd.DataFrame) -> list[float]:
