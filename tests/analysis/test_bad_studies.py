@@ -47,8 +47,8 @@ BAD = {
     "dirty rows": (of_two_commits, "Note: 13 of 79 runs come from a dirty tree: no rows of record."),
     "two units": (
         lambda t: in_percent(t, (t["pretrain"] == "dapt") & (t["adversary"] == "fgm") & (t["seed"] == 2)),
-        "Note: macro-F1 of pydoc topic is above 1, so in percent, in 1 of 79 runs (tiny, DAPT, FGM, full: seed 2), but a "
-        "share in the others: left out of every mean and comparison.",
+        "Note: macro-F1 of pydoc topic is above 1, so in percent, in 1 of 79 runs (tiny, DAPT, FGM, full: seed 2), but "
+        "a share in the others: left out of every mean and comparison.",
     ),
     "a run without its score": (
         lambda t: t[~((t["metric"] == "macro_f1") & (t["run_id"] == "tiny-full-dapt-fgm-2"))],
