@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
 from analysis import cells
 
 
 def caveats(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know: rows of a dirty tree, several commits, failed checks, gaps."""
-    notes = []
+    """What a reader of the table must know, a sentence each.
+
+    Rows of a dirty tree, several commits, one seed alone, runs that count for one seed, scores in another unit or of no
+    run, failed checks, and gaps.
+    """
     runs = table.drop_duplicates("run_id")
-    dirty = int((runs["dirty"].fillna(False)).sum())
-    if dirty:
-        notes.append(f"Note: {dirty} of {len(runs)} runs come from a dirty tree: no rows of record.")
-    commits = sorted(set(runs["commit"]) - {"none"})
-    if len(commits) > 1:
-        notes.append(f"Note: the runs come from {len(commits)} commits: {', '.join(c[:7] for c in commits)}.")
+    notes = [*_provenance(runs), *_one_seed(runs), *_repeated(table), *_units(table), *_without_score(table)]
     return notes + _failed_checks(table) + [f"Note: missing {gap}." for gap in missing(table)]
 
 
 def missing(table: pd.DataFrame) -> list[str]:
-    """Runs that the study seems to lack: for each cell the seeds that other cells of its model have."""
+    """Runs that the study seems to lack: for each cell the seeds that other cells of its model have, and whole cells.
+
+    A chain and an adversary lack their cell where both are crossed: the chain has another adversary than plain
+    training, and the adversary another chain than none. (Where chains are trained plainly alone, nothing is missing.)
+    """
     gaps = []
     table = table[~cells.is_baseline_model(table)]
     columns = cells.cell_columns(table)
@@ -32,8 +36,98 @@ def missing(table: pd.DataFrame) -> list[str]:
         for _, cell in group.groupby(columns, sort=False, dropna=False):
             lacking = sorted(seeds - set(cell["seed"]))
             if lacking:
-                gaps.append(f"{cells.cell_label(cell.iloc[0], varying)}: seed {', '.join(map(str, lacking))}")
+                gaps.append(f"{cells.cell_label(cell.iloc[0], varying)}: {_seeds(lacking)}")
+    rest = [c for c in columns if c not in ("pretrain", "adversary")]
+    for _, group in runs.groupby(rest, sort=False, dropna=False):
+        gaps += [f"{cells.cell_label(cell, varying)}: every seed" for cell in _absent_cells(group)]
     return gaps
+
+
+def _absent_cells(runs: pd.DataFrame) -> list[pd.Series]:
+    """Of runs that differ in chain, adversary and seed alone, the cells that a crossed design has and they lack."""
+    have = set(zip(runs["pretrain"], runs["adversary"], strict=True))
+    chains = [c for c in runs["pretrain"].unique() if any(chain == c and a != "none" for chain, a in have)]
+    crossed = [a for a in runs["adversary"].unique() if any(adversary == a and c != "none" for c, adversary in have)]
+    absent = [pair for pair in itertools.product(chains, crossed) if pair not in have]
+    return [pd.Series(runs.iloc[0].to_dict() | {"pretrain": c, "adversary": a}) for c, a in absent]
+
+
+def _provenance(runs: pd.DataFrame) -> list[str]:
+    notes = []
+    dirty = int((runs["dirty"].fillna(False)).sum())
+    if dirty:
+        notes.append(f"Note: {dirty} of {len(runs)} runs come from a dirty tree: no rows of record.")
+    commits = sorted(set(runs["commit"]) - {"none"})
+    if len(commits) > 1:
+        note = f"Note: the runs come from {len(commits)} commits: {', '.join(c[:7] for c in commits)}"
+        of_seed = runs[runs["commit"] != "none"].groupby(["model", "task", "seed"])["commit"].nunique()
+        if mixed := sorted(set(of_seed[of_seed > 1].index.get_level_values("seed"))):
+            note += f"; within {_seeds(mixed)} they differ, and a difference may be the code's"
+        notes.append(f"{note}.")
+    return notes
+
+
+def _one_seed(runs: pd.DataFrame) -> list[str]:
+    seeds = runs["seed"].dropna().unique()
+    if len(runs) < 2 or len(seeds) != 1:
+        return []
+    return [f"Note: every run has seed {seeds[0]}: there is no spread over seeds, and no difference is tested."]
+
+
+def _repeated(table: pd.DataFrame) -> list[str]:
+    """Seeds for which a cell has several runs that differ in no setting."""
+    columns = cells.cell_columns(table)
+    runs = cells.ordered(table.drop_duplicates("run_id"), columns)
+    varying = [c for c in columns if runs[c].nunique(dropna=False) > 1]
+    several = runs[runs.duplicated([*columns, "seed", "adaptation_seed"], keep="first")]
+    return [
+        f"Note: several runs of the same settings and seed, which count once, with their mean: {_where(cell, varying)}."
+        for _, cell in several.groupby(columns, sort=False, dropna=False)
+    ]
+
+
+def _units(table: pd.DataFrame) -> list[str]:
+    """Scores that are no share where others of their task are one: cells.scores leaves them out."""
+    rows = table[cells.in_another_unit(table)]
+    return [
+        f"Note: {cells.display(metric)} of {cells.display(task)} is above 1, so in percent, in {_of_runs(table, of)}, "
+        "but a share in the others: left out of every mean and comparison."
+        for (task, metric), of in rows.groupby(["task", "metric"], sort=True)
+    ]
+
+
+def _without_score(table: pd.DataFrame) -> list[str]:
+    """Runs that no table of scores holds, for another reason than the unit."""
+    try:
+        scored = set(cells.scores(table)["run_id"])
+    except cells.NotInTable:
+        return ["Note: no run has a score on test in the metric of its task."]
+    other_unit = set(table.loc[cells.in_another_unit(table), "run_id"])
+    lacking = table[~table["run_id"].isin(scored | other_unit)]
+    if lacking.empty:
+        return []
+    return [
+        f"Note: no score on test in the metric of the task in {_of_runs(table, lacking)}: in no mean and comparison."
+    ]
+
+
+def _of_runs(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """Which runs the rows are of: '3 of 72 runs (DAPT, FGM: seed 1, 2; TAPT: seed 0)'."""
+    columns = cells.cell_columns(table)
+    varying = [c for c in columns if table[c].nunique(dropna=False) > 1]
+    runs = cells.ordered(rows.drop_duplicates("run_id"), columns)
+    where = [_where(cell, varying) for _, cell in runs.groupby(columns, sort=False, dropna=False)]
+    return f"{len(runs)} of {table['run_id'].nunique()} runs ({'; '.join(where)})"
+
+
+def _where(runs: pd.DataFrame, varying: list[str]) -> str:
+    """The runs of one cell: 'DAPT, FGM: seed 1, 2'."""
+    label = cells.cell_label(runs.iloc[0], varying)
+    return f"{label}: {_seeds(sorted(set(runs['seed'].dropna())))}".removeprefix(": ")
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed {', '.join(map(str, seeds))}"
 
 
 def _failed_checks(table: pd.DataFrame) -> list[str]:

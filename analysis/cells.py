@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adapt.results import COLUMNS, TUNING
@@ -68,12 +69,13 @@ def scores(
 ) -> pd.DataFrame:
     """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
 
-    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. The rows
-    are ordered. Raises NotInTable.
+    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. Scores
+    that are ``in_another_unit`` are left out. The rows are ordered. Raises NotInTable.
     """
-    kept = ["run_id", *cell_columns(table), *SEEDS, "metric", "value", "n"]
-    rows = table.assign(wanted=metric or _task_metric(table))
-    rows = rows[rows["split"] == split]
+    columns = cell_columns(table)
+    kept = ["run_id", *columns, *SEEDS, "metric", "value", "n"]
+    rows = table[[*kept, "split", "attack", "attack_epsilon", "attack_steps"]]
+    rows = rows.assign(wanted=metric or _task_metric(table))[(rows["split"] == split) & ~in_another_unit(table)]
     rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
     if epsilon is not None and metric is None and (rows["metric"] == "accuracy").any():
         rows = rows.assign(wanted="accuracy")
@@ -81,7 +83,21 @@ def scores(
     if rows.empty:
         what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
         raise NotInTable(f"no {what} of split {split} with {metric or 'the metric of the task'}")
-    return ordered(rows[kept], [*cell_columns(table), "seed", "adaptation"])
+    return ordered(rows[kept], [*columns, "seed", "adaptation"])
+
+
+def in_another_unit(table: pd.DataFrame) -> pd.Series:
+    """Which rows hold one of METRICS in percent where other runs of their source and task hold it as a share.
+
+    A run's scores in a metric are in percent if any is above 1. Where all runs agree, no row is in another unit.
+    """
+    above = table["metric"].isin(METRICS) & (table["value"] > 1)
+    if not above.any():
+        return above
+    of_run = table["run_id"] + "|" + table["metric"]
+    percent = of_run.isin(of_run[above].unique())
+    context = table["source"] + "|" + table["task"] + "|" + table["metric"]
+    return percent & context.isin(context[~percent].unique())
 
 
 def epsilons(table: pd.DataFrame) -> list[float]:
@@ -108,7 +124,7 @@ def reference_epsilon(table: pd.DataFrame) -> float:
 
 def study_attack(table: pd.DataFrame) -> str:
     """The attack whose rows are the robust scores: the ensemble (its members' rows never are), PGD, or the only one."""
-    attacks = set(table.loc[_on_embeddings(table), "attack"])
+    attacks = set(filter(_is_on_embeddings, table["attack"].unique()))
     return next((name for name in ("ensemble", "pgd") if name in attacks), min(attacks, default="none"))
 
 
@@ -129,7 +145,12 @@ def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """The rows in the order in which they are shown: as rank says, numbers by size."""
 
     def ranks(values: pd.Series) -> pd.Series:
-        return values if pd.api.types.is_numeric_dtype(values) else values.map(rank)
+        if pd.api.types.is_numeric_dtype(values):
+            return values
+        places, names = pd.factorize(values, use_na_sentinel=False)
+        found = list(map(rank, names))
+        order = {of: place for place, of in enumerate(sorted(set(found)))}
+        return pd.Series(np.array([order[of] for of in found], dtype=np.intp)[places], index=values.index)
 
     return rows.sort_values(columns, key=ranks, kind="stable", ignore_index=True)
 
@@ -197,6 +218,8 @@ def _said(column: str, value: Any) -> str:
 
 def _task_metric(table: pd.DataFrame) -> pd.Series:
     """The metric of each row's task."""
+    if "task.metric" in table.columns and table["task.metric"].notna().all():
+        return table["task.metric"]
     clean = table[(table["attack"] == "none") & table["metric"].isin(METRICS)]
     first = clean["metric"].map(METRICS.index).groupby(clean["task"]).min().map(dict(enumerate(METRICS)))
     guessed = table["task"].map(first)
@@ -208,7 +231,11 @@ def _on_embeddings(rows: pd.DataFrame) -> pd.Series:
 
     That of an attack on the text is a share of words; rows of checks ('check:<name>', 'checks') are no scores.
     """
-    return ~rows["attack"].isin(["none", "checks"]) & ~rows["attack"].str.startswith(("text:", "check:"))
+    return rows["attack"].isin([name for name in rows["attack"].unique() if _is_on_embeddings(name)])
+
+
+def _is_on_embeddings(attack: str) -> bool:
+    return attack not in ("none", "checks") and not attack.startswith(("text:", "check:"))
 
 
 def _attacked(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:

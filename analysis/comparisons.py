@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import cells, stats
@@ -82,6 +83,8 @@ class _Group:
         self.varying = varying
         self.metric = rows["metric"].iloc[0]
         self.cells = cells.ordered(rows[columns].drop_duplicates(), columns[::-1])
+        settings = [pd.factorize(self.cells[c], use_na_sentinel=False)[0] for c in columns]
+        self.settings = np.stack(settings, axis=1)  # [cells, columns] of numbers; equal where both are missing
         places = self.cells.assign(cell=self.cells.index).merge(rows, on=columns)  # each row with its cell's place
         self.by_seed = places.groupby(["cell", "seed"])["value"].mean().unstack()
         self.shared = {cell: _shared_adaptations(group) for cell, group in places.groupby("cell")}
@@ -89,18 +92,18 @@ class _Group:
     def against_baseline(self) -> Iterator[Comparison]:
         """Each method against the baseline that shares most of its other settings."""
         nones = (self.cells[[c for c in METHOD if c in self.columns]] == "none").sum(axis=1)
-        baselines = self.cells[nones == nones.max()]
-        for place, cell in self.cells[nones < nones.max()].iterrows():
-            same = (baselines == cell) | (baselines.isna() & cell.isna())
-            yield from self._compared(place, same.sum(axis=1).idxmax())
+        baselines = np.flatnonzero(nones == nones.max())
+        for place in np.flatnonzero(nones < nones.max()):
+            same = (self.settings[baselines] == self.settings[place]).sum(axis=1)
+            yield from self._compared(place, baselines[same.argmax()])
 
     def between(self, chain: str, reference: str) -> Iterator[Comparison]:
         """The cells of a chain against those of another that differ from them in nothing else."""
-        for place, cell in self.cells[self.cells["pretrain"] == chain].iterrows():
-            wanted = cell.drop("pretrain")
-            others = self.cells.loc[self.cells["pretrain"] == reference, wanted.index]
-            same = ((others == wanted) | (others.isna() & wanted.isna())).all(axis=1)
-            for base in others.index[same]:
+        chains = self.cells["pretrain"]
+        others = self.settings[:, [c != "pretrain" for c in self.columns]]
+        for place in np.flatnonzero(chains == chain):
+            same = (others == others[place]).all(axis=1)
+            for base in np.flatnonzero(same & (chains == reference)):
                 yield from self._compared(place, base)
 
     def _compared(self, place: Any, base: Any) -> Iterator[Comparison]:

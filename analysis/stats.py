@@ -5,6 +5,7 @@ n seeds give 2^n ways to exchange the two methods, so the smallest two-sided p i
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -23,8 +24,8 @@ def sign_flip_p(differences: ArrayLike) -> float:
     p = #{s in {-1, 1}^n : |sum s_i d_i| >= |sum d_i|} / 2^n. With more than ENUMERATED pairs the share is taken over
     SAMPLED random sign vectors, the observed one among them, which keeps the level (Hemerik and Goeman, 2018).
     """
-    d = _vector(differences)
-    sums = (1 - 2 * _flips(len(d))) @ d
+    d = vector(differences)
+    sums = d.sum() - 2 * (_flips(len(d)) @ d)
     rounding = 1e-12 * float(np.abs(d).sum())  # sums that are equal on paper must count as equal
     return float(np.mean(np.abs(sums) >= abs(d.sum()) - rounding))
 
@@ -41,7 +42,7 @@ def sign_flip_interval(differences: ArrayLike, level: float = 0.95) -> tuple[flo
     k = floor(2^n (1 - level) / 2) (Hartigan, 1969). With k = 0 (5 pairs or fewer at 95%) no shift can be rejected and
     it is unbounded; with 6 pairs it runs from the smallest difference to the largest.
     """
-    d = _vector(differences)
+    d = vector(differences)
     flips = _flips(len(d))[1:]  # row 0 flips nothing: the observed differences
     k = math.floor((len(flips) + 1) * (1 - level) / 2 + 1e-9)
     if k == 0:
@@ -52,7 +53,7 @@ def sign_flip_interval(differences: ArrayLike, level: float = 0.95) -> tuple[flo
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Student's interval for a mean, mean +- t_{n-1} sd / sqrt(n); (nan, nan) for one value, which has no spread."""
-    x = _vector(values)
+    x = vector(values)
     if len(x) < 2:
         return math.nan, math.nan
     half = stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x))
@@ -85,17 +86,27 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
+@functools.lru_cache(maxsize=1)  # the comparisons of a study have the same number of pairs, and each needs it
 def _flips(n: int) -> Floats:
-    """Which differences are flipped, [2^n or SAMPLED, n] of 0 and 1; the first row flips none."""
-    if n <= ENUMERATED:
-        return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    """Which differences are flipped, [2^n or SAMPLED, n] of 0 and 1; the first row flips none. Read-only."""
+    flips = _enumerated(n) if n <= ENUMERATED else _sampled(n)
+    flips.flags.writeable = False
+    return flips
+
+
+def _enumerated(n: int) -> Floats:
+    return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+
+
+def _sampled(n: int) -> Floats:
     flips = np.random.default_rng(0).integers(0, 2, size=(SAMPLED, n))
     flips[0] = 0
     flips[1:][flips[1:].sum(axis=1) == 0, 0] = 1  # of no weight for p; a mean needs a non-empty subset
     return flips.astype(np.float64)
 
 
-def _vector(values: ArrayLike) -> Floats:
+def vector(values: ArrayLike) -> Floats:
+    """The values as an array. Raises ValueError unless they are a non-empty vector of finite numbers."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
         raise ValueError(f"a non-empty vector of finite numbers is needed, not {x!r}")

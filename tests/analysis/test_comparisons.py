@@ -56,7 +56,7 @@ def test_one_seed_carries_no_test():
 
 
 def test_the_family_is_corrected_by_holm():
-    scores = {("dapt", "none"): 0.1, ("tapt", "none"): 0.1, ("none", "fgm"): -0.1}
+    scores = {("dapt", "none"): 0.05, ("tapt", "none"): 0.05, ("none", "fgm"): -0.05}
     base = [0.5, 0.52, 0.54, 0.56, 0.58, 0.6]
     table = runs(
         *[("none", "none", s, b) for s, b in enumerate(base)],
@@ -222,7 +222,7 @@ def test_longer_plain_training_stands_after_plain_training():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.permutations(range(12)), st.floats(-1, 1))
+@given(st.permutations(range(12)), st.floats(-1, 0.125))  # a score above 1 would be no share
 def test_a_shift_of_both_sides_and_the_order_of_rows_change_nothing(order, shift):
     table = paired([0.51, 0.62, 0.73, 0.84, 0.55, 0.56], [0.5, 0.6, 0.7, 0.8, 0.6, 0.5]).iloc[order]
     (before,) = comparisons.compare(table)
