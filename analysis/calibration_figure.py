@@ -63,13 +63,13 @@ def _power(panel: Axes, planted: pd.DataFrame) -> None:
     for pairs, part in planted.groupby("pairs"):
         colour, shape = LOOKS[int(pairs)]
         panel.plot(effects, [power(effect, int(pairs)) for effect in effects], color=colour)
-        exact = [sign_flip_power(effect, int(pairs)) for effect in effects]  # the same draws for all: a smooth curve
+        exact = [sign_flip_power(effect, int(pairs), studies=10_000) for effect in effects]  # of the same draws: smooth
         panel.plot(effects, exact, color=colour, linestyle=(0, (1, 1)))
         for simulated, rows in part.groupby(part["noise"] == "normal"):
-            x = rows["effect"] + (-0.04 if simulated else 0.04)
-            panel.vlines(x, rows["low"], rows["high"], color=colour, linewidth=0.9)
-            face = "white" if simulated else colour
-            panel.plot(x, rows["rate"], shape, color=colour, markerfacecolor=face, markersize=3.4, zorder=3)
+            panel.vlines(rows["effect"], rows["low"], rows["high"], color=colour, linewidth=0.9)
+            size, face = (5.0, "white") if simulated else (2.2, colour)  # a dot in a ring where both agree
+            look = dict(color=colour, markerfacecolor=face, markersize=size, zorder=2 if simulated else 3)
+            panel.plot(rows["effect"], rows["rate"], shape, **look)
     panel.set_xlim(0, 2.2)
     panel.set_ylim(0, 1.03)
     panel.set_title("A planted effect")
@@ -82,7 +82,7 @@ def _keys(real: str) -> list[Line2D]:
     keys.append(style.key("t test in theory", color=style.INK, linestyle="-"))
     keys.append(style.key("exact test", color=style.INK, linestyle=(0, (1, 1))))
     keys.append(style.key("normal scores", color=style.INK, marker="o", markerfacecolor="white"))
-    return [*keys, style.key(real, color=style.INK, marker="o")]
+    return [*keys, style.key(real, color=style.INK, marker="o", markersize=2.2)]
 
 
 def _how_to_read(aa: pd.DataFrame) -> str:

@@ -30,8 +30,8 @@ def page(rates: pd.DataFrame, real: pd.Series) -> str:
         "below it. Exact: the rate where no two sums are equal, the largest multiple of 2 / 2^n up to the level.",
         markdown.table(_wrong_verdicts(aa), words=("scores",)),
         "## Equal means, unlike shapes",
-        "No A/A. The test asks whether two methods can be exchanged; these cannot, though their means are equal. A rate "
-        f"above {LEVEL:.0%} is no error of that test: it says that a verdict of 'better' need not be one about means.",
+        "No A/A. The test asks whether two methods can be exchanged; these cannot, though their means are equal. A "
+        f"rate above {LEVEL:.0%} is no error of that test, but it says that 'better' need not mean a better mean.",
         markdown.table(_unlike(rates), words=("baseline, method",)),
         "## A planted effect",
         "How often it is found; effect in standard deviations of the paired differences, which are sqrt(2) times as "
