@@ -42,13 +42,13 @@ def figure(rates: pd.DataFrame) -> Figure:
 def _wrong_verdicts(panel: Axes, aa: pd.DataFrame, rows: list[str]) -> None:
     style.light_grid(panel, "x")
     panel.axvline(LEVEL, color=style.INK, linewidth=0.8)
-    for pairs, of_pairs in aa.groupby("pairs"):
-        colour, shape = LOOKS[int(pairs)]
+    for pairs, (colour, shape) in LOOKS.items():
+        of_pairs = aa[aa["pairs"] == pairs]
         y = [rows.index(noise) + (APART if pairs == max(LOOKS) else -APART) for noise in of_pairs["noise"]]
         panel.hlines(y, of_pairs["low"], of_pairs["high"], color=colour)
         panel.plot(of_pairs["rate"], y, shape, color=colour, markersize=3.2)
         if (aa["family"] == 1).all():
-            panel.axvline(attainable_level(int(pairs)), color=colour, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
+            panel.axvline(attainable_level(pairs), color=colour, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
     panel.set_xlim(-0.002, max(0.06, 1.03 * aa["high"].max()))
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.set_xticks([0, 0.02, 0.04, 0.06], ["0", ".02", ".04", ".06"])
@@ -60,16 +60,17 @@ def _wrong_verdicts(panel: Axes, aa: pd.DataFrame, rows: list[str]) -> None:
 def _power(panel: Axes, planted: pd.DataFrame) -> None:
     style.light_grid(panel, "both")
     effects = np.linspace(0, 2.2, 23).round(1).tolist()
-    for pairs, part in planted.groupby("pairs"):
-        colour, shape = LOOKS[int(pairs)]
-        panel.plot(effects, [power(effect, int(pairs)) for effect in effects], color=colour)
-        exact = [sign_flip_power(effect, int(pairs), studies=10_000) for effect in effects]  # of the same draws: smooth
+    for pairs, (colour, shape) in LOOKS.items():
+        panel.plot(effects, [power(effect, pairs) for effect in effects], color=colour)
+        exact = [sign_flip_power(effect, pairs, studies=10_000) for effect in effects]  # of the same draws: smooth
         panel.plot(effects, exact, color=colour, linestyle=(0, (1, 1)))
-        for simulated, rows in part.groupby(part["noise"] == "normal"):
+        part = planted[planted["pairs"] == pairs]
+        for simulated in (True, False):
+            rows = part[(part["noise"] == "normal") == simulated]
             panel.vlines(rows["effect"], rows["low"], rows["high"], color=colour, linewidth=0.9)
-            size, face = (5.0, "white") if simulated else (2.2, colour)  # a dot in a ring where both agree
-            look = dict(color=colour, markerfacecolor=face, markersize=size, zorder=2 if simulated else 3)
-            panel.plot(rows["effect"], rows["rate"], shape, **look)
+            (mark,) = panel.plot(rows["effect"], rows["rate"], shape, color=colour, markersize=2.2, zorder=3)
+            if simulated:  # a ring around the dot where both agree
+                mark.set(markersize=5.0, markerfacecolor="white", zorder=2)
     panel.set_xlim(0, 2.2)
     panel.set_ylim(0, 1.03)
     panel.set_title("A planted effect")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -49,10 +51,12 @@ def page(rates: pd.DataFrame, real: pd.Series) -> str:
 def _wrong_verdicts(aa: pd.DataFrame) -> list[dict[str, str]]:
     lines: dict[str, dict[str, str]] = {}
     columns = {(n, m): _heading(n, m) for n, m in zip(aa["pairs"], aa["family"], strict=True)}
-    for row in aa.itertuples():
-        line = lines.setdefault(row.noise, {"scores": row.noise} | dict.fromkeys(columns.values(), ""))
-        line[columns[row.pairs, row.family]] = _rate(row)
-    exact = {name: _exact(n) if m == 1 else f"at most {_share(LEVEL)}" for (n, m), name in columns.items()}
+    for row in aa.to_dict("records"):
+        line = lines.setdefault(row["noise"], {"scores": row["noise"]} | dict.fromkeys(columns.values(), ""))
+        line[columns[row["pairs"], row["family"]]] = _rate(row)
+    exact = {
+        name: _share(attainable_level(n)) if m == 1 else f"at most {_share(LEVEL)}" for (n, m), name in columns.items()
+    }
     return [*lines.values(), {"scores": "exact"} | exact]
 
 
@@ -65,18 +69,18 @@ def _heading(pairs: int, family: int) -> str:
 
 def _unlike(rates: pd.DataFrame) -> list[dict[str, str]]:
     lines: dict[str, dict[str, str]] = {}
-    for row in rates[rates["kind"] == "equal means"].itertuples():
-        lines.setdefault(row.noise, {"baseline, method": row.noise})[f"{row.pairs} seeds"] = _rate(row)
+    for row in rates[rates["kind"] == "equal means"].to_dict("records"):
+        lines.setdefault(row["noise"], {"baseline, method": row["noise"]})[f"{row['pairs']} seeds"] = _rate(row)
     return list(lines.values())
 
 
 def _found(rates: pd.DataFrame) -> list[dict[str, str]]:
     lines: dict[tuple[int, float], dict[str, str]] = {}
-    for row in rates[rates["kind"] == "planted"].itertuples():
-        theory = {"t test": _share(power(row.effect, row.pairs))}
-        theory["exact test"] = _share(sign_flip_power(row.effect, row.pairs))
-        start = {"seeds": str(row.pairs), "effect": f"{row.effect:g}"} | theory
-        lines.setdefault((row.pairs, row.effect), start)[f"found: {row.noise}"] = _rate(row)
+    for row in rates[rates["kind"] == "planted"].to_dict("records"):
+        effect, pairs = row["effect"], row["pairs"]
+        theory = {"t test": _share(power(effect, pairs)), "exact test": _share(sign_flip_power(effect, pairs))}
+        start = {"seeds": str(pairs), "effect": f"{effect:g}"} | theory
+        lines.setdefault((pairs, effect), start)[f"found: {row['noise']}"] = _rate(row)
     return list(lines.values())
 
 
@@ -93,12 +97,8 @@ def _in_words(real: pd.Series) -> str:
     return f"the score of these {len(real)} runs (mean {real.mean():.3f}, sd {real.std():.4f})"
 
 
-def _exact(pairs: int) -> str:
-    return _share(attainable_level(pairs))
-
-
-def _rate(row: object) -> str:
-    return "{} ({} to {})".format(*(_share(getattr(row, name)) for name in ("rate", "low", "high")))
+def _rate(row: Mapping[Any, Any]) -> str:
+    return "{} ({} to {})".format(*(_share(row[name]) for name in ("rate", "low", "high")))
 
 
 def _share(value: float) -> str:
