@@ -1,0 +1,127 @@
+"""Calibration: how often the verdicts of this analysis are wrong, on studies of which the truth is known.
+
+``python -m analysis.calibration`` simulates studies, and divides the real runs of experiments/calibration, into
+methods that are the same (A/A), of equal mean but unlike shape, and a planted effect apart. It prints what the verdicts
+were and writes calibration.csv, calibration.md and figures/calibration beside the study's rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from adapt import results
+from analysis import calibration_figure, calibration_page, cells, comparisons, frozen, style
+from analysis.comparison import LEVEL, Comparison
+from analysis.record import EXPERIMENTS
+from analysis.simulation import NOISE, UNLIKE, Draw, divided, normal, p_values, planted
+from analysis.stats import Floats
+
+STUDY = "calibration"
+STUDIES = 10_000
+PAIRS = (6, 10)
+FAMILY = 10  # methods beside one baseline: one Holm family
+EFFECTS = (0.5, 1.0, 2.0)  # in standard deviations of the paired differences
+CHECKED = 3  # studies of each row that are also written as a table and read by comparisons.compare
+COLUMNS = ["kind", "noise", "pairs", "effect", "family", "studies", "found", "rate", "low", "high", "checked"]
+
+
+def measured(real: Floats, studies: int = STUDIES, seed: int = 0) -> pd.DataFrame:
+    """Verdicts on studies of known truth, a row (COLUMNS) for each kind of study; real: scores [runs] of one cell.
+
+    kind: 'A/A', 'equal means', 'planted'. found: the studies in which a difference was called: p <= LEVEL, or among a
+    family of several any Holm p <= LEVEL. rate: their share, low to high its 95% Clopper-Pearson interval. checked: how
+    many of them comparisons.compare read too, with the same verdict.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for kind, noise, pairs, effect, family, draw in _kinds(real):
+        scores = draw(np.random.default_rng([seed, len(rows)]), (studies, family + 1, pairs))
+        called = verdicts(scores)
+        checked = [through_the_tables(one) for one in scores[:CHECKED]]
+        readings = [{c.reading for c in compared} for compared in checked]
+        assert [bool(said & {"better", "worse"}) for said in readings] == called[:CHECKED].tolist()
+        found = int(called.sum())
+        interval = binomtest(found, studies).proportion_ci(method="exact")
+        numbers = (found / studies, float(interval.low), float(interval.high), len(checked))
+        rows.append((kind, noise, pairs, effect, family, studies, found, *numbers))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def verdicts(scores: Floats) -> np.ndarray:
+    """Whether a difference is called in each study [studies]: scores [studies, cells, pairs], cell 0 the baseline.
+
+    Holm calls some difference if and only if the smallest of m p-values is at most LEVEL / m.
+    """
+    differences = scores[:, 1:] - scores[:, :1]
+    studies, family, pairs = differences.shape
+    smallest = p_values(differences.reshape(-1, pairs)).reshape(studies, family).min(axis=1)
+    return np.asarray(family * smallest <= LEVEL)
+
+
+def through_the_tables(scores: Floats) -> list[Comparison]:
+    """The comparisons of one study, scores [cells, pairs], written as rows of results and read by the analysis."""
+    fixed = dict(model="tiny", task="task", pretrain="none", adaptation="none", adaptation_seed="none", split="test")
+    fixed |= dict(attack="none", metric="macro_f1")
+    rows = [
+        fixed | dict(run_id=f"{cell}-{seed}", adversary=f"method {cell}" if cell else "none", seed=seed, value=value)
+        for cell, of_cell in enumerate(scores)
+        for seed, value in enumerate(of_cell.tolist())
+    ]
+    return comparisons.compare(results.typed(pd.DataFrame(rows).assign(attack_epsilon=0.0, attack_steps=0, n=100)))
+
+
+def scores_of_one_cell(runs: pd.DataFrame) -> pd.Series:
+    """The clean scores of a study of one cell, a run a seed. Raises NotInTable for several cells or too few seeds."""
+    scores = cells.scores(runs)
+    least, several = 2 * max(PAIRS), cells.keys(scores).nunique()
+    if several > 1 or scores["seed"].duplicated().any() or len(scores) < least:
+        found = f"{several} cells and {len(scores)} runs of {scores['seed'].nunique()} seeds"
+        raise cells.NotInTable(f"one cell with {least} seeds or more is needed, a run each, not {found}")
+    return scores["value"]
+
+
+def _kinds(real: Floats) -> Iterator[tuple[str, str, int, float, int, Draw]]:
+    """Every kind of study that is measured: kind, noise, pairs, effect, methods, and how its scores are drawn."""
+    of_runs, sd = f"{len(real)} real runs", float(real.std(ddof=1))
+    for pairs in PAIRS:
+        for noise, draw in NOISE.items():
+            yield "A/A", noise, pairs, 0.0, 1, draw
+            yield "A/A", noise, pairs, 0.0, FAMILY, draw
+        yield "A/A", of_runs, pairs, 0.0, 1, divided(real)
+        for noise, draw in UNLIKE.items():
+            yield "equal means", noise, pairs, 0.0, 1, draw
+        for effect in EFFECTS:
+            yield "planted", "normal", pairs, effect, 1, planted(normal, effect, 1.0)
+            yield "planted", of_runs, pairs, effect, 1, planted(divided(real), effect, sd)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and write the page, its numbers and its figure."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.calibration", description=__doc__)
+    parser.add_argument("--studies", type=int, default=STUDIES, help="of each row (default: %(default)s)")
+    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    given = parser.parse_args(arguments)
+    csv = given.experiments / STUDY / "results.csv"
+    if not csv.exists():
+        parser.error(f"no {csv}: `python -m adapt experiment={STUDY}` and `python -m analysis.tables {STUDY}` make it")
+    if given.studies < 1:
+        parser.error(f"--studies {given.studies}: must be 1 or more")
+    real = scores_of_one_cell(frozen.load(csv))
+    rates = measured(real.to_numpy(), given.studies)
+    text = calibration_page.page(rates, real)
+    print(text)
+    results.replace(csv.with_name("calibration.csv"), rates.to_csv(index=False, lineterminator="\n"))
+    results.replace(csv.with_name("calibration.md"), text)
+    style.save(calibration_figure.figure(rates), csv.parent / "figures" / "calibration")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
