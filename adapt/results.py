@@ -104,9 +104,7 @@ def predictions(root: Path | str, run_id: str) -> pd.DataFrame:
     """
     path = _predictions_of(root, run_id)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: no predictions of run {run_id}; run its command again: nothing is trained anew"
-        )
+        raise FileNotFoundError(f"{path}: no predictions of this run; its command, given again, writes them")
     return pd.read_parquet(path)
 
 
