@@ -18,7 +18,14 @@ import pyarrow.parquet
 from adapt.results import COLUMNS, FACTORS, IDENTITY, MEASUREMENT, NUMBERS, PROVENANCE, replace, typed
 
 RUNS, PREDICTIONS = "runs.csv", "predictions.parquet"
-ANSWERED = ["run_id", "example", "word", "text_hash", "gold", "predicted", "clean", "classes"]
+_NAMES, _NUMBER = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.int32()
+_PACKED = pyarrow.schema(
+    {
+        **{"run_id": _NAMES, "example": _NUMBER, "word": _NUMBER, "text_hash": _NAMES},
+        **{"gold": _NAMES, "predicted": _NAMES, "clean": pyarrow.bool_(), "classes": _NUMBER},
+    }
+)
+ANSWERED = list(_PACKED.names)
 _WHERE = [name for name in FACTORS if name != "adaptation"]  # which is a key, and orders nothing
 
 
@@ -62,12 +69,9 @@ def packed(answers: pd.DataFrame) -> bytes:
     names = {column: pd.Categorical(rows[column]) for column in ("run_id", "text_hash")}
     labels = pd.Index(_ordered(set(rows["gold"]) | set(rows["predicted"])))
     names |= {column: pd.Categorical(rows[column].astype("str"), labels) for column in ("gold", "predicted")}
-    sizes = {"example": "int32", "word": "int32", "classes": "int32"}
-    table = pyarrow.Table.from_pandas(rows.assign(**names).astype(sizes), preserve_index=False)
+    table = pyarrow.Table.from_pandas(rows.assign(**names), preserve_index=False).cast(_PACKED)
     content = io.BytesIO()
-    pyarrow.parquet.write_table(
-        table.replace_schema_metadata(None), content, compression="zstd", compression_level=19, row_group_size=2**20
-    )
+    pyarrow.parquet.write_table(table, content, compression="zstd", compression_level=19, row_group_size=2**20)
     return content.getvalue()
 
 
@@ -82,7 +86,7 @@ def load_predictions(folder: Path | str) -> pd.DataFrame:
     table = pyarrow.parquet.read_table(path).to_pandas()
     if list(table.columns) != ANSWERED:
         raise ValueError(f"{path}: columns {', '.join(map(str, table.columns))}; needed are {', '.join(ANSWERED)}")
-    return table.assign(correct=table["gold"] == table["predicted"])
+    return table.assign(correct=table["gold"].astype("str") == table["predicted"].astype("str"))
 
 
 def _ordered(labels: set[str]) -> list[str]:

@@ -55,7 +55,9 @@ def _differences(outcomes: Sequence[Outcome], spread: str) -> str:
             pairs = sorted({one.n for one in outcome.compared})
             family = outcome.compared[0].family
             where = "clean" if outcome.epsilon is None else f"epsilon {outcome.epsilon:g}"
-            parts.append(f"{where}: to '{against}', {_span(pairs)} pairs, Holm over {family} comparisons")
+            parts.append(
+                f"{where}: to '{against}', {_span(pairs)} pairs, Holm over {family} comparison{'s' * (family > 1)}"
+            )
     return (
         f"Difference: method minus baseline, paired by seed, with its {spread}; p: exact two-sided sign-flip test, in "
         f"parentheses after Holm's correction ({'; '.join(parts)})."
