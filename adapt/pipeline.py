@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt import provenance, results
+from adapt.answers import answers
 from adapt.chain import chain_of
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
@@ -116,6 +118,7 @@ class Pipeline:
         made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
         rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
         run_id = self.run_id()
+        self.keep_predictions(run_id, entry.folder)
         results.write(
             Path(self.cfg.runtime.root),
             run_id,
@@ -131,6 +134,16 @@ class Pipeline:
             experiment=self.cfg.experiment,
         )
         return run_id
+
+    def keep_predictions(self, run_id: str, evaluation: Path) -> None:
+        """Write the run's answers, unless they are there; before its rows, which say that it is done."""
+        root = Path(self.cfg.runtime.root)
+        if not results.has_predictions(root, run_id):
+            task, leaks = (self.stages[-1].inputs[name] for name in ("task", "leaks"))
+            assert isinstance(task, Stage) and isinstance(leaks, Stage)
+            clean = json.loads((self.build(leaks).folder / "clean.json").read_text(encoding="utf-8"))["test"]
+            table = answers(evaluation, self.build(task).folder, clean, self.cfg.evaluate.attack)
+            results.write_predictions(root, run_id, table)
 
     def run_id(self) -> str:
         """What tells the run from every other one: its evaluation, and the chain that was asked for.

@@ -1,11 +1,13 @@
 """One row = one measured number: the one definition of the results table, and how runs write and read it.
 
 A run writes ``<root>/runs/<run_id>.json`` and, for each study it belongs to, ``<root>/studies/<study>/<run_id>.json``
-with the labels it has there. ``load`` joins them to a tidy table. Imports pandas, never torch.
+with the labels it has there. ``load`` joins them to a tidy table. Beside them ``<root>/predictions/<run_id>.parquet``
+keeps its answers to the test examples. Imports pandas, never torch.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -18,22 +20,17 @@ import pandas as pd
 
 from adapt import records
 from adapt.files import replace
+from adapt.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
+from adapt.schema import FACTORS as FACTORS
+from adapt.schema import IDENTITY as IDENTITY
+from adapt.schema import MEASUREMENT as MEASUREMENT
+from adapt.schema import NUMBERS as NUMBERS
+from adapt.schema import PROVENANCE as PROVENANCE
+from adapt.schema import TUNING as TUNING
+from adapt.schema import TYPES, typed_column
+from adapt.schema import typed as typed
 
-MEASUREMENT = ("split", "attack", "attack_epsilon", "attack_steps", "metric", "value", "n")
-FACTORS = (
-    *("source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget", "seed"),
-    *("adversary_epsilon", "adversary_steps", "adaptation", "adaptation_seed"),
-)
-PROVENANCE = ("commit", "dirty", "created_at", "versions", "device", "threads", "processes")
-COLUMNS = ("run_id", *MEASUREMENT, *FACTORS, "experiment", *PROVENANCE)
-TUNING = "tuning"  # a further label of runs that a search tried, in the table of its study
-IDENTITY = ("split", "attack", "attack_epsilon", "attack_steps", "metric")  # of a measurement within its run
-
-# Nullable types, because published rows have neither a seed nor a machine. Every other column is text.
-_TYPES = {"attack_epsilon": "float64", "attack_steps": "Int64", "value": "float64", "n": "Int64", "seed": "Int64"}
-_TYPES |= {"dirty": "boolean", "threads": "Int64", "processes": "Int64"}
-NUMBERS = frozenset(_TYPES)
-_MEASURED = {name: _TYPES.get(name, "str") for name in MEASUREMENT}
+_MEASURED = {name: TYPES.get(name, "str") for name in MEASUREMENT}
 _PARTS = ("config", "factors", "provenance")
 _TIME_OR_MEMORY = r"seconds$|_per_second$|memory_bytes$"
 
@@ -80,6 +77,39 @@ def write(
 def evaluation(root: Path | str, run_id: str) -> Path:
     """The folder in the store where the answers of a run lie; runs whose chains come to the same text share it."""
     return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
+
+
+def has_predictions(root: Path | str, run_id: str) -> bool:
+    """Whether the run's answers are kept: not those of a run that older code wrote, until it is run again."""
+    return _predictions_of(root, run_id).exists()
+
+
+def write_predictions(root: Path | str, run_id: str, table: pd.DataFrame) -> None:
+    """Keep a run's answers, as ``predictions`` gives them back: whole, then renamed."""
+    content = io.BytesIO()
+    table.to_parquet(content, compression="zstd", index=False)
+    replace(_predictions_of(root, run_id), content.getvalue())
+
+
+def predictions(root: Path | str, run_id: str) -> pd.DataFrame:
+    """The answers of a run to its test examples: one row an example, of a task of tags one row a word.
+
+    Columns: example (its place in the test split as the task stage has it), word (its place in the sentence; 0 for a
+    text), text_hash (sha256 of the example's texts, 16 digits: the same in every run and study), gold, predicted
+    (categories: all labels of the task), correct, clean (no training text holds it: split test_clean); under attack
+    'answer@<epsilon>' and 'answer@text:<recipe>', missing for examples that were not attacked; 'logit:<label>' of each
+    label, but of a tagger, which keeps none. 'answer@' is right or wrong as the row of that radius counts it; which
+    wrong label is that of the smallest perturbation found. Raises FileNotFoundError for a run whose answers are not
+    kept.
+    """
+    path = _predictions_of(root, run_id)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no predictions of this run; its command, given again, writes them")
+    return pd.read_parquet(path)
+
+
+def _predictions_of(root: Path | str, run_id: str) -> Path:
+    return Path(root, "predictions", f"{run_id}.parquet")
 
 
 def score(root: Path | str, run_id: str, metric: str, split: str) -> float:
@@ -135,28 +165,10 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
     )
 
 
-def typed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the schema's columns first, in order and in their types, then the config's columns by name.
-
-    A factor that is absent is 'none'; an absent number is missing. In a config column that holds both words and
-    numbers (R3F's noise is 'uniform', SMART's 1.0) the numbers are text, the same from a run's file and from a CSV.
-    """
-    table = table.reindex(columns=[*COLUMNS, *sorted(set(table.columns) - set(COLUMNS))])
-    return pd.DataFrame({name: _typed(str(name), table[name]) for name in table.columns}, index=table.index)
-
-
-def _typed(name: str, column: pd.Series) -> pd.Series:
-    if name in NUMBERS:
-        return column.astype(_TYPES[name])  # type: ignore[call-overload,no-any-return]
-    if name in COLUMNS:
-        return column.fillna("none").astype("str")
-    return column if pd.api.types.is_numeric_dtype(column) else _as_text(column)
-
-
 def _of_rows(name: str, column: records.Coded, of_row: np.ndarray) -> pd.Series:
     """A column of runs as one of their rows. Its type is found from its distinct values, which are few."""
     cells = [{name: value} for value in column.values] + [{}] * bool((column.codes < 0).any())
-    distinct = _typed(name, pd.DataFrame(cells, columns=[name])[name])
+    distinct = typed_column(name, pd.DataFrame(cells, columns=[name])[name])
     return pd.Series(distinct.array.take(column.codes[of_row]), dtype=distinct.dtype)  # -1 takes the last, the absent
 
 
@@ -173,25 +185,6 @@ def _membership(folder: Path) -> dict[str, list[str]]:
         for name in _names(folder / study):
             found.setdefault(name, []).append(study)
     return found
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    """A column with its numbers as text, where it holds any word that is no number; else as it is."""
-    values = column.dropna().unique().tolist()
-    numbers = {value: _number_text(value) for value in values}
-    if all(numbers.values()) or not any(numbers.values()):
-        return column
-    return column.map({value: text or value for value, text in numbers.items()})
-
-
-def _number_text(value: object) -> str | None:
-    """'1' for 1, 1.0 and '1.0'; None for what is no number."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return repr(float(value)).removesuffix(".0")  # type: ignore[arg-type]  # what is no number raises
-    except (TypeError, ValueError):
-        return None
 
 
 def failed(root: Path | str) -> pd.DataFrame:

@@ -1,18 +1,31 @@
-"""A table as two CSV files that git can keep: results.csv, a line a measurement, and runs.csv, a line a run.
+"""A study as files that git can keep: results.csv, a line a measurement, runs.csv, a line a run, predictions.parquet.
 
 results.csv has the measurement and the short names of its run, and can be read on its own; runs.csv has the run's
-provenance and its whole config, which would otherwise stand in each of its lines.
+provenance and its whole config, which would otherwise stand in each of its lines. predictions.parquet has a row for
+each run and test example: studies that are older than it have none.
 """
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from adapt.results import COLUMNS, FACTORS, IDENTITY, MEASUREMENT, NUMBERS, PROVENANCE, replace, typed
 
-RUNS = "runs.csv"
+RUNS, PREDICTIONS = "runs.csv", "predictions.parquet"
+_NAMES, _NUMBER = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.int32()
+_PACKED = pyarrow.schema(
+    {
+        **{"run_id": _NAMES, "example": _NUMBER, "word": _NUMBER, "text_hash": _NAMES},
+        **{"gold": _NAMES, "predicted": _NAMES, "clean": pyarrow.bool_(), "classes": _NUMBER},
+    }
+)
+ANSWERED = list(_PACKED.names)
 _WHERE = [name for name in FACTORS if name != "adaptation"]  # which is a key, and orders nothing
 
 
@@ -45,6 +58,40 @@ def load(path: Path | str) -> pd.DataFrame:
             raise ValueError(f"{beside} lacks {len(unknown)} runs of {path}, such as {unknown[0]}: restore both files")
         table = table.merge(runs, on="run_id", how="left", validate="many_to_one")
     return typed(table)
+
+
+def packed(answers: pd.DataFrame) -> bytes:
+    """Predictions as the bytes of a Parquet file: names as small integers beside their list, zstd; rows are sorted.
+
+    answers: the columns ANSWERED. The same rows give the same bytes.
+    """
+    rows = answers[ANSWERED].sort_values(["run_id", "example", "word"], kind="stable", ignore_index=True)
+    names = {column: pd.Categorical(rows[column]) for column in ("run_id", "text_hash")}
+    labels = pd.Index(_ordered(set(rows["gold"]) | set(rows["predicted"])))
+    names |= {column: pd.Categorical(rows[column].astype("str"), labels) for column in ("gold", "predicted")}
+    table = pyarrow.Table.from_pandas(rows.assign(**names), preserve_index=False).cast(_PACKED)
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(table, content, compression="zstd", compression_level=19, row_group_size=2**20)
+    return content.getvalue()
+
+
+def load_predictions(folder: Path | str) -> pd.DataFrame:
+    """The frozen predictions of a study's folder: ANSWERED, and ``correct``; no row for a study that has none.
+
+    gold, predicted: names of labels; classes: how many labels the run's task has. Raises ValueError for another file.
+    """
+    path = Path(folder, PREDICTIONS)
+    if not path.exists():
+        return pd.DataFrame({name: [] for name in [*ANSWERED, "correct"]})
+    table = pyarrow.parquet.read_table(path).to_pandas()
+    if list(table.columns) != ANSWERED:
+        raise ValueError(f"{path}: columns {', '.join(map(str, table.columns))}; needed are {', '.join(ANSWERED)}")
+    return table.assign(correct=table["gold"].astype("str") == table["predicted"].astype("str"))
+
+
+def _ordered(labels: set[str]) -> list[str]:
+    """Alphabetical; in numerical order if all are integers: as tasks order theirs."""
+    return sorted(labels, key=int) if all(re.fullmatch(r"-?\d+", name) for name in labels) else sorted(labels)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import stdtrit
 
 from adapt import results
 from analysis import cells, comparisons, frozen, markdown, stats
@@ -46,6 +47,21 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
         named = chain[[*WHAT, "pretrain", "metric", "where"]].to_dict()
         found.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
     return pd.DataFrame(found)
+
+
+def beside(scores: pd.DataFrame) -> pd.DataFrame:
+    """The published scores of the tasks and metrics of ``scores`` (as cells.scores gives them), one row a chain.
+
+    Columns: those of ``published``, mean_low and mean_high (95% t interval from sd and n_seeds, NaN without), and
+    difference, low, high as ``differences`` has them, NaN where the model without adaptation was not published.
+    """
+    rows = published()
+    ours = {(task.rpartition(":")[2], metric) for task, metric in zip(scores["task"], scores["metric"], strict=True)}
+    wanted = pd.Series([pair in ours for pair in zip(rows["task"], rows["metric"], strict=True)], rows.index)
+    rows = rows[wanted & (rows["split"] == "test") & (rows["adversary"] == "none")]
+    half = stdtrit(rows["n_seeds"].astype(float) - 1, 0.975) * rows["sd"] / rows["n_seeds"].astype(float) ** 0.5
+    rows = rows.assign(mean_low=rows["value"] - half, mean_high=rows["value"] + half)
+    return rows.merge(differences(published()), on=[*WHAT, "pretrain", "metric", "where"], how="left")
 
 
 def report(table: pd.DataFrame) -> str:

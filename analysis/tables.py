@@ -1,23 +1,36 @@
-"""Tables: what a study found, in plain text, and its frozen rows of record.
+"""Tables: ``python -m analysis.tables <study>`` freezes a study's rows, prints what it found, and writes its pages.
 
-``python -m analysis.tables <study>`` merges the rows of runs from a clean commit into experiments/<study>/results.csv.
-Beside it go the pages that its rows allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md.
+Rows of runs from a clean commit are merged into experiments/<study>/results.csv, their answers into
+predictions.parquet beside it. Then the table of a paper, table.tex, table.md and table.csv, and the pages that the rows
+allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md. All but the merge works without the runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import sys
 from pathlib import Path
 
 import pandas as pd
 
 from adapt import results
-from analysis import adaptation_cost, cells, comparisons, contrasts, equal_cost_report, literature, tuning
-from analysis.caveats import caveats, missing
-from analysis.record import EXPERIMENTS, merge
+from analysis import (
+    adaptation_cost,
+    cells,
+    contrasts,
+    equal_cost_report,
+    literature,
+    paper_formats,
+    paper_tables,
+    tuning,
+)
+from analysis.caveats import caveats as caveats
+from analysis.caveats import missing
+from analysis.kept_predictions import LIMIT, freeze
+from analysis.record import EXPERIMENTS, Merge, merge
+from analysis.summary import format_summary
+from analysis.summary import summary as summary
 
 PAGES = {
     "equal_cost.md": (equal_cost_report.report, "methods against plain training of the same cost"),
@@ -25,67 +38,21 @@ PAGES = {
     "beside_published.md": (literature.report, "differences beside those that were published"),
     "contrasts.md": (contrasts.report, "what each step of a chain adds"),
 }
-COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: its columns, seeds, adaptations, metric, and mean and sd over seeds of each score; mean costs.
-
-    Costs are of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may share.
-    Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd, and 'unleaked' where a
-    run's test examples are not all clean of its training text (on those that are). sd is NaN for one seed.
-    """
-    if table.empty:
-        raise cells.NotInTable("the table has no rows")
-    columns = cells.cell_columns(table)
-    clean = cells.scores(table)
-    adapted = clean["adaptation"].where(clean["adaptation"] != "none")
-    groups = clean.assign(adaptation=adapted).groupby(columns, sort=False, dropna=False)
-    parts = [groups["seed"].nunique().rename("seeds"), groups["adaptation"].nunique().rename("adaptations")]
-    parts += [groups["metric"].first(), *_moments(clean, columns, "clean")]
-    if len(unleaked := _unleaked(table)):
-        parts += _moments(unleaked, columns, "unleaked")
-    for epsilon in cells.epsilons(table):
-        parts += _moments(cells.scores(table, epsilon), columns, f"robust@{epsilon:g}")
-    adapting = table["split"] != "train"  # a pretraining stage's costs stand under its own name
-    costs = table.assign(metric=table["metric"].mask(adapting, "pretrain_" + table["metric"]))
-    costs = costs[costs["metric"].isin(COSTS)]
-    totals = costs.groupby([*columns, "run_id", "metric"], dropna=False)["value"].sum()
-    means = totals.groupby([*columns, "metric"], dropna=False).mean().unstack()
-    parts += [means[cost] for cost in COSTS if cost in means.columns]
-    return pd.concat(parts, axis=1).reindex(groups.size().index).reset_index()
-
-
-def format_summary(table: pd.DataFrame) -> str:
-    """What a run or a sweep prints at its end: scores by cell, paired differences to the baseline, and caveats."""
-    table, choice = tuning.settled(table)
-    cell_table = summary(table)
-    columns = cells.cell_columns(table)
-    fixed = [c for c in columns if cell_table[c].nunique(dropna=False) == 1]
-    shown = cell_table[[c for c in columns if c not in fixed] or columns[2:4]].map(cells.display)
-    shown.columns = [c.rsplit(".", 1)[-1] for c in shown.columns]
-    shown["seeds"] = cell_table["seeds"]
-    for score in [c for c in cell_table.columns if f"{c}_sd" in cell_table.columns]:
-        moments = zip(cell_table[score], cell_table[f"{score}_sd"], strict=True)
-        shown[score] = [_mean_sd(mean, sd) for mean, sd in moments]
-    for cost, heading in (("train_seconds", "train s"), ("pretrain_train_seconds", "adapt s")):
-        if cost in cell_table.columns:
-            shown[heading] = ["" if math.isnan(seconds) else f"{seconds:.1f}" for seconds in cell_table[cost]]
-    metric = " and ".join(cells.display(m) for m in cell_table["metric"].unique())
-    context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
-    heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"
-    heading += _unleaked_in_words(table)
-    parts = [heading, _aligned(shown), *_differences(table), choice, "\n".join(caveats(table))]
-    return "\n\n".join(part for part in parts if part)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``make table``: merge, say what was merged, refused and missing, and print the study's summary."""
+    """``make table``: merge, say what was merged, refused and missing, print the summary, write tables and pages."""
     parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
     parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs lie (default: outputs)")
     parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
     parser.add_argument("--replace", action="store_true", help="replace recorded runs whose numbers are others now")
+    parser.add_argument(
+        "--predictions-megabytes",
+        type=float,
+        default=LIMIT,
+        help=f"the largest predictions.parquet (default: {LIMIT:g})",
+    )
     given = parser.parse_args(arguments)
     study, root = given.study, given.root
     csv = given.experiments / study / "results.csv"
@@ -93,110 +60,45 @@ def main(arguments: list[str] | None = None) -> int:
         known = sorted({*results.studies(root), *(p.parent.name for p in given.experiments.glob("*/results.csv"))})
         parser.error(f"no runs of study {study!r} under {root} and no {csv}; studies with rows: {known}")
     outcome = merge(study, root, given.experiments, given.replace)
-    failures = results.failed(root)
-    failures = failures[failures["experiment"] == study]
     print(f"{csv}: {outcome.table['run_id'].nunique()} runs, {len(outcome.table)} rows")
-    print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
-    if outcome.superseded:
-        print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
-    if outcome.differ:
-        done = "replaced" if given.replace else "the record is kept (--replace takes the new ones)"
-        print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")
-    if outcome.refused:
-        print(f"  refused: {len(outcome.refused)} runs from a dirty tree: commit, and run them again")
-    gaps = missing(outcome.table)
-    print(f"  missing: {'; '.join(gaps) or 'no seed of any cell'}")
-    for failure in failures.itertuples():
+    _say(outcome, given.replace)
+    if not outcome.table.empty:
+        limit = given.predictions_megabytes
+        print(f"  predictions: {freeze(study, root, outcome, given.experiments, given.replace, limit)}")
+    failures = results.failed(root)
+    for failure in failures[failures["experiment"] == study].itertuples():
         print(f"  failed: {failure.overrides}: {failure.error} ({failure.path})")
     if outcome.table.empty:
         return 1
     print("\n" + format_summary(outcome.table))
-    settled, _ = tuning.settled(outcome.table)
-    for name, (report, what) in PAGES.items():
-        with contextlib.suppress(cells.NotInTable):  # the study has nothing of the kind
-            text = report(settled)
-            path = csv.with_name(name)
-            path.write_text(text, encoding="utf-8")
-            print(f"\n{path}: {what}\n\n{text}")
+    _write_pages(outcome.table, study, csv.parent)
     return 0
 
 
-def _moments(scores: pd.DataFrame, columns: list[str], name: str) -> list[pd.Series]:
-    # A seed that was fine-tuned on several adaptations counts once, with its mean: as in the comparisons.
-    seeds = scores.groupby([*columns, "seed"], dropna=False)["value"].mean().groupby(columns, dropna=False)
-    return [seeds.mean().rename(name), seeds.std().rename(f"{name}_sd")]
+def _say(outcome: Merge, replaced: bool) -> None:
+    """What became of the runs."""
+    print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
+    if outcome.superseded:
+        print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
+    if outcome.differ:
+        done = "replaced" if replaced else "the record is kept (--replace takes the new ones)"
+        print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")
+    if outcome.refused:
+        print(f"  refused: {len(outcome.refused)} runs from a dirty tree: commit, and run them again")
+    print(f"  missing: {'; '.join(missing(outcome.table)) or 'no seed of any cell'}")
 
 
-def _unleaked(table: pd.DataFrame) -> pd.DataFrame:
-    """The scores on the clean part of test; none where that part is the whole of it in every run."""
-    if "test_clean" not in set(table["split"]):
-        return table[:0]
-    part, whole = cells.scores(table, split="test_clean"), cells.scores(table)
-    return part[:0] if (part["n"] == part["run_id"].map(whole.set_index("run_id")["n"])).all() else part
-
-
-def _unleaked_in_words(table: pd.DataFrame) -> str:
-    part = _unleaked(table)
-    examples = " or ".join(str(n) for n in sorted(part["n"].dropna().unique()))
-    return f"; unleaked: on the {examples} examples that no training text holds" if examples else ""
-
-
-def _aligned(table: pd.DataFrame) -> str:
-    """Columns two spaces apart: words flush left, numbers flush right."""
-    columns = []
-    for name in table.columns:
-        column = table[name].astype("str").tolist()
-        words = any(letter.isalpha() for cell in column for letter in cell)
-        width = max(map(len, [name, *column]))
-        columns.append([cell.ljust(width) if words else cell.rjust(width) for cell in [name, *column]])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
-
-
-def _mean_sd(mean: float, sd: float) -> str:
-    if math.isnan(mean):
-        return ""
-    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f} ({sd:.3f})"
-
-
-def _attack_in_words(table: pd.DataFrame) -> str:
-    if not (grid := cells.epsilons(table)):
-        return ""
-    rows = cells.scores(table, grid[0])
-    steps = sorted(cells.attack_steps(table, grid[0]))
-    metric = " and ".join(cells.display(m) for m in rows["metric"].unique())
-    examples = " or ".join(str(n) for n in sorted(rows["n"].dropna().unique()))
-    ensemble = " by an ensemble" if cells.study_attack(table) == "ensemble" else ""
-    return f"; robust@epsilon: {metric} under attack{ensemble}, {steps[-1]} steps, on {examples} examples"
-
-
-def _differences(table: pd.DataFrame) -> list[str]:
-    """The paired differences as text: clean, and under attack at the reference radius."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
-    blocks = []
-    for epsilon in radii:
-        try:
-            compared = comparisons.compare(table, epsilon)
-        except cells.NotInTable:
-            continue
-        rows = [
-            {
-                "method": c.label,
-                "difference": f"{c.mean:+.3f}",
-                "95% t interval": "" if c.n < 2 else "{:+.3f} to {:+.3f}".format(*c.t_interval),
-                "pairs": c.n,
-                "p": "" if c.n < 2 else f"{c.p:.2g}",
-                "Holm": "" if c.n < 2 else f"{c.p_holm:.2g}",
-                "reading": c.reading + (f", {c.scope}" if c.scope and c.n > 1 else ""),
-            }
-            for c in compared
-        ]
-        against = " / ".join(dict.fromkeys(c.baseline_label for c in compared))
-        what = "clean" if epsilon is None else f"under attack, epsilon {epsilon:g}"
-        blocks.append(
-            f"Difference to '{against}', {cells.display(compared[0].metric)}, {what}; p: exact sign-flip test over "
-            f"seeds\n{_aligned(pd.DataFrame(rows))}"
-        )
-    return blocks
+def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> None:
+    """The table of a paper in three formats, and the pages that the rows allow."""
+    settled, _ = tuning.settled(table)
+    for name, (report, what) in PAGES.items():
+        with contextlib.suppress(cells.NotInTable):  # the study has nothing of the kind
+            text = report(settled)
+            (folder / name).write_text(text, encoding="utf-8")
+            print(f"\n{folder / name}: {what}\n\n{text}")
+    for name, text in paper_formats.formats(paper_tables.paper_table(table), label=study).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        print(f"{folder / name}: for a paper")
 
 
 if __name__ == "__main__":

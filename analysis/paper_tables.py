@@ -1,0 +1,184 @@
+"""A study as the table of a paper: a row a cell, its scores, its paired differences, and what a reader must know.
+
+Bold: the best score of its task, where the paired test supports a difference to the cell's baseline (p <= LEVEL); with
+a dagger where it does after Holm's correction too. A best score without such support is not bold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from analysis import cells, comparisons, literature, paper_notes, stats, tuning
+from analysis.comparison import LEVEL, Comparison
+from analysis.paper_formats import Column, Entry, PaperTable, Row
+
+SPREADS = {"interval": "95% t interval", "sd": "standard deviation"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A score by which cells are compared: clean (epsilon None), or under attack."""
+
+    epsilon: float | None
+    scores: pd.DataFrame  # as cells.scores gives them
+    columns: list[str]  # that tell the cells apart
+    compared: list[Comparison]
+
+    @property
+    def metric(self) -> str:
+        """The metric's name in words; two, where the tasks have different ones."""
+        return " and ".join(cells.display(name) for name in self.scores["metric"].unique())
+
+    @cached_property
+    def by_seed(self) -> pd.Series:
+        """The scores by the columns and 'seed': a seed with several adaptations counts once, with its mean."""
+        return self.scores.groupby([*self.columns, "seed"], dropna=False)["value"].mean()
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The mean over seeds in 'value', a row a cell."""
+        return self.by_seed.groupby(self.columns, dropna=False).mean().reset_index()
+
+    def seeds(self, cell: pd.Series) -> pd.Series:
+        """The scores of a cell's seeds; none where it was not measured."""
+        rows = self.by_seed.reset_index()
+        return rows.loc[_same(rows, cell), "value"]
+
+    def mean(self, cell: pd.Series) -> float:
+        """Their mean; NaN without any."""
+        found = self.means.loc[_same(self.means, cell), "value"]
+        return float(found.iloc[0]) if len(found) else math.nan
+
+    def best(self, cell: pd.Series) -> float:
+        """The highest mean of the cell's task, baseline models included."""
+        return float(self.means.loc[self.means["task"] == cell["task"], "value"].max())
+
+
+def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, spread: str = "interval") -> PaperTable:
+    """The table of a study: clean scores, and those under attack with each of ``epsilons`` (by default the reference).
+
+    spread: 'interval', 95% t intervals over seeds of scores and of paired differences, or 'sd', their standard
+    deviations. Published scores of the same tasks follow under their own source keys. Raises NotInTable for a table
+    without scores or without that radius, ValueError for another spread.
+    """
+    if spread not in SPREADS:
+        raise ValueError(f"spread={spread!r}: possible are {', '.join(SPREADS)}")
+    if table.empty:
+        raise cells.NotInTable("the table has no rows")
+    table, choice = tuning.settled(table)
+    if epsilons is None:
+        epsilons = [cells.reference_epsilon(table)] if cells.epsilons(table) else []
+    outcomes = [outcome(table, epsilon) for epsilon in (None, *epsilons)]
+    columns = cells.cell_columns(table)
+    found = outcomes[0].scores[columns].drop_duplicates()
+    known = literature.beside(outcomes[0].scores)
+    varying = [c for c in columns if found[c].nunique(dropna=False) > 1] or ["pretrain", "adversary"]
+    shown = list(dict.fromkeys([*(["source", "model"] if len(known) else []), *varying]))
+    references = _keys(table.loc[cells.is_baseline_model(table), columns].drop_duplicates())
+    rows = [
+        _row(cell, key in references, shown, outcomes, spread)
+        for key, cell in zip(_keys(found), _each(found), strict=True)
+    ]
+    rows += [_published_row(row, shown, len(outcomes), spread) for row in _each(known)]
+    context = ", ".join(cells.display(found[c].iloc[0]) for c in ("task", "model") if c not in shown)
+    return PaperTable(
+        caption=f"{context}{': ' if context else ''}{outcomes[0].metric} on test, mean over seeds.",
+        words=tuple(cells.display(c.rsplit(".", 1)[-1]) for c in shown),
+        columns=tuple(column for outcome in outcomes for column in _columns(outcome, spread)),
+        rows=rows,
+        notes=[*paper_notes.notes(table, outcomes, rows, SPREADS[spread], len(known)), *([choice] if choice else [])],
+        rule_before=len(found) if len(known) else None,
+    )
+
+
+def outcome(table: pd.DataFrame, epsilon: float | None) -> Outcome:
+    """The scores at a radius, with the comparisons that the seeds allow."""
+    compared: list[Comparison] = []
+    with contextlib.suppress(cells.NotInTable):  # one method alone
+        compared = comparisons.compare(table, epsilon)
+    return Outcome(epsilon, cells.scores(table, epsilon), cells.cell_columns(table), compared)
+
+
+def _columns(of: Outcome, spread: str) -> list[Column]:
+    ends = ("low", "high") if spread == "interval" else ("sd",)
+    tag = "" if of.epsilon is None else f"@{of.epsilon:g}"
+    group = of.metric if of.epsilon is None else f"{of.metric}, epsilon {of.epsilon:g}"
+
+    def further(name: str) -> tuple[str, ...]:
+        return tuple(f"{name}_{end}" for end in ends)
+
+    seeds = [Column("", "seeds", "seeds", ".0f")] if of.epsilon is None else []
+    return [
+        *seeds,
+        Column(group, "score", f"score{tag}", ".3f", further(f"score{tag}")),
+        Column(group, "difference", f"difference{tag}", "+.3f", further(f"difference{tag}")),
+        Column(group, "p (Holm)", f"p{tag}", ".2g", (f"p_holm{tag}",)),
+    ]
+
+
+def _row(cell: pd.Series, reference: bool, shown: list[str], outcomes: list[Outcome], spread: str) -> Row:
+    entries = []
+    for one in outcomes:
+        against = None if reference else _comparison(cell, one.compared)
+        seeds = one.seeds(cell)
+        if one.epsilon is None:
+            entries.append(Entry(len(seeds)))
+        mean, best = one.mean(cell), one.best(cell)
+        bold = against is not None and against.supported and mean >= best - 1e-12
+        dagger = bold and against is not None and against.p_holm <= LEVEL
+        entries.append(Entry(mean, _spread(seeds, spread), bold, dagger))
+        if against is None:
+            entries += [Entry(), Entry()]
+        else:
+            entries.append(Entry(against.mean, _spread(against.differences, spread)))
+            entries.append(Entry(against.p, (against.p_holm,)))
+    return Row(tuple(_word(cell, column) for column in shown), tuple(entries))
+
+
+def _published_row(row: pd.Series, shown: list[str], outcomes: int, spread: str) -> Row:
+    """A published score: its difference, where that is known, has no sd."""
+    around = (row["mean_low"], row["mean_high"]) if spread == "interval" else (row["sd"],)
+    welch = (row["low"], row["high"]) if spread == "interval" else ()
+    entries = [Entry(float(row["n_seeds"])), Entry(row["value"], around), Entry(row["difference"], welch), Entry()]
+    return Row(tuple(_word(row, column) for column in shown), (*entries, *[Entry()] * 3 * (outcomes - 1)))
+
+
+def _spread(values: pd.Series, spread: str) -> tuple[float, ...]:
+    """What stands behind a mean over seeds; nothing behind a single one."""
+    if len(values) < 2:
+        return ()
+    return stats.t_interval(values) if spread == "interval" else (float(values.std()),)
+
+
+def _comparison(cell: pd.Series, compared: list[Comparison]) -> Comparison | None:
+    return next((one for one in compared if _key(cell[one.cell.index]) == _key(one.cell)), None)
+
+
+def _same(rows: pd.DataFrame, cell: pd.Series) -> pd.Series:
+    of = rows[cell.index]
+    return ((of == cell) | (of.isna() & cell.isna())).all(axis=1)
+
+
+def _word(cell: pd.Series, column: str) -> str:
+    """A value in words, without the name of its column, which the heading says."""
+    if column not in cell.index or pd.isna(cell[column]):
+        return ""
+    return cells.cell_label(cell, [column]).removeprefix(f"{cells.display(column.rsplit('.', 1)[-1])} ")
+
+
+def _each(rows: pd.DataFrame) -> list[pd.Series]:
+    return [row for _, row in rows.iterrows()]
+
+
+def _keys(rows: pd.DataFrame) -> list[str]:
+    return [_key(row) for row in _each(rows)]
+
+
+def _key(cell: pd.Series) -> str:
+    return "|".join(map(str, cell))
