@@ -119,11 +119,12 @@ def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
     return len(grid)
 
 
-def seeds_in_words(counts: Iterable[int]) -> str:
-    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ."""
-    low, high = min(counts), max(counts)
+def seeds_in_words(counts: Iterable[int], what: str = "seed") -> str:
+    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ; what: or 'pair'."""
+    ordered = sorted(counts)
+    low, high = ordered[0], ordered[-1]
     number = f"{low}" if low == high else f"{low} to {high}"
-    return f"{number} seed" if high == 1 else f"{number} seeds"
+    return f"{number} {what}" if high == 1 else f"{number} {what}s"
 
 
 def reference_lines(axes: Axes, values: dict[str, float]) -> None:
