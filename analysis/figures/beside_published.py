@@ -88,7 +88,7 @@ def _draw(gains: list[Gain], titles: list[str]) -> Figure:
     grid = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel, title in zip(grid.flat, titles, strict=False):
         _panel(panel, [gain for gain in gains if gain.panel == title], lines)
-        panel.set_title(title, fontsize=6)
+        panel.set_title(title, fontsize=5.7 if columns > 3 else 7)
         panel.locator_params(axis="x", nbins=3 if columns > 3 else 5)
     for left in grid[:, 0]:
         left.set_yticks(list(lines.values()), [task or heading for heading, task in lines], fontsize=6)

@@ -75,14 +75,14 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_visible(False)
     if together:
         _legend(drawn, arms, looks)
-    style.footnote(drawn, _how_to_read(arms, TUNING in table.columns and table[TUNING].notna().any(), together))
+    style.footnote(drawn, _how_to_read(arms, _is_searched(table), together))
     return drawn
 
 
 def _arms(table: pd.DataFrame) -> list[Arm]:
-    """The arms in their order. Of a study that was searched, its trials alone; of each arm the seeds of all its trials."""
+    """The arms in their order. Of a study that was searched its trials alone; of an arm the seeds of all its trials."""
     runs = table[~cells.is_baseline_model(table)]
-    if TUNING in runs.columns and runs[TUNING].notna().any():
+    if _is_searched(runs):
         runs = runs[runs[TUNING].notna()]
     if LEARNING_RATE not in cells.cell_columns(runs):
         raise NotInTable(f"one {LEARNING_RATE} for each arm: no tuning whose budget could be drawn")
@@ -102,6 +102,11 @@ def _arms(table: pd.DataFrame) -> list[Arm]:
     return arms
 
 
+def _is_searched(table: pd.DataFrame) -> bool:
+    """Whether the trials are those of ``python -m adapt.tune``."""
+    return TUNING in table.columns and bool(table[TUNING].notna().any())
+
+
 def _weights(n: int, k: int) -> Floats:
     """The chance that each of n ascending trials is the best of k drawn without replacement: C(i-1, k-1) / C(n, k)."""
     weights: Floats = comb(np.arange(n), k - 1) / comb(n, k)
@@ -109,7 +114,7 @@ def _weights(n: int, k: int) -> Floats:
 
 
 def _by_seed(arm: Arm) -> Floats:
-    """[trials, seeds]: for each budget the expected dev score of a seed at the setting with the best mean of the drawn."""
+    """[budgets, seeds]: the expected dev score of a seed at the setting that has the best mean of those drawn."""
     n = len(arm.trials)
     return np.array([_weights(n, k) @ arm.trials for k in range(1, n + 1)])
 
@@ -147,9 +152,9 @@ def _how_to_read(arms: list[Arm], searched: bool, together: bool) -> str:
     number = f"{min(trials)}" if len(trials) == 1 else f"{min(trials)} to {max(trials)}"
     drawn = "as if drawn at random from those of the search" if searched else "drawn from those of the grid"
     text = (
-        f"Expected best of k trials, {drawn} without replacement (estimate without bias, Tang et al., 2020; after Dodge "
-        f"et al., 2019). A trial is a learning rate with its mean dev score over {style.seeds_in_words(seeds)}; an arm "
-        f"has {number} trials"
+        f"Expected best of k trials, {drawn} without replacement (estimate without bias, Tang et al., 2020; after "
+        f"Dodge et al., 2019). A trial is a learning rate with its mean dev score over {style.seeds_in_words(seeds)}; "
+        f"an arm has {number} trials"
     )
     text += ", which show little more than how far the worst lies from the best." if max(trials) < 5 else "."
     if max(seeds) > 1:
