@@ -15,6 +15,7 @@ from analysis.stats import Floats
 STEPS = [
     (radius, turn) for radius in (7, 9, 12, 15, 19, 24, 30) for turn in range(16)
 ]  # points; sixteenths of a circle
+HEAP = 3.0  # points between two marks that a reader cannot tell apart
 
 
 def apart(wanted: ArrayLike, distance: float, length: float) -> Floats:
@@ -35,11 +36,11 @@ def apart(wanted: ArrayLike, distance: float, length: float) -> Floats:
     return np.clip(level, distance / 2, length - distance / 2 - steps[-1]) + steps
 
 
-def beside(axes: Axes, points: ArrayLike, texts: list[str], avoid: ArrayLike, size: float = 5.6) -> None:
-    """Write each text near its point with a line to it, away from the other points and texts; the layout must stand.
+def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, size: float = 5.6) -> None:
+    """Write each number near its point with a line to it, away from the other points and texts; the layout must stand.
 
-    points: [texts, 2]; avoid: [any, 2], small marks to leave free. Greedy, in the given order: of the STEPS around the
-    point the one that covers and crosses least.
+    points: [numbers, 2]; avoid: [any, 2], small marks to leave free. Marks that lie on each other share a text such as
+    '3, 5-8'. Greedy, in the given order: of the STEPS around the point the one that covers and crosses least.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -48,11 +49,14 @@ def beside(axes: Axes, points: ArrayLike, texts: list[str], avoid: ArrayLike, si
     (left, bottom), (right, top) = axes.transAxes.transform([(0, 0), (1, 1)]) * scale
     marks = _boxes(centres, 2.5, 2.5)
     taken = [*marks, *_boxes(small, 1.0, 1.0)]
-    for text, (x, y), own, point in zip(texts, centres, marks, np.asarray(points), strict=True):
-        others = [box for box in taken if box is not own]
+    for members in _heaps(centres):
+        text, own = _ranges([numbers[i] for i in members]), [marks[i] for i in members]
+        x, y = centres[members].mean(axis=0)
+        others = [box for box in taken if box not in own]
         choices = []
         for radius, turn in STEPS:
             dx, dy = radius * math.cos(turn * math.pi / 8), radius * math.sin(turn * math.pi / 8)
+            dx += math.copysign(0.28 * size * (len(text) - 1), dx) if abs(dx) > 1 else 0.0  # clear of a long text
             (box,) = _boxes([(x + dx, y + dy)], 0.32 * size * len(text) + 0.5, 0.42 * size + 0.5)
             outside = box[0] < left or box[1] < bottom or box[2] > right or box[3] > top
             line = [(x + dx * f / 6, y + dy * f / 6) for f in range(1, 6)]
@@ -63,10 +67,32 @@ def beside(axes: Axes, points: ArrayLike, texts: list[str], avoid: ArrayLike, si
         _, dx, dy, box = min(choices)
         taken.append(box)
         line_to = {"arrowstyle": "-", "linewidth": 0.4, "color": "#606060", "shrinkA": 0, "shrinkB": 1.5}
-        note = axes.annotate(text, point, (dx, dy), textcoords="offset points", fontsize=size, ha="center", va="center",
+        left_of, above = axes.transData.inverted().transform((x / scale, y / scale))
+        note = axes.annotate(text, (left_of, above), (dx, dy), textcoords="offset points", fontsize=size, ha="center", va="center",
                              arrowprops=line_to, zorder=4)  # fmt: skip
         note.set_path_effects([withStroke(linewidth=1.2, foreground="white")])
         note.set_in_layout(False)
+
+
+def _heaps(centres: Floats) -> list[list[int]]:
+    """Which marks lie on each other, or on one that lies on another: indices, ascending within each heap."""
+    heaps: list[list[int]] = []
+    for i, centre in enumerate(centres):
+        near = [heap for heap in heaps if (np.linalg.norm(centres[heap] - centre, axis=1) < HEAP).any()]
+        heaps = [heap for heap in heaps if heap not in near] + [sorted([*itertools.chain(*near), i])]
+    return sorted(heaps)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """'3, 5-8' for 3, 5, 6, 7, 8."""
+    ordered, runs = sorted(numbers), list[list[int]]()
+    for number in ordered:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [[f"{run[0]}\N{EN DASH}{run[-1]}"] if len(run) > 2 else map(str, run) for run in runs]
+    return ", ".join(itertools.chain(*parts))
 
 
 def _boxes(centres: ArrayLike, width: float, height: float) -> list[tuple[float, ...]]:

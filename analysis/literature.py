@@ -29,7 +29,7 @@ def published() -> pd.DataFrame:
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a published chain: WHAT, pretrain, metric, difference to the model that is not adapted, low, high, where.
+    """One row a published chain: WHAT, pretrain, metric, n_seeds, where, difference to no adaptation, low, high.
 
     low, high: the 95% interval by Welch's t (1947) from means, sds and numbers of seeds, which were not paired. rows:
     as ``published`` gives them.
@@ -44,7 +44,7 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
         plain = base.loc[key]
         one, other = ((each["value"], each["sd"], each["n_seeds"]) for each in (chain, plain))
         low, high = stats.welch_interval(one, other)
-        named = chain[[*WHAT, "pretrain", "metric", "where"]].to_dict()
+        named = chain[[*WHAT, "pretrain", "metric", "n_seeds", "where"]].to_dict()
         found.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
     return pd.DataFrame(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
+from numpy.typing import ArrayLike, NDArray
 
 ONE_COLUMN = 3.03  # inches: the column and the text width of an ACL page
 TWO_COLUMNS = 6.30
@@ -23,11 +22,12 @@ TWO_COLUMNS = 6.30
 INK = "#000000"
 GREY = "#8c8c8c"  # what the test does not support
 RULE = "#d9d9d9"
+AWAY = 0.35  # of the width of what is drawn: how far a reference line may be from it
 
 # Okabe and Ito (2008), of lightness L* 0, 70, 46, 58, 70, 61, 54; three more for those who compare more than seven.
 _PALETTE = ["#000000", "#E69F00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#D55E00"]
 _PALETTE += ["#5a3e85", "#7f4f24", "#a3a500"]
-_KNOWN = {"none": "#000000", "dapt": "#E69F00", "tapt": "#0072B2", "dapt+tapt": "#009E73"}
+USUAL = {"none": "#000000", "dapt": "#E69F00", "tapt": "#0072B2", "dapt+tapt": "#009E73"}
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
 RC: Any = {
@@ -72,8 +72,8 @@ def new_figure(width: float, height: float) -> Figure:
 def colours(chains: Iterable[str]) -> dict[str, str]:
     """A colour for each pretraining chain: the usual chains have the same one in every figure."""
     names = list(dict.fromkeys(chains))
-    free = iter([c for c in _PALETTE if c not in {_KNOWN.get(name) for name in names}] * len(names))
-    return {name: _KNOWN[name] if name in _KNOWN else next(free) for name in names}
+    free = iter([c for c in _PALETTE if c not in {USUAL.get(name) for name in names}] * len(names))
+    return {name: USUAL[name] if name in USUAL else next(free) for name in names}
 
 
 def edge(chain: str, colour: str) -> str:
@@ -119,24 +119,70 @@ def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
     return len(grid)
 
 
-def seeds_in_words(counts: Iterable[int]) -> str:
-    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ."""
-    low, high = min(counts), max(counts)
+def seeds_in_words(counts: Iterable[int], what: str = "seed") -> str:
+    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ; what: or 'pair'."""
+    ordered = sorted(counts)
+    low, high = ordered[0], ordered[-1]
     number = f"{low}" if low == high else f"{low} to {high}"
-    return f"{number} seed" if high == 1 else f"{number} seeds"
+    return f"{number} {what}" if high == 1 else f"{number} {what}s"
 
 
-def reference_lines(axes: Axes, values: dict[str, float]) -> None:
-    """Dotted vertical lines with their names above the axes, on two levels where they would collide."""
-    for x in values.values():
+def reference_lines(axes: Axes, values: dict[str, float]) -> float:
+    """Dotted vertical lines with their names above the axes, where what is drawn already lets them stand.
+
+    A line further from it than AWAY of its width would squeeze it: it is named at that edge, with its value.
+    Returns the height of the names above the axes, in points.
+    """
+    left, right = axes.get_xlim()
+    away = AWAY * (right - left)
+    near = {name: x for name, x in values.items() if left - away <= x <= right + away}
+    for x in near.values():
         axes.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
     left, right = axes.get_xlim()
-    level, last = 0, -float("inf")
-    for name, x in sorted(values.items(), key=lambda item: item[1]):
-        level = 1 - level if x - last < 0.25 * (right - left) else 0
-        last = x
+    letter = 3.2 / (axes.bbox.width * 72 / axes.figure.dpi)  # of the axes' width: about, before the layout
+    named = [(near[name], name, "center") for name in near]
+    named += [(left, f"\N{LEFTWARDS ARROW} {name} {_signed(x)}", "left") for name, x in values.items() if x < left]
+    named += [(right, f"{name} {_signed(x)} \N{RIGHTWARDS ARROW}", "right") for name, x in values.items() if x > right]
+    ends: list[float] = []  # of the names on each level, from below
+    for x, name, side in sorted(named):
+        start = (x - left) / (right - left) - letter * len(name) * {"left": 0, "center": 0.5, "right": 1}[side]
+        level = next((i for i, end in enumerate(ends) if end < start), len(ends))
+        ends[level : level + 1] = [start + letter * (len(name) + 1)]
         above = offset_copy(axes.get_xaxis_transform(), axes.get_figure(root=True), 0, 1.5 + 6.5 * level, "points")
-        axes.text(x, 1.0, name, transform=above, ha="center", va="bottom", fontsize=5.8)
+        axes.text(x, 1.0, name, transform=above, ha=side, va="bottom", fontsize=5.8)
+    return 1.5 + 6.5 * len(ends) if ends else 0.0
+
+
+def far_out(values: ArrayLike) -> NDArray[np.bool_]:
+    """Which of the values lie beyond the outer fences, three times the quartiles' distance from them (Tukey, 1977).
+
+    Of fewer than 8 none: quartiles of so few say nothing.
+    """
+    x = np.asarray(values, dtype=float)
+    if len(x) < 8:
+        return np.zeros(len(x), dtype=bool)
+    low, high = np.quantile(x, [0.25, 0.75])
+    return (x < low - 3 * (high - low)) | (x > high + 3 * (high - low))
+
+
+def seeds_behind(counts: pd.Series) -> tuple[dict[str, str], str]:
+    """What stands behind the name of each chain, and the seeds in words; counts: of each name, and maybe more.
+
+    Nothing where all marks stand for as many, else their number in brackets. The words are '' where there is none.
+    """
+    if counts.empty:
+        return {}, ""
+    by_name = counts.groupby(level=0)
+    differ = counts.nunique() > 1
+    return {str(name): f" ({_range(own)})" if differ else "" for name, own in by_name}, seeds_in_words(counts)
+
+
+def _range(counts: Iterable[int]) -> str:
+    return seeds_in_words(counts).partition(" seed")[0]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def span(values: pd.Series) -> str:
@@ -168,46 +214,3 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 def _wrapped(text: str, characters: int) -> list[str]:
     return [line for paragraph in text.split("\n") for line in textwrap.wrap(paragraph, characters)]
-
-
-def heat_map(axes: Axes, values: np.ndarray, limits: tuple[float, float]) -> QuadMesh:
-    """A cell for each value [rows, columns], the first row on top; NaN is white. Lightness alone orders the colours."""
-    rows, columns = values.shape
-    image = axes.pcolormesh(
-        np.arange(columns + 1) - 0.5,
-        np.arange(rows + 1) - 0.5,
-        np.ma.masked_invalid(values),
-        cmap="cividis",  # Nunez et al., 2018: the same to readers with colour-vision deficiency, and in grey
-        vmin=limits[0],
-        vmax=limits[1],
-        edgecolors="white",
-        linewidth=0.8,
-    )
-    axes.invert_yaxis()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return image
-
-
-def colour_bar(figure: Figure, image: QuadMesh, beside: list[Axes], label: str) -> None:
-    """What the colours of heat maps mean: at the top right, of one size whatever the figure's."""
-    length = min(1.5, 0.6 * figure.get_figheight())  # inches
-    share = length / (figure.get_figheight() - 0.9)  # of the axes' height, the footnote left out: about
-    bar = figure.colorbar(image, ax=beside, pad=0.02, shrink=min(1.0, share), aspect=length / 0.08, anchor=(0.0, 1.0))
-    bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's stubs take it for a colour bar's method
-
-
-def on(image: QuadMesh, value: float) -> str:
-    """A colour of text that is read on the cell of that value."""
-    if math.isnan(value):
-        return INK
-    red, green, blue, _ = image.to_rgba(np.array([value]))[0]
-    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "#ffffff"
-
-
-def limits_of(values: pd.Series) -> tuple[float, float]:
-    """The least and the greatest value and 0, for the colours of heat maps; 0 to 1 where there is none."""
-    known = values.dropna()
-    low, high = min(0.0, known.min()), max(0.0, known.max())
-    return (float(low), float(high)) if low < high else (0.0, 1.0)

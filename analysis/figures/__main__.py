@@ -21,13 +21,18 @@ from analysis.record import EXPERIMENTS
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Write every figure that the table carries to folder. Returns the files, and for the others the reason."""
+    """Write every figure that the table carries to folder. Returns the files, and for the others the reason.
+
+    A figure is given the settled table (analysis.tuning), or all trials where its module says ``ALL_TRIALS = True``.
+    """
+    settled, _ = tuning.settled(table)
     written: list[Path] = []
     not_drawn: dict[str, str] = {}
     for source in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         module = importlib.import_module(f"analysis.figures.{source.stem}")
         try:
-            written += style.save(module.figure(table), folder / source.stem)
+            drawn = module.figure(table if getattr(module, "ALL_TRIALS", False) else settled)
+            written += style.save(drawn, folder / source.stem)
         except NotInTable as reason:
             not_drawn[source.stem] = str(reason)
     return written, not_drawn
@@ -51,13 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
             known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
             parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
         table, folder = frozen.load(csv), csv.parent / "figures"
-    table, choice = tuning.settled(table)
     written, not_drawn = draw_all(table, folder)
     for path in written:
         print(path)
     for name, reason in not_drawn.items():
         print(f"{name}: not drawn: {reason}")
-    for note in filter(None, [choice, *caveats(table)]):
+    settled, choice = tuning.settled(table)
+    for note in filter(None, [choice, *caveats(settled)]):
         print(note)
     return 0 if written else 1
 

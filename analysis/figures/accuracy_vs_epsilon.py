@@ -1,11 +1,12 @@
 """Accuracy against the radius of the attack: a panel for each chain, a line for each adversary, every seed thin.
 
-With more adversaries than shapes: a panel for each adversary, a line for each chain.
+With more adversaries than shapes: a panel for each adversary with its difference to plain training, a line a chain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,12 +14,14 @@ from matplotlib.figure import Figure
 
 from analysis import cells, style
 from analysis.cells import NotInTable
-from analysis.stats import t_interval
+from analysis.comparison import LEVEL
+from analysis.stats import sign_flip_p, t_interval
 
 LINES = 7  # adversaries that can share a panel
 COLUMNS, MANY_COLUMNS = 4, 5
 HEIGHT, MANY_HEIGHT = 1.75, 1.25  # inches a row of panels
-REFERENCE = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.2))}  # the mean of the study's baseline
+CONTEXT = ["model", "task"]
+REFERENCE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.2)), "zorder": 1}
 
 
 @style.styled
@@ -27,52 +30,45 @@ def figure(table: pd.DataFrame) -> Figure:
     points = _points(table[~cells.is_baseline_model(table)])
     many = points["adversary"].nunique() > LINES
     of_panel, of_line = ("adversary", "series") if many else ("series", "adversary")
-    looks = style.adversary_looks(points["adversary"]) if not many else _chain_looks(points["series"])
-    panels = list(points.groupby(["model", "task", of_panel], sort=False))
+    looks = style.chain_looks(points["series"]) if many else style.adversary_looks(points["adversary"])
+    panels = list(points.groupby([*CONTEXT, of_panel], sort=False))
     columns = min(MANY_COLUMNS if many else COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     height = (MANY_HEIGHT if many else HEIGHT) * rows + 0.75
     drawn = style.new_figure(style.TWO_COLUMNS if columns > 1 else style.ONE_COLUMN, height)
-    axes = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    plain = points[points["adversary"] == "none"]
-    unadapted = plain[plain["pretrain"] == "none"]
-    for panel, (_, curves) in zip(axes.flat, panels, strict=False):
-        model, task, name = (str(curves[c].iloc[0]) for c in ("model", "task", of_panel))
-        _panel(panel, curves, of_line, looks)
-        same = plain[(plain["model"] == model) & (plain["task"] == task)]
-        if many and name != "none":
-            for series, means in same.groupby(["series", "epsilon"], sort=False)["value"].mean().groupby(level=0):
-                panel.plot(means.loc[series].index, means, **REFERENCE | {"color": looks[str(series)][0]}, zorder=1)
-        same = same[same["pretrain"] == "none"]
-        if not many and same["series"].nunique() == 1 and name != same["series"].iloc[0]:
-            means = same.groupby("epsilon")["value"].mean()
-            panel.plot(means.index, means, **REFERENCE, zorder=1)
-        several = [c for c in ("model", "task") if points[c].nunique() > 1]
-        title = cells.adversary_label(name) if many else cells.series_label(name)
+    axes = drawn.subplots(rows, columns, sharex=True, squeeze=False)
+    metric = cells.display(points["metric"].iloc[0])
+    said: dict[str, Axes] = {}  # what a vertical axis is of -> the first panel with it, whose scale the others share
+    for place, (panel, (_, curves)) in enumerate(zip(axes.flat, panels, strict=False)):
+        differs = many and curves["to_plain"].notna().any() and curves[of_panel].iloc[0] != "none"
+        _panel(panel, curves, of_line, looks, "to_plain" if differs else "value")
+        if not many:
+            _unadapted(panel, points, curves)
+        what = f"{metric}, less plain" if differs else f"{metric}, test"
+        named = place % columns == 0 or what not in said
+        panel.sharey(said.setdefault(what, panel)) if what in said else said.setdefault(what, panel)
+        panel.set_ylabel(what if named else "")
+        panel.tick_params(labelleft=named)
+        several = [c for c in CONTEXT if points[c].nunique() > 1]
+        title = (cells.adversary_label if many else cells.series_label)(curves[of_panel].iloc[0])
         panel.set_title("\n".join([title, *(cells.display(curves[c].iloc[0]) for c in several)]))
-        if many:
-            panel.locator_params(axis="x", nbins=3)
+        panel.locator_params(axis="x", nbins=3 if columns > 2 else 5)
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:  # those with no panel below
         panel.set_xlabel(r"$\epsilon$")  # in full below: it is wider than a panel
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
-    for panel in axes[:, 0]:
-        panel.set_ylabel(f"{cells.display(points['metric'].iloc[0])}, test")
-    reference = (
-        "plain, same chain"
-        if many
-        else "not adapted, plain"
-        if len(unadapted) and points["series"].nunique() > 1
-        else ""
-    )
-    _legend(drawn, looks, cells.series_label if many else cells.adversary_label, reference)
-    style.footnote(drawn, f"{cells.radius_label(table).capitalize()}. {_how_to_read(points)}")
+    referred = not many and points["series"].nunique() > 1 and bool((points["pretrain"] == "none").any())
+    _legend(drawn, looks, cells.series_label if many else cells.adversary_label, referred)
+    style.footnote(drawn, f"{cells.radius_label(table).capitalize()}. {_how_to_read(points, many)}")
     return drawn
 
 
 def _points(methods: pd.DataFrame) -> pd.DataFrame:
-    """The scores at every radius. Radius 0 is the attack's own where measured, else the clean score."""
+    """The scores at every radius, and less plain training of the same chain and seed: to_plain.
+
+    Radius 0 is the attack's own where measured, else the clean score.
+    """
     grid = cells.epsilons(methods)
     if not grid:
         raise NotInTable("no rows under attack")
@@ -82,43 +78,66 @@ def _points(methods: pd.DataFrame) -> pd.DataFrame:
     except NotInTable:
         scores[0.0] = cells.scores(methods, metric=scores[grid[0]]["metric"].iloc[0])
     parts = [rows.assign(series=cells.series(rows), epsilon=epsilon) for epsilon, rows in sorted(scores.items())]
-    return pd.concat(parts, ignore_index=True)
+    points = pd.concat(parts, ignore_index=True)
+    same = [*CONTEXT, "series", "epsilon", "seed"]
+    plain = points[points["adversary"] == "none"].groupby(same)["value"].mean().rename("plain")
+    return points.assign(to_plain=points["value"] - points.join(plain, on=same)["plain"])
 
 
-def _chain_looks(series: pd.Series) -> dict[str, tuple[str, str]]:
-    """The chains' own colours, and shapes."""
-    shapes = [shape for _, shape in style.adversary_looks(series).values()]
-    return {name: (colour, shape) for (name, colour), shape in zip(style.colours(series).items(), shapes, strict=True)}
-
-
-def _panel(panel: Axes, curves: pd.DataFrame, of_line: str, looks: dict[str, tuple[str, str]]) -> None:
+def _panel(panel: Axes, curves: pd.DataFrame, of_line: str, looks: dict[str, tuple[str, str]], shown: str) -> None:
     style.light_grid(panel, "y")
-    for name, curve in curves.groupby(of_line, sort=False):
+    if shown == "to_plain":
+        panel.axhline(0, color=style.INK, linewidth=0.6, zorder=0.5)
+    for place, (name, curve) in enumerate(curves.groupby(of_line, sort=False)):
         colour, shape = looks[str(name)]
-        by_seed = curve.groupby(["epsilon", "seed"])["value"].mean().unstack()
-        panel.plot(by_seed.index, by_seed, linewidth=0.4, alpha=0.5, color=colour)
-        ends = [t_interval(values.dropna()) for _, values in by_seed.iterrows()]
+        by_seed = curve.groupby(["epsilon", "seed"])[shown].mean().unstack()
+        panel.plot(by_seed.index, by_seed, linewidth=0.35, alpha=0.35, color=colour)
+        ends = [t_interval(values.dropna()) if values.notna().any() else (0.0, 0.0) for _, values in by_seed.iterrows()]
         lows, highs = zip(*ends, strict=True)
-        panel.fill_between(by_seed.index, lows, highs, alpha=0.2, linewidth=0, color=colour)
-        panel.plot(by_seed.index, by_seed.mean(axis=1), marker=shape, markersize=2.8, linewidth=0.9, color=colour)
+        panel.fill_between(by_seed.index, lows, highs, alpha=0.15, linewidth=0, color=colour)
+        means, size = by_seed.mean(axis=1), max(2.2, 3.4 - 0.5 * place)  # the ones below look out
+        panel.plot(means.index, means, linewidth=0.9, color=colour)
+        plain = bool((curve["adversary"] == "none").all())
+        filled = pd.Series({epsilon: plain or _supported(at) for epsilon, at in curve.groupby("epsilon")})
+        for kind, face in ((filled, colour), (~filled, "white")):
+            look: dict[str, Any] = {"linestyle": "none", "marker": shape, "markersize": size, "markeredgewidth": 0.7}
+            panel.plot(means.index[kind], means[kind], color=colour, markerfacecolor=face, zorder=3, **look)
 
 
-def _legend(drawn: Figure, looks: dict[str, tuple[str, str]], label: Callable[[str], str], reference: str) -> None:
+def _supported(at: pd.DataFrame) -> bool:
+    """Whether the test shows a difference to plain training: of the rows of one cell and radius."""
+    differences = at.groupby("seed")["to_plain"].mean().dropna()
+    return len(differences) > 1 and sign_flip_p(differences) <= LEVEL
+
+
+def _unadapted(panel: Axes, points: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """The mean of plain training without adaptation, in the panels of other chains."""
+    same = points[(points[CONTEXT] == curves[CONTEXT].iloc[0]).all(axis=1) & (points["adversary"] == "none")]
+    same = same[same["pretrain"] == "none"]
+    if same["series"].nunique() == 1 and curves["series"].iloc[0] != same["series"].iloc[0]:
+        means = same.groupby("epsilon")["value"].mean()
+        panel.plot(means.index, means, **REFERENCE)
+
+
+def _legend(drawn: Figure, looks: dict[str, tuple[str, str]], label: Callable[[str], str], referred: bool) -> None:
     keys = [
         style.key(label(name), color=colour, marker=shape, linestyle="-") for name, (colour, shape) in looks.items()
     ]
-    if reference:
-        keys.append(style.key(reference, **REFERENCE))
+    if referred:
+        keys.append(style.key("not adapted, plain", **REFERENCE))
     style.legend(drawn, [keys])
 
 
-def _how_to_read(points: pd.DataFrame) -> str:
-    counts = points.groupby(["model", "task", "series", "adversary", "epsilon"])["seed"].nunique()
+def _how_to_read(points: pd.DataFrame, many: bool) -> str:
+    counts = points.groupby([*CONTEXT, "series", "adversary", "epsilon"])["seed"].nunique()
     attacked = points[points["epsilon"] > 0]["n"]
     starts = points[points["epsilon"] == 0]["n"]
-    text = (
-        f"Thin lines: seeds; thick lines: means over {style.seeds_in_words(counts)}, with the 95% t interval of the "
-        f"mean (not paired) as a band. Attacked: {style.span(attacked)} test examples"
+    text = "Less plain: paired difference to plain training of the same chain. " if many else ""
+    text += (
+        f"Thin lines: seeds; thick lines: means over {style.seeds_in_words(counts)}, with their 95% t interval as a "
+        f"band{'' if many else ' (not paired)'}. Hollow marks: the sign-flip test, paired by seed, shows no difference "
+        f"to plain training of the same chain (p > {LEVEL:g}, taken alone). Attacked: {style.span(attacked)} test "
+        "examples"
     )
     if style.span(starts) != style.span(attacked):
         text += f", but {style.span(starts)} at $\\epsilon$ = 0"

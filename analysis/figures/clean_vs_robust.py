@@ -14,6 +14,7 @@ from analysis.labels import beside
 
 PANEL = ["model", "task"]
 SHAPES = 7  # adversaries that shapes tell apart; more are numbered, in a panel for each chain
+BEYOND = " The axes leave out means that are far out of the others (beyond Tukey's outer fences, 1977)."
 KEY = 0.13  # inches a row of their key
 
 
@@ -35,32 +36,74 @@ def figure(table: pd.DataFrame) -> Figure:
     width = style.ONE_COLUMN if len(panels) == 1 else style.TWO_COLUMNS
     rows = (len(panels) + 1) // 2
     drawn = style.new_figure(width, 2.55 * rows + 0.95)
-    axes = drawn.subplots(rows, min(len(panels), 2), squeeze=False).flat
-    numbered = []
+    shared = bool(numbers) and not any(points[c].nunique() > 1 for c in PANEL)  # one scale for all chains of a task
+    axes = drawn.subplots(rows, min(len(panels), 2), squeeze=False, sharex=shared, sharey=shared).flat
+    far_out = _far_out(points, [*PANEL, "series"] if numbers else PANEL)
+    numbered, names = [], 0.0
     for panel, (context, marks) in zip(axes, panels, strict=False):
-        _panel(panel, marks, *compared, numbered=bool(numbers))
+        inside = marks[~marks["key"].isin(far_out)]
+        style.light_grid(panel, "both")
+        panel.locator_params(nbins=6)
+        _marks(panel, inside, points, compared, numbered=bool(numbers))
         probes = table[cells.is_baseline_model(table) & (table["task"] == context[1])]
-        style.reference_lines(panel, _references(probes, metric))
+        names = max(names, style.reference_lines(panel, _references(probes, metric)))
         if len(panels) > 1:
             title = [cells.display(marks[c].iloc[0]) for c in several]
             title += [cells.series_label(marks["series"].iloc[0])] if numbers else []
-            panel.set_title(", ".join(title), pad=14)
-        numbered.append((panel, marks))
+            panel.set_title(", ".join(title), pad=names + 4)
+        panel.tick_params(labelbottom=True, labelleft=True)
+        numbered.append((panel, inside, marks[marks["key"].isin(far_out)]))
         name = cells.display(metric)
         panel.set_xlabel(f"clean {name} ({style.span(marks['n'])} examples)")
         panel.set_ylabel(f"robust {name}, $\\epsilon$ = {epsilon:g} ({style.span(marks['n_robust'])} examples)")
     for panel in list(axes):
         panel.set_visible(False)
     keys = _legend(drawn, points, numbers)
-    style.footnote(drawn, _how_to_read(points, *compared))
+    drawn_within = {panel: (panel.get_xlim(), panel.get_ylim()) for panel, _, _ in numbered}
+    for place, (panel, inside, far) in enumerate(numbered):
+        panel.set(xlim=drawn_within[panel][0], ylim=drawn_within[panel][1])
+        near = _within(panel, far)
+        _marks(panel, near, points, compared, numbered=bool(numbers))
+        _beyond(panel, far[~far["key"].isin(near["key"])], numbers)
+        numbered[place] = panel, pd.concat([inside, near]), far
+    style.footnote(drawn, _how_to_read(points, *compared) + (BEYOND if far_out else ""))
     if numbers:
         drawn.set_figheight(drawn.get_figheight() + KEY * keys)
         drawn.draw_without_rendering()  # lays out: only then is it known which marks are near each other
-        for panel, marks in numbered:
-            seeds = marks.set_index("adversary")[["value", "value_robust"]]
+        for panel, inside, _ in numbered:
+            seeds = inside.set_index("adversary")[["value", "value_robust"]]
             means = seeds.groupby(level=0, sort=False).mean()
-            beside(panel, means, [numbers[str(name)] for name in means.index], avoid=seeds)
+            beside(panel, means, [int(numbers[str(name)]) for name in means.index], avoid=seeds)
     return drawn
+
+
+def _far_out(points: pd.DataFrame, group: list[str]) -> set[str]:
+    """The keys of the cells whose mean is far out of the others of its group, on either axis."""
+    found: set[str] = set()
+    for _, among in points.groupby(group, sort=False):
+        means = among.groupby("key")[["value", "value_robust"]].mean()
+        found |= set(means.index[means.apply(style.far_out).any(axis=1)])
+    return found
+
+
+def _within(panel: Axes, marks: pd.DataFrame) -> pd.DataFrame:
+    """Those whose mean lies within the axes."""
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    means = marks.groupby("key")[["value", "value_robust"]].mean()
+    seen = means["value"].between(left, right) & means["value_robust"].between(bottom, top)
+    return marks[marks["key"].isin(seen.index[seen])]
+
+
+def _beyond(panel: Axes, marks: pd.DataFrame, numbers: dict[str, str]) -> None:
+    """In words at the lower left, since they would squeeze the others: what stands beyond the axes, and where."""
+    means = marks.groupby("adversary", sort=False)[["value", "value_robust"]].mean()
+    lines = [
+        f"{numbers.get(str(name), cells.adversary_label(str(name)))} at {x:.3f}, {y:.3f}"
+        for name, (x, y) in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    if lines:
+        said = "beyond the axes: " + "; ".join(lines)
+        panel.text(0.02, 0.02, said, transform=panel.transAxes, fontsize=5.8, va="bottom")
 
 
 def _compared(table: pd.DataFrame, epsilon: float | None, metric: str) -> dict[str, Comparison]:
@@ -70,21 +113,24 @@ def _compared(table: pd.DataFrame, epsilon: float | None, metric: str) -> dict[s
         return {}
 
 
-def _panel(
-    panel: Axes, marks: pd.DataFrame, clean: dict[str, Comparison], robust: dict[str, Comparison], numbered: bool
+def _marks(
+    panel: Axes,
+    marks: pd.DataFrame,
+    every: pd.DataFrame,
+    compared: tuple[dict[str, Comparison], dict[str, Comparison]],
+    numbered: bool,
 ) -> None:
-    colours, looks = style.colours(marks["series"]), style.adversary_looks(marks["adversary"])
+    """every: the marks of all panels, which share colours and shapes."""
+    colours, looks = style.colours(every["series"]), style.adversary_looks(every["adversary"])
     width = 0.6 if numbered else 0.9
-    style.light_grid(panel, "both")
-    panel.locator_params(nbins=6)
-    counts = marks.groupby("key")["seed"].nunique()
+    counts = every.groupby("key")["seed"].nunique()
     for key, cell in marks.groupby("key", sort=False):
         colour, shape = colours[cell["series"].iloc[0]], looks[cell["adversary"].iloc[0]][1]
         shape = "o" if numbered else shape
         xs, ys = cell["value"], cell["value_robust"]
         panel.plot(xs, ys, shape, color=colour, markersize=2.4, alpha=0.3 if numbered else 0.5, markeredgewidth=0)
         x, y = xs.mean(), ys.mean()
-        across, up = (compared.get(str(key)) for compared in (clean, robust))
+        across, up = (found.get(str(key)) for found in compared)
         for comparison, line in ((across, panel.hlines), (up, panel.vlines)):
             if comparison is not None and comparison.n > 1:
                 low, high = (comparison.baseline_mean + end for end in comparison.t_interval)

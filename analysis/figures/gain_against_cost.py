@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis import cells, equal_cost, style
-from analysis.comparison import LEVEL
+from analysis.comparison import LEVEL, Comparison
 from analysis.comparisons import scopes_in_words
 from analysis.equal_cost import Method
 from analysis.labels import apart
@@ -88,8 +89,9 @@ def _cost_limits(methods: list[Method]) -> tuple[float, float]:
 
 
 def _gain_limits(methods: list[Method]) -> tuple[float, float]:
-    """From the lowest seed to the highest, of all chains, with room for the fan below."""
-    ends = [0.0, *(end for m in methods for end in (*m.gain.differences, *m.gain.t_interval) if np.isfinite(end))]
+    """From the lowest seed to the highest, of all chains but for what is far out, with room for the fan below."""
+    shown = [m for m, far in zip(methods, style.far_out([m.gain.mean for m in methods]), strict=True) if not far]
+    ends = [0.0, *(end for m in shown for end in (*m.gain.differences, *m.gain.t_interval) if np.isfinite(end))]
     low, high = min(ends), max(ends)
     room = 0.04 * (high - low)
     return low - room - FAN / (1 - FAN) * (high - low + 2 * room), high + room
@@ -133,13 +135,16 @@ def _plain_curve(panel: Axes, methods: list[Method]) -> None:
 
 
 def _marks(panel: Axes, methods: list[Method], at: dict[str, float]) -> None:
-    left, right = panel.get_xlim()
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
     colours = style.colours(method.gain.cell["pretrain"] for method in methods)
     bottom = panel.get_xaxis_transform()
     for method in methods:
         gain, x = method.gain, at[method.gain.label]
         shown = colours[gain.cell["pretrain"]] if gain.supported else style.GREY
         panel.plot([method.cost, x, x], [0, FAN, 1], transform=bottom, **LEADER)
+        if not low < gain.mean < high:
+            _beyond(panel, gain, x, shown, low)
+            continue
         beside = x * (right / left) ** 0.013
         seeds = gain.differences.sort_index()
         panel.plot([beside] * len(seeds), seeds, "_", color=shown, markersize=2.6, markeredgewidth=0.6, alpha=0.8)
@@ -149,6 +154,18 @@ def _marks(panel: Axes, methods: list[Method], at: dict[str, float]) -> None:
             panel.plot([x, x], gain.t_interval, color=shown, linewidth=1.0, solid_capstyle="butt")
         face = shown if gain.supported else "white"
         panel.plot(x, gain.mean, "o", markersize=3.6, color=shown, markerfacecolor=face, zorder=3)
+
+
+def _beyond(panel: Axes, gain: Comparison, x: float, colour: str, low: float) -> None:
+    """An arrow at the edge for a gain beyond it, with its mean in numbers."""
+    below = gain.mean <= low
+    y, shape, shift = (FAN, "v", -1) if below else (1.0, "^", 1)
+    face, across = colour if gain.supported else "white", panel.get_xaxis_transform()
+    panel.plot(x, y, shape, transform=across, color=colour, mfc=face, markersize=4, clip_on=False, zorder=3)
+    said = f"{gain.mean:.3f}".replace("-", "\N{MINUS SIGN}")
+    note = panel.annotate(said, (x, y), (-4, -2 * shift), xycoords=across, textcoords="offset points", fontsize=NAME,
+                          ha="right", va="center", zorder=4)  # fmt: skip
+    note.set_path_effects([withStroke(linewidth=1.2, foreground="white")])
 
 
 def _legend(drawn: Figure) -> None:
@@ -174,4 +191,6 @@ def _how_to_read(scores: list[list[Method]]) -> str:
     ratios = [method.seconds / method.cost for method in every if not np.isnan(method.seconds)]
     if ratios:
         text += f" Measured time relative to plain training is {min(ratios):.2f} to {max(ratios):.2f} times this cost."
+    if any(style.far_out([method.gain.mean for method in among]).any() for among in scores):
+        text += " An arrow: beyond the axis, the mean in numbers."
     return f"{text} {scopes_in_words(method.gain for method in every)}"

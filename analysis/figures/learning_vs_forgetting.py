@@ -9,11 +9,14 @@ from matplotlib.figure import Figure
 from analysis import adaptation, cells, style
 from analysis.adaptation import CONTEXT
 from analysis.cells import NotInTable
+from analysis.comparison import LEVEL
 from analysis.labels import beside
 
 FORGOTTEN = "general"
 SCORE = "score"
 KEY = 0.13  # inches a row of the key
+OTHER = "#606060"
+COLOURS = 7  # chains that colours tell apart
 
 
 @style.styled
@@ -28,9 +31,10 @@ def figure(table: pd.DataFrame) -> Figure:
         for panel, name in zip(row, what, strict=True):
             shown = adaptation.of(points[points["what"] == name], context)
             _panel(panel, shown, chains)
-            panel.set_xlabel("loss added on general text")
+            panel.set_xlabel("nats lost on general text")
             panel.set_ylabel(_gain_label(name, shown))
-        row[0].set_title(adaptation.context_label(context))
+        if len(contexts) > 1:
+            row[0].set_title(adaptation.context_label(context))
     keys = _legend(drawn, points, chains)
     style.footnote(drawn, _how_to_read(points))
     drawn.set_figheight(drawn.get_figheight() + KEY * keys)
@@ -39,7 +43,7 @@ def figure(table: pd.DataFrame) -> Figure:
         for panel, name in zip(row, what, strict=True):
             shown = adaptation.of(points[points["what"] == name], context)
             means = _means(shown)
-            numbers = [str(chains.index(chain) + 1) for chain in means.index]
+            numbers = [chains.index(chain) + 1 for chain in means.index]
             beside(panel, means, numbers, avoid=shown[["forgotten", "gain"]])
     return drawn
 
@@ -70,41 +74,57 @@ def _panel(panel: Axes, shown: pd.DataFrame, chains: list[str]) -> None:
     panel.axhline(0, color=style.INK, linewidth=0.6, zorder=0.5)
     panel.axvline(0, color=style.INK, linewidth=0.6, zorder=0.5)
     panel.locator_params(nbins=5)
-    colours = style.colours(["none", *chains])
+    colours = _colours(chains)
     for chain, mean in _means(shown).iterrows():
         colour, seeds = colours[str(chain)], shown[shown["chain"] == chain]
         panel.plot(seeds["forgotten"], seeds["gain"], "o", color=colour, markersize=2.2, alpha=0.5, markeredgewidth=0)
-        edge = style.edge(str(chain), colour)
-        panel.plot(*mean, "o", mfc=colour, mec=edge, markersize=4.2, markeredgewidth=0.7, zorder=3)
+        unit = "seed" if seeds["seed"].notna().all() else "adaptation"
+        shown_to_differ = adaptation.supported(seeds.groupby(unit)["gain"].mean())
+        face, edge = (colour, style.edge(str(chain), colour)) if shown_to_differ else ("white", colour)
+        panel.plot(*mean, "o", mfc=face, mec=edge, markersize=4.2, markeredgewidth=0.7, zorder=3)
 
 
 def _gain_label(name: str, shown: pd.DataFrame) -> str:
     if name != SCORE:
-        return f"loss gained on {adaptation.domain_label(name)}"
+        return f"nats gained on {adaptation.domain_label(name)}"
     metrics = " or ".join(cells.display(metric) for metric in shown["metric"].unique())
     return f"{metrics} gained on test"
 
 
+def _colours(chains: list[str]) -> dict[str, str]:
+    """The chains' own colours; of many chains the usual ones alone, since no palette tells so many apart."""
+    own = style.colours(["none", *chains])
+    return own if len(chains) <= COLOURS else {name: style.USUAL.get(name, OTHER) for name in own}
+
+
 def _legend(drawn: Figure, points: pd.DataFrame, chains: list[str]) -> int:
-    """The number of each chain, and the seeds behind its marks."""
-    colours = style.colours(["none", *chains])
+    """The number of each chain and, where they differ, the seeds behind its marks."""
+    colours = _colours(chains)
+    (pretraining, _), (tuning, _) = (style.seeds_behind(counts) for counts in _seeds(points))
     keys = []
     for number, chain in enumerate(chains, 1):
-        own = points[points["chain"] == chain].groupby(CONTEXT)
-        seeds = style.seeds_in_words(own["adaptation"].nunique()).partition(" seed")[0]
-        tuned = own["seed"].nunique()
-        seeds += f", {style.seeds_in_words(tuned).partition(' seed')[0]}" if tuned.max() else ""
+        behind = pretraining.get(chain, "") + tuning.get(chain, "")
+        label = f"{number}  {cells.series_label(chain)}{behind.replace(') (', ', ')}"
         edge = style.edge(chain, colours[chain])
-        label = f"{number}  {cells.series_label(chain)} ({seeds})"
         keys.append(style.key(label, color=colours[chain], marker="o", markeredgecolor=edge))
     return style.legend(drawn, [keys])
 
 
+def _seeds(points: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Of each chain and context: the seeds of pretraining, and those of fine-tuning where there are scores."""
+    scores = points[points["what"] == SCORE].groupby(["chain", *CONTEXT])
+    return points.groupby(["chain", *CONTEXT])["adaptation"].nunique(), scores["seed"].nunique()
+
+
 def _how_to_read(points: pd.DataFrame) -> str:
+    (behind, pretraining), (behind_tuned, tuned) = (style.seeds_behind(counts) for counts in _seeds(points))
     text = (
-        "Losses in nats, against the model that is not adapted, which is where the lines cross: right is forgotten, up "
-        "is gained. Large marks: means; small marks: seeds. In brackets their numbers: seeds of pretraining"
+        "Against the model that is not adapted, which is where the lines cross: right is forgotten, up is gained. "
+        f"Large marks: means over {pretraining} of pretraining, hollow where the sign-flip test shows no change on the "
+        f"vertical axis (p > {LEVEL:g}, taken alone); small marks: seeds."
     )
-    if (points["what"] == SCORE).any():
-        text += ", and seeds of fine-tuning, each paired with the same seed on the model that is not adapted"
-    return f"{text}."
+    if tuned:
+        text += f" Scores: {tuned} of fine-tuning, each paired with the same seed on the model that is not adapted."
+    if any(behind.values()) or any(behind_tuned.values()):
+        text += " In brackets: the seeds of each chain, where they differ."
+    return text

@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells, style
+from analysis import adaptation, cells, heat_maps, style
 from analysis.adaptation import CONTEXT, DOCUMENT_LOSSES, TOKEN_LOSSES
 from analysis.cells import NotInTable
+from analysis.comparison import LEVEL
 
 LINE = 0.19  # inches a chain
+NOT_SHOWN = "\N{DEGREE SIGN}"
 WEIGHTS = {"a predicted token": TOKEN_LOSSES, "a document": DOCUMENT_LOSSES}
 
 
@@ -26,13 +28,13 @@ def figure(table: pd.DataFrame) -> Figure:
     lines = [len(adaptation.chain_names(adaptation.of(every, context))) for context in contexts]
     drawn = style.new_figure(style.TWO_COLUMNS, LINE * sum(lines) + 0.42 * len(contexts) + 0.95)
     grid = drawn.subplots(len(contexts), len(WEIGHTS), squeeze=False, height_ratios=lines)
-    limits = style.limits_of(every["change"])
+    limits = heat_maps.limits_of(every["change"])
     for row, context in zip(grid, contexts, strict=True):
         for panel, (name, losses) in zip(row, changes.items(), strict=True):
             image = _panel(panel, adaptation.of(losses, context), limits, named=panel is row[0])
             panel.set_title(f"{adaptation.context_label(context)}: nats {name}" if panel is row[0] else f"nats {name}")
     if every["change"].notna().any():
-        style.colour_bar(drawn, image, list(grid[:, -1]), "change to not adapted (nats)")
+        heat_maps.colour_bar(drawn, image, list(grid[:, -1]), "change to not adapted (nats)")
     style.footnote(drawn, _how_to_read(every))
     return drawn
 
@@ -46,29 +48,41 @@ def _with_changes(losses: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(panel: Axes, losses: pd.DataFrame, limits: tuple[float, float], named: bool) -> QuadMesh:
     chains, domains = adaptation.chain_names(losses), adaptation.in_order(losses["domain"])
-    means = losses.groupby(["chain", "domain"])[["value", "change"]].mean()
-    seeds = losses.groupby("chain")["adaptation"].nunique()
+    cell = losses.groupby(["chain", "domain"])
+    means, supported = cell[["value", "change"]].mean(), cell["change"].agg(adaptation.supported)
     shape = pd.MultiIndex.from_product([chains, domains])
     changes = means["change"].reindex(shape).to_numpy().reshape(len(chains), len(domains))
-    image = style.heat_map(panel, changes, limits)
+    image = heat_maps.heat_map(panel, changes, limits)
     for chain, domain, value, change in means.reset_index().itertuples(index=False, name=None):
         x, y = domains.index(domain), chains.index(chain)
         said = f"{value:.3f}"
         if pd.notna(change) and chain != "none":
-            said += f" ({change:+.3f})".replace("-", "\N{MINUS SIGN}")
-        panel.text(x, y, said, ha="center", va="center", fontsize=5.6, color=style.on(image, changes[y, x]))
+            said += f" ({change:+z.3f})".replace("-", "\N{MINUS SIGN}").replace("+0.000", "0.000")
+            said += "" if supported[chain, domain] else NOT_SHOWN
+        panel.text(x, y, said, ha="center", va="center", fontsize=5.6, color=heat_maps.on(image, changes[y, x]))
     panel.set_xticks(range(len(domains)), [adaptation.domain_label(name) for name in domains])
-    labels = [f"{cells.series_label(name)} ({seeds[name]})" for name in chains]
+    behind, _ = style.seeds_behind(_seeds(losses))
+    labels = [cells.series_label(name) + behind.get(name, "") for name in chains]
     panel.set_yticks(range(len(chains)), labels if named else [""] * len(chains))
     return image
 
 
+def _seeds(losses: pd.DataFrame) -> pd.Series:
+    """The seeds of pretraining of each adapted chain; a model that is not adapted is one."""
+    adapted = losses[losses["pretrain"] != "none"]
+    return adapted.groupby(["chain", *CONTEXT])["adaptation"].nunique()
+
+
 def _how_to_read(every: pd.DataFrame) -> str:
-    counts = every.groupby([*CONTEXT, "chain"])["adaptation"].nunique()
+    behind, seeds = style.seeds_behind(_seeds(every))
+    brackets = ", their number behind the chain" if any(behind.values()) else ""
     text = (
         "Loss on held-out text under fixed masks (masked LM) or of the next token (causal LM), the same sequences for "
-        f"every model; means over {style.seeds_in_words(counts)} of pretraining, their number behind the chain."
+        f"every model; means over {seeds} of pretraining{brackets}."
     )
     if every["change"].notna().any():
-        return f"{text} In brackets and as colour: the change to the model that is not adapted; below 0 is learned."
+        return (
+            f"{text} In brackets and as colour: the change to the model that is not adapted; below 0 is learned. "
+            f"{NOT_SHOWN}: the sign-flip test over the seeds shows no change (p > {LEVEL:g}, taken alone)."
+        )
     return f"{text} The model that is not adapted has no trained head, so that there is no change to show."

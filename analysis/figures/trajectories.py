@@ -26,13 +26,13 @@ def figure(table: pd.DataFrame) -> Figure:
             _panel(panel, shown, looks)
             panel.set_title(_curve_label(name, shown))
             panel.set_xlabel("steps of pretraining")
-        row[0].set_ylabel(adaptation.context_label(context))
-    counts = points.groupby([*adaptation.CONTEXT, "chain"])["adaptation"].nunique()
+        where = f"{adaptation.context_label(context)}\n" if len(contexts) > 1 else ""
+        row[0].set_ylabel(f"{where}held-out loss (nats)" if curves[0] != PROBE else where.strip())
+    behind, _ = style.seeds_behind(_seeds(points))
     keys = []
     for name in chains:
         colour, shape = looks[name]
-        seeds = style.seeds_in_words(counts.xs(name, level="chain")).partition(" seed")[0]
-        label = f"{cells.series_label(name)} ({seeds})"
+        label = cells.series_label(name) + behind[name]
         keys.append(style.key(label, color=colour, marker=shape, linestyle="-"))
     height = style.legend(drawn, [keys]) * 0.13
     drawn.set_figheight(drawn.get_figheight() + height)
@@ -59,10 +59,16 @@ def _curve_label(name: str, shown: pd.DataFrame) -> str:
     return f"probe, dev {cells.display(metric)}"
 
 
+def _seeds(points: pd.DataFrame) -> pd.Series:
+    return points.groupby(["chain", *adaptation.CONTEXT])["adaptation"].nunique()
+
+
 def _how_to_read(points: pd.DataFrame) -> str:
     spans = {what: style.span(own["n"].dropna()) for what, own in points.groupby(points["what"] == PROBE)}
+    behind, seeds = style.seeds_behind(_seeds(points))
+    brackets = ", their number in brackets" if any(behind.values()) else ""
     text = (
-        "Thick lines: means over the seeds of pretraining, their number in brackets; thin lines: seeds. Each stage "
+        f"Thick lines: means over {seeds} of pretraining{brackets}; thin lines: seeds. Each stage "
         "is drawn once: a chain's line begins where the chain that it goes on from ended, at that one's best model. "
     )
     text += f"Losses: nats, over {spans[False]} predicted tokens." if False in spans else ""

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, style
+from analysis import adaptation, heat_maps, style
 
 CELL = 0.34  # inches of height
 
@@ -35,10 +35,10 @@ def _pairs(panel: Axes, pairs: pd.DataFrame, domains: list[str]) -> None:
     for a, b, share in zip(pairs["a"], pairs["b"], pairs["value"], strict=True):
         column, row = sorted((domains.index(a), domains.index(b)))
         shares[row, column] = 100 * share
-    image = style.heat_map(panel, shares[1:, :-1], (0.0, 100.0))
+    image = heat_maps.heat_map(panel, shares[1:, :-1], (0.0, 100.0))
     for (row, column), share in np.ndenumerate(shares[1:, :-1]):
         if not np.isnan(share):
-            panel.text(column, row, f"{share:.1f}", ha="center", va="center", color=style.on(image, share))
+            panel.text(column, row, f"{share:.1f}", ha="center", va="center", color=heat_maps.on(image, share))
     names = [adaptation.domain_label(name) for name in domains]
     panel.set_xticks(range(len(domains) - 1), names[:-1])
     panel.set_yticks(range(len(domains) - 1), names[1:])

@@ -11,7 +11,7 @@ import pytest
 from adaptation_study import DOMAINS, OVERLAPS, PLANTED, study
 from tidy import is_tidy
 
-from analysis import adaptation, cells, frozen, style
+from analysis import adaptation, cells, frozen, heat_maps
 from analysis.cells import NotInTable
 
 FIGURES = ["loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"]
@@ -156,7 +156,7 @@ def test_the_colours_of_a_heat_map_are_ordered_by_lightness_and_texts_can_be_rea
     grey = image.to_rgba(values)[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(grey) > 0).all()
     linear = ((image.to_rgba(values)[:, :3] + 0.055) / 1.055) ** 2.4 @ [0.2126, 0.7152, 0.0722]
-    white = np.array([style.on(image, value) == "#ffffff" for value in values])
+    white = np.array([heat_maps.on(image, value) == "#ffffff" for value in values])
     contrast = np.where(white, 1.05 / (linear + 0.05), (linear + 0.05) / 0.05)
     assert contrast.min() > 3.9  # 4.6 is the most that black or white can have on every grey
 
