@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import comb
 
 from analysis.stats import Floats, vector
+
+
+def best_of(n: int) -> Floats:
+    """The chance that each of n ascending trials is the best of k of them, k = 1 to n: [k, n], C(i-1, k-1) / C(n, k).
+
+    The weights of the U-statistic of Tang et al. (2020, "Showing Your Work Doesn't Always Work", section 3.2).
+    """
+    k = np.arange(1, n + 1)[:, None]
+    return np.asarray(comb(np.arange(n), k - 1) / comb(n, k))
 
 
 def expected_best(scores: ArrayLike) -> Floats:
     """The expected best of k trials, k = 1 to n, without bias: the mean over all subsets of k of the n scores. [n].
 
-    With the scores ascending, sum_i v_(i) C(i - 1, k - 1) / C(n, k): the U-statistic of Tang et al. (2020, "Showing
-    Your Work Doesn't Always Work", section 3.2). At k = n it is the best score itself. Higher is better.
+    At k = n it is the best score itself. Higher is better.
     """
     v = np.sort(vector(scores))
-    n = len(v)
-    best = np.empty(n)
-    rank = np.arange(1, n + 1)
-    for k in range(1, n + 1):
-        below = rank[::-1][:-1]  # from rank i to rank i - 1: C(i - 2, k - 1) / C(i - 1, k - 1) = (i - k) / (i - 1)
-        steps = np.clip(below - k, 0, None) / (below - 1)
-        weights = k / n * np.cumprod(np.concatenate([[1.0], steps]))
-        best[k - 1] = weights[::-1] @ v
-    return best
+    return np.asarray(best_of(len(v)) @ v)
 
 
 def expected_best_with_replacement(scores: ArrayLike) -> Floats:

@@ -12,13 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.special import comb
 
 from adapt.results import TUNING
 from analysis import cells, style
 from analysis.cells import NotInTable
 from analysis.stats import Floats, t_interval
 from analysis.tuning import LEARNING_RATE
+from analysis.tuning_curves import best_of
 
 ALL_TRIALS = True  # read before the best setting of each arm is kept
 
@@ -107,16 +107,9 @@ def _is_searched(table: pd.DataFrame) -> bool:
     return TUNING in table.columns and bool(table[TUNING].notna().any())
 
 
-def _weights(n: int, k: int) -> Floats:
-    """The chance that each of n ascending trials is the best of k drawn without replacement: C(i-1, k-1) / C(n, k)."""
-    weights: Floats = comb(np.arange(n), k - 1) / comb(n, k)
-    return weights
-
-
 def _by_seed(arm: Arm) -> Floats:
     """[budgets, seeds]: the expected dev score of a seed at the setting that has the best mean of those drawn."""
-    n = len(arm.trials)
-    return np.array([_weights(n, k) @ arm.trials for k in range(1, n + 1)])
+    return np.asarray(best_of(len(arm.trials)) @ arm.trials)
 
 
 def _curve(arm: Arm) -> tuple[Floats, Floats]:
