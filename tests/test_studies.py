@@ -7,13 +7,15 @@ from world import adapt, overrides
 
 from adapt import results
 
+SEEDS = {"calibration": "seed=0,1"}  # whose one cell is one run a seed
 ONE_RATE = "finetune.optimizer.learning_rate=1e-3"  # a tuned study has as many runs a rate, each as the others
 STUDIES = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_runs_and_the_second_time_trains_nothing(world: Path, tmp_path: Path, study: str) -> None:
-    command = [f"experiment={study}", *overrides(world, tmp_path), "seed=0", "adaptation_seed=0", ONE_RATE]
+    seeds = [SEEDS.get(study, "seed=0"), "adaptation_seed=0"]
+    command = [f"experiment={study}", *overrides(world, tmp_path), *seeds, ONE_RATE]
     first = adapt(*command, timeout=600)
     assert first.returncode == 0, first.stderr
     table = results.load(tmp_path, study)
