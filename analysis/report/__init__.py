@@ -16,6 +16,10 @@ from analysis.caveats import caveats
 from analysis.report import configs, costs, drawings, html, leaks, pages, provenance, scores, verdicts
 from analysis.report.html import Html, element
 
+NO_CAVEAT = (
+    "None of those that are looked for: a dirty tree, several commits, a failed check of an attack, missing seeds."
+)
+
 
 def page(table: pd.DataFrame, study: str) -> str:
     """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test."""
@@ -26,7 +30,7 @@ def page(table: pd.DataFrame, study: str) -> str:
     found = html.joined([scores.by_cell(table, summary), scores.differences(compared) if compared else None])
     parts = [
         ("verdicts", "What may be said", verdicts.verdicts(compared)),
-        ("caveats", "What to know before", html.listed(notes) if notes else element("p", "Nothing was found amiss.")),
+        ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
         ("tables", "Scores and differences", found),
         ("figures", "Figures", drawings.drawn(table)),
         *pages.sections(table),
@@ -48,7 +52,9 @@ def _in_short(table: pd.DataFrame, n_cells: int) -> str:
 
 
 def _document(study: str, lead: str, parts: list[tuple[str, str, Html]]) -> str:
-    style, script = (resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js"))
+    style, script = (
+        resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js")
+    )
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     head = element(
         "head",

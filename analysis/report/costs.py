@@ -60,11 +60,11 @@ def _stages(table: pd.DataFrame) -> pd.DataFrame:
 
     Runs that share a stage repeat its rows: a stage is known by its own numbers, of which the seconds never agree.
     """
-    parts = table["split"].str.extract(r"^(?P<stage>(?!text/)[^/]+)/(?P<part>train|text)$")
-    rows = table[parts["stage"].notna() & table["metric"].isin(FORMATS)]
+    rows = table[table["metric"].isin(FORMATS)]
+    parts = rows["split"].str.extract(r"^(?P<stage>(?!text/)[^/]+)/(?P<part>train|text)$")
+    rows = rows.assign(stage=parts["stage"], part=parts["part"])[parts["stage"].notna()]
     if rows.empty:
         return pd.DataFrame(columns=["model", "task", "stage"])
-    rows = rows.assign(**parts.loc[rows.index])
     rows = rows[~((rows["part"] == "text") & (rows["metric"] == "tokens"))]  # of one reading; those trained on count
     of_run = rows.pivot_table(index=["model", "task", "stage", "run_id"], columns="metric", values="value")
     return of_run.reset_index().drop(columns="run_id").drop_duplicates(ignore_index=True)

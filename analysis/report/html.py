@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+LONG = 40  # letters from which a cell's words may break into lines
 _VOID = {"meta", "img", "input"}
 
 
@@ -68,10 +69,15 @@ def number(value: float | None, form: str) -> Number:
 def table(rows: Sequence[Mapping[str, Cell]], caption: str, factors: Collection[str] = ()) -> Html:
     """Rows of equal keys as a table that the page's script lets sort and filter; columns in ``factors`` by choice.
 
-    Numbers are flush right. Raises ValueError for no rows: there is nothing to head the columns.
+    Numbers are flush right; words that are the same in all of several rows stand in the caption instead. Raises
+    ValueError for no rows: there is nothing to head the columns.
     """
     if not rows:
         raise ValueError(f"a table needs a row: {caption!r} has none")
+    alike = [name for name, cell in rows[0].items() if len(rows) > 1 and isinstance(cell, str)
+             and all(row[name] == cell for row in rows)]  # fmt: skip
+    said = "; ".join(f"{name}: {rows[0][name]}" for name in alike if rows[0][name])
+    rows = [{name: cell for name, cell in row.items() if name not in alike} for row in rows]
     numeric = {name for name in rows[0] if all(isinstance(row[name], Number) for row in rows)}
     heads = [
         element("th", name, scope="col", class_="number" if name in numeric else None,
@@ -79,7 +85,8 @@ def table(rows: Sequence[Mapping[str, Cell]], caption: str, factors: Collection[
         for name in rows[0]
     ]  # fmt: skip
     body = joined(joined([element("tr", *map(_cell, row.values())), Html("\n")]) for row in rows)
-    drawn = element("table", element("caption", caption), element("thead", element("tr", *heads)), Html("\n"),
+    drawn = element("table", element("caption", caption, element("span", f". In all rows: {said}.") if said else None),
+                    element("thead", element("tr", *heads)), Html("\n"),
                     element("tbody", body), class_="sortable")  # fmt: skip
     return element("div", drawn, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
@@ -88,4 +95,4 @@ def _cell(cell: Cell) -> Html:
     if isinstance(cell, Number):
         value = None if math.isnan(cell.value) else repr(cell.value)
         return element("td", cell.text, class_="number", data_value=value)
-    return element("td", cell)
+    return element("td", cell, class_="long" if len(cell) > LONG else None)

@@ -13,60 +13,61 @@ LEVELS = {  # as adapt/data/overlap.py names them, from strict to loose
     "normalised": "the same letters and digits",
     "contained": "one text holds 70% of the other's 8-grams",
 }
-_WHERE = ["task", "split"]
+NONE = "The rows of this study hold no count of leaks: nothing was measured, which is no proof that there are none."
+LEAKED = (
+    "Examples of dev and test that are held by the training split or by text that pretraining kept. A level holds "
+    "those of the stricter ones too. Where there are some, the scores on the rest of test stand beside the others as "
+    "“unleaked”."
+)
+DROPPED = "Texts for pretraining, kept and dropped by reason; “leaks” are those that hold dev or test text of the task."
 
 
 def leaks(table: pd.DataFrame) -> Html:
-    """Leaked examples by task, split and level, and the texts that the filter dropped; a sentence where none is known."""
+    """Leaked examples by task, split and level, and the texts that the filter dropped; else a sentence."""
     parts = [_leaked(table), _dropped(table)]
-    if not any(parts):
-        return element("p", "The rows of this study hold no count of leaks: nothing was measured. That is no proof that "
-                            "there are none.")  # fmt: skip
-    return html.joined(part or None for part in parts)
+    return html.joined(part or None for part in parts) if any(parts) else element("p", NONE)
 
 
 def _leaked(table: pd.DataFrame) -> Html | None:
-    rows = table[table["split"].str.startswith("leaks/") & table["metric"].str.startswith("leaked_")]
+    rows = table[table["split"].str.startswith("leaks/") & table["metric"].isin([f"leaked_{name}" for name in LEVELS])]
     if rows.empty:
         return None
-    rows = rows.assign(split=rows["split"].str.removeprefix("leaks/"), level=rows["metric"].str.removeprefix("leaked_"))
-    lines: list[dict[str, Cell]] = []
-    for (task, split, level), found in rows.groupby([*_WHERE, "level"], sort=True):
-        for (leaked, n), runs in found.groupby(["value", "n"]):
-            lines.append({
-                "task": cells.display(task), "split": str(split), "level": str(level),
-                "means": LEVELS.get(str(level), ""), "leaked": html.number(leaked, "g"),
-                "examples": html.number(n, "d"), "share": html.number(leaked / n, ".1%"),
-                "runs": html.number(runs["run_id"].nunique(), "d"),
-            })  # fmt: skip
-    return html.joined([
-        element("p", "Examples of dev and test that are held by the training split or by text that pretraining kept. "
-                     "A level holds those of the stricter ones too. Where it is not the whole of test, the scores "
-                     "on the part without leaks stand beside the others as “unleaked”."),
-        html.table(lines, "Leaked examples", ("task", "split", "level")),
-    ])  # fmt: skip
+    level = pd.Categorical(rows["metric"].str.removeprefix("leaked_"), [*LEVELS], ordered=True)
+    rows = rows.assign(split=rows["split"].str.removeprefix("leaks/"), level=level)
+    counted = rows.groupby(["task", "split", "level", "value", "n"], observed=True)["run_id"].nunique()
+    lines: list[dict[str, Cell]] = [
+        {
+            "task": cells.display(row["task"]),
+            "split": row["split"],
+            "level": row["level"],
+            "means": LEVELS[row["level"]],
+        }
+        | {"leaked": html.number(row["value"], ",.0f"), "examples": html.number(row["n"], ",.0f")}
+        | {"share": html.number(row["value"] / row["n"], ".1%"), "runs": html.number(row["run_id"], "d")}
+        for _, row in counted.reset_index().iterrows()
+    ]
+    return html.joined([element("p", LEAKED), html.table(lines, "Leaked examples", ("task", "split", "level"))])
 
 
 def _dropped(table: pd.DataFrame) -> Html | None:
     """What the filter of the text for pretraining kept and dropped."""
-    rows = table[table["split"].str.match(r"text/.+/train$")]
+    rows = table[table["split"].str.fullmatch(r"text/[^/]+/train")]
     rows = rows[rows["metric"].eq("documents") | rows["metric"].str.startswith("dropped_")]
     if rows.empty:
         return None
+    where = ["task", "corpus", "text"]
     rows = rows.assign(text=rows["split"].str.split("/").str[1])
-    per_run = rows.pivot_table(index=["task", "corpus", "text", "run_id"], columns="metric", values="value")
-    reasons = sorted(c for c in per_run.columns if c.startswith("dropped_"))
-    settings = per_run.fillna(-1.0).reset_index().groupby(["task", "corpus", "text", "documents", *reasons])["run_id"]
-    lines = [
-        {"task": cells.display(task), "corpus": cells.display(corpus), "text": str(text),
-         "kept": html.number(kept, ",.0f")}
-        | {name.replace("_", ": ", 1): html.number(count if count >= 0 else None, ",.0f")
-           for name, count in zip(reasons, counts, strict=True)}
-        | {"runs": html.number(runs, "d")}
-        for (task, corpus, text, kept, *counts), runs in settings.nunique().items()
-    ]  # fmt: skip
-    return html.joined([
-        element("p", "Texts for pretraining that were kept, and dropped by reason; “leaks” are those that hold dev or "
-                     "test text of the task."),
-        html.table(lines, "The filter of the text for pretraining", ("task", "corpus", "text")),
-    ])  # fmt: skip
+    of_run = rows.pivot_table(index=[*where, "run_id"], columns="metric", values="value").reset_index()
+    counts = [name for name in of_run.columns if name == "documents" or name.startswith("dropped_")]
+    alike = of_run.groupby([*where, *counts], dropna=False)["run_id"].nunique().reset_index()
+    lines: list[dict[str, Cell]] = [
+        {name: cells.display(row[name]) for name in where}
+        | {_heading(name): html.number(row[name], ",.0f") for name in counts}
+        | {"runs": html.number(row["run_id"], "d")}
+        for _, row in alike.iterrows()
+    ]
+    return html.joined([element("p", DROPPED), html.table(lines, "The filter of the text for pretraining", where)])
+
+
+def _heading(count: str) -> str:
+    return "kept" if count == "documents" else count.replace("_", ": ", 1)

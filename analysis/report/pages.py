@@ -31,19 +31,20 @@ def sections(table: pd.DataFrame) -> list[tuple[str, str, Html]]:
 
 
 def of_markdown(text: str) -> Html:
-    """Blocks apart by an empty line: a heading (one level deeper than it says), a table, or a paragraph."""
-    parts, heading = [], ""
+    """Blocks apart by an empty line: a heading, a table, or a paragraph. The heading of a table is its caption."""
+    parts: list[Html] = []
+    heading = ""
     for blank, lines in itertools.groupby(text.split("\n"), key=lambda line: not line.strip()):
         block = list(lines)
         if blank:
             continue
         if block[0].startswith("#"):
-            marks, _, heading = block[0].partition(" ")
-            parts.append(element(f"h{min(len(marks) + 1, 6)}", heading))
+            heading = block[0].lstrip("# ")
         elif block[0].startswith("|"):
-            parts.append(html.table(_rows(block), heading or "table"))
+            parts.append(html.table(_rows(block), heading or "Table"))
         else:
-            parts.append(element("p", " ".join(block)))
+            parts += [element("h3", heading)] * bool(heading) + [element("p", " ".join(block))]
+            heading = ""
     return html.joined(parts)
 
 

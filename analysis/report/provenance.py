@@ -8,10 +8,11 @@ from adapt.results import PROVENANCE
 from analysis import cells
 from analysis.cells import NotInTable
 from analysis.report import html
-from analysis.report.html import Cell, Html, element
+from analysis.report.html import Cell, Html
 from analysis.report.scores import factors, headings, varying
 
 LEDGER = [name for name in PROVENANCE if name != "created_at"]
+COMMIT = 10  # letters that name it
 DAY = len("2025-01-01")
 
 
@@ -25,15 +26,18 @@ def provenance(table: pd.DataFrame) -> Html:
     """A line for each code and machine, then all the runs with their scores."""
     runs = table.drop_duplicates("run_id")
     ledger = [name for name in LEDGER if name in runs.columns and runs[name].notna().any()]
-    lines = [
-        {name: _said(value) for name, value in zip(ledger, key, strict=True)}
-        | {"runs": html.number(len(group), "d"), "written": dates(group)}
-        for key, group in runs.groupby(ledger, dropna=False, sort=True)
-    ]
+    runs_of = runs.groupby(ledger, dropna=False, sort=True)
+    lines = [_line(dict(zip(ledger, key, strict=True)), group) for key, group in runs_of]
     return html.joined([
         html.table(lines, "Code and machines"),
         html.folded(f"All {len(runs)} runs", html.table(_runs(table, runs), "Every run", _chosen(table, runs))),
     ])  # fmt: skip
+
+
+def _line(ledger: dict[str, object], runs: pd.DataFrame) -> dict[str, Cell]:
+    said: dict[str, Cell] = {name: _said(value) for name, value in ledger.items()}
+    said |= {"commit": _said(ledger["commit"])[:COMMIT]} if "commit" in ledger else {}
+    return said | {"runs": html.number(len(runs), "d"), "written": dates(runs)}
 
 
 def _chosen(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
@@ -51,7 +55,11 @@ def _runs(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Cell]]:
         factors(run, names)
         | {"seed": _said(run["seed"]), "adaptation seed": _said(run["adaptation_seed"])}
         | {what: html.number(found.get(run["run_id"]), ".3f") for what, found in scores.items()}
-        | {"commit": str(run["commit"])[:7], "written": str(run["created_at"])[:DAY], "run": str(run["run_id"])[:12]}
+        | {
+            "commit": str(run["commit"])[:COMMIT],
+            "written": str(run["created_at"])[:DAY],
+            "run": str(run["run_id"])[:12],
+        }
         for _, run in cells.ordered(runs, [*cells.cell_columns(table), "seed", "adaptation_seed"]).iterrows()
     ]
 

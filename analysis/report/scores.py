@@ -49,7 +49,9 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
     found = {}
     for epsilon in radii:
         try:
-            found["clean" if epsilon is None else f"under attack, ε = {epsilon:g}"] = comparisons.compare(table, epsilon)
+            found["clean" if epsilon is None else f"under attack, ε = {epsilon:g}"] = comparisons.compare(
+                table, epsilon
+            )
         except cells.NotInTable:  # one method alone, or no such scores
             continue
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import cells
+from analysis import cells, stats
 from analysis.comparison import LEVEL, Comparison
 from analysis.comparisons import scopes_in_words
 from analysis.report import html
@@ -31,16 +31,18 @@ def verdicts(found: dict[str, list[Comparison]]) -> Html:
 def in_short(what: str, family: Sequence[Comparison]) -> str:
     """How many comparisons say what, in a sentence or two."""
     counts = {reading: sum(one.reading == reading for one in family) for reading in READINGS}
+    passed = {name: counts[name] for name in ("better", "worse") if counts[name]}
     alone = counts["better (taken alone)"] + counts["worse (taken alone)"]
-    passed = counts["better"] + counts["worse"]
-    said = [f"{_number(passed)} of {_comparisons(len(family))} passes Holm's correction at {LEVEL:g}"
-            f" ({counts['better']} better, {counts['worse']} worse)"]  # fmt: skip
-    if alone:
-        said.append(f"{alone} more would be shown if taken alone")
-    if counts["not shown"]:
-        said.append(f"{counts['not shown']} not shown")
-    if counts["no test"]:
-        said.append(f"{counts['no test']} without a test")
+    which = f" ({', '.join(f'{count} {name}' for name, count in passed.items())})" if passed else ""
+    said = [
+        f"{sum(passed.values()) or 'none'} of {_comparisons(len(family))} passes Holm's correction at {LEVEL:g}{which}"
+    ]
+    said += [f"{alone} would be shown if taken alone"] if alone else []
+    said += [f"{counts['not shown']} not shown"] if counts["not shown"] else []
+    said += [f"{counts['no test']} of one pair of seeds, without a test"] if counts["no test"] else []
+    pairs = max(one.n for one in family)
+    if stats.smallest_p(pairs) * family[0].family > LEVEL:
+        said.append(f"{pairs} pairs of seeds cannot pass over so many")
     metrics = " or ".join(dict.fromkeys(cells.display(one.metric) for one in family))
     return f"{metrics}, {what}: {'; '.join(said)}."
 
@@ -52,13 +54,14 @@ def _of_score(what: str, family: list[Comparison]) -> Html:
         if among:
             shown = reading not in ("not shown", "no test") or len(among) <= FEW
             groups.append(html.folded(f"{title}: {len(among)}", html.listed(among), opened=shown))
-    heading = element("h3", what[0].upper() + what[1:])
-    return html.joined([heading, element("p", in_short(what, family), class_="lead"),
-                        element("p", scopes_in_words(family)) if scopes_in_words(family) else None, *groups])  # fmt: skip
-
-
-def _number(count: int) -> str:
-    return str(count) if count else "None"
+    said = in_short(what, family)
+    scopes = scopes_in_words(family)
+    return html.joined([
+        element("h3", what[0].upper() + what[1:]),
+        element("p", said, class_="lead"),
+        element("p", scopes) if scopes else None,
+        *groups,
+    ])  # fmt: skip
 
 
 def _comparisons(count: int) -> str:
