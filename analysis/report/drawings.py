@@ -64,7 +64,7 @@ def _shown(figure: Figure, shows: str, name: str) -> Html:
     if how_to_read:
         figure.supxlabel("")  # stands in the page, where it can be read at any size
     width = str(round(figure.get_figwidth() * PIXELS))
-    image = element("img", src=f"data:image/svg+xml;base64,{_svg(figure)}", alt=alt, width=width, loading="lazy")
+    image = element("img", src=f"data:image/svg+xml;base64,{_svg(figure)}", alt=alt, width=width)
     frame = element("div", image, class_="scroll", tabindex="0", role="region", aria_label=shows)
     caption = element("figcaption", element("strong", shows), " ", how_to_read)
     return element("figure", frame, caption, id=f"figure-{name.replace('_', '-')}")

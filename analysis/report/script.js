@@ -65,7 +65,7 @@ function addFilters(table) {
   const controls = document.createElement("div");
   controls.className = "controls";
   controls.append(labelled("Find ", search), ...kept.map(([name, select]) => labelled(`${name} `, select)), count);
-  controls.addEventListener("input", filter);
+  for (const event of ["input", "change"]) controls.addEventListener(event, filter); // what drives a page may send one
   table.parentElement.before(controls);
   filter();
 }
