@@ -1,0 +1,82 @@
+"""A study as one HTML file that opens from disk: verdicts first, then what they rest on. ``make report`` writes it.
+
+Nothing in it is loaded from elsewhere, and its own policy forbids that it could be. Same table, same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+
+import pandas as pd
+
+from analysis import cells, tables, tuning
+from analysis.caveats import caveats
+from analysis.report import configs, costs, drawings, html, leaks, pages, provenance, scores, verdicts
+from analysis.report.html import Html, element
+
+NO_CAVEAT = (
+    "None of those that are looked for: a dirty tree, several commits, a failed check of an attack, missing seeds."
+)
+
+
+def page(table: pd.DataFrame, study: str) -> str:
+    """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test."""
+    table, choice = tuning.settled(table)
+    summary = tables.summary(table)
+    compared = scores.compared(table)
+    notes = [note for note in (choice, *caveats(table)) if note]
+    found = html.joined([scores.by_cell(table, summary), scores.differences(compared) if compared else None])
+    parts = [
+        ("verdicts", "What may be said", verdicts.verdicts(compared)),
+        ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
+        ("tables", "Scores and differences", found),
+        ("figures", "Figures", drawings.drawn(table)),
+        *pages.sections(table),
+        ("leaks", "Leaks", leaks.leaks(table)),
+        ("cost", "Cost", costs.costs(table)),
+        ("provenance", "Provenance", provenance.provenance(table)),
+        ("configs", "Settings", configs.configs(table)),
+    ]
+    return _document(study, _in_short(table, len(summary)), parts)
+
+
+def _in_short(table: pd.DataFrame, n_cells: int) -> str:
+    runs = table.drop_duplicates("run_id")
+    seeds = runs["seed"].nunique()
+    models, tasks = (", ".join(map(cells.display, sorted(runs[name].unique()))) for name in ("model", "task"))
+    written = provenance.dates(runs)
+    text = f"{len(runs)} runs in {n_cells} cells over {seeds} seed{'' if seeds == 1 else 's'}"
+    return f"{text}; task: {tasks}; model: {models}" + (f"; written {written}." if written else ".")
+
+
+def _document(study: str, lead: str, parts: list[tuple[str, str, Html]]) -> str:
+    style, script = (
+        resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js")
+    )
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{study}: report"),
+        element("style", Html(style)),
+    )
+    links = [element("a", title, href=f"#{name}") for name, title, _ in parts]
+    body = element(
+        "body",
+        element("a", "Skip to the verdicts", href="#verdicts", class_="skip"),
+        element("header", element("h1", study), element("p", lead)),
+        element("nav", html.listed(links), aria_label="Contents"),
+        element("main", *(html.section(name, title, content) for name, title, content in parts)),
+        element("script", Html(script)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _hash(text: str) -> str:
+    """The one text that the page's policy lets stand as style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

@@ -1,0 +1,78 @@
+"""The study's figures, drawn into the page: every module of analysis/figures that the table carries."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import inspect
+import io
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from analysis import figures, style
+from analysis.cells import NotInTable
+from analysis.report import html
+from analysis.report.html import Html, element
+
+SVG = style.RC | {"svg.hashsalt": "analysis.report", "svg.fonttype": "path"}  # same bytes; text as the author saw it
+NO_DATE: dict[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+PIXELS = 144  # an inch of the page: half as large again as on paper
+
+
+def drawn(table: pd.DataFrame) -> Html:
+    """The figures with what they show and how to read them, and for the others the reason."""
+    parts, not_drawn = [], []
+    for source in sorted(Path(str(figures.__file__)).parent.glob("[a-z]*.py")):
+        module = importlib.import_module(f"analysis.figures.{source.stem}")
+        try:
+            figure = module.figure(table)
+        except NotInTable as reason:
+            not_drawn.append(f"{source.stem.replace('_', ' ')}: {reason}")
+            continue
+        shows = " ".join((inspect.getdoc(module) or source.stem).split("\n\n")[0].split())
+        parts.append(_shown(figure, shows, source.stem))
+    if not_drawn:
+        parts.append(html.folded(f"Not drawn: {len(not_drawn)}", html.listed(not_drawn)))
+    return html.joined(parts)
+
+
+def alternative(figure: Figure, shows: str) -> str:
+    """What a figure shows to those who don't see it: its subject, panels, axes and legend."""
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    titles = dict.fromkeys(" ".join(axes.get_title(loc="left").split()) for axes in panels)
+    across, up = (dict.fromkeys(filter(None, (axis(axes) for axes in panels)))
+                  for axis in (lambda axes: axes.get_xlabel(), lambda axes: axes.get_ylabel()))  # fmt: skip
+    keys = [text.get_text() for legend in figure.legends for text in legend.get_texts() if text.get_text()]
+    parts = {"Panels": filter(None, titles), "Across": across, "Up": up, "Legend": keys}
+    said = [f"{name}: {'; '.join(words)}." for name, given in parts.items() if (words := [*given])]
+    return plain(" ".join([shows, *said]))
+
+
+def plain(text: str) -> str:
+    """Text without matplotlib's mathematics: the few signs that the figures write."""
+    for sign, letter in (("\\epsilon", "ε"), ("\\leq", "≤"), ("\\times", "×")):
+        text = text.replace(sign, letter)
+    return " ".join(text.replace("$", "").split())
+
+
+def _shown(figure: Figure, shows: str, name: str) -> Html:
+    how_to_read = plain(figure.get_supxlabel())
+    alt = alternative(figure, shows)
+    if how_to_read:
+        figure.supxlabel("")  # stands in the page, where it can be read at any size
+    width = str(round(figure.get_figwidth() * PIXELS))
+    image = element("img", src=f"data:image/svg+xml;base64,{_svg(figure)}", alt=alt, width=width)
+    frame = element("div", image, class_="scroll", tabindex="0", role="region", aria_label=shows)
+    caption = element("figcaption", element("strong", shows), " ", how_to_read)
+    return element("figure", frame, caption, id=f"figure-{name.replace('_', '-')}")
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as base64 text, without date or version inside."""
+    written = io.BytesIO()
+    with rc_context(SVG):
+        figure.savefig(written, format="svg", metadata=NO_DATE)
+    return base64.b64encode(written.getvalue()).decode("ascii")

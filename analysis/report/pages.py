@@ -1,0 +1,66 @@
+"""The Markdown pages that ``make table`` writes, as parts of the report: headings, paragraphs and tables, no more."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis import tables
+from analysis.cells import NotInTable
+from analysis.report import html
+from analysis.report.html import Cell, Html, Number, element
+
+_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+-]?\d+)?")
+
+
+def sections(table: pd.DataFrame) -> list[tuple[str, str, Html]]:
+    """Name, title and content of each page that the table allows."""
+    found = []
+    for name, (report, _) in tables.PAGES.items():
+        try:
+            text = report(table)
+        except NotInTable:  # the study has nothing of the kind
+            continue
+        title, _, rest = text.removeprefix("# ").partition("\n")
+        found.append((name.removesuffix(".md"), title, of_markdown(rest)))
+    return found
+
+
+def of_markdown(text: str) -> Html:
+    """Blocks apart by an empty line: a heading, a table, or a paragraph. The heading of a table is its caption."""
+    parts: list[Html] = []
+    heading = ""
+    for blank, lines in itertools.groupby(text.split("\n"), key=lambda line: not line.strip()):
+        block = list(lines)
+        if blank:
+            continue
+        if block[0].startswith("#"):
+            heading = block[0].lstrip("# ")
+        elif block[0].startswith("|"):
+            parts.append(html.table(_rows(block), heading or "Table"))
+        else:
+            parts += [element("h3", heading)] * bool(heading) + [element("p", " ".join(block))]
+            heading = ""
+    return html.joined(parts)
+
+
+def _rows(lines: list[str]) -> list[dict[str, Cell]]:
+    """The rows of a table; a column is of numbers where its rule says that it is flush right and all of it reads so."""
+    heads, rule, *body = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    columns = [
+        list(map(_number, column)) if mark.endswith(":") and _numeric(column) else list(column)
+        for mark, *column in zip(rule, *body, strict=True)
+    ]
+    return [dict(zip(heads, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _numeric(column: Iterable[str]) -> bool:
+    return all(_NUMBER.fullmatch(cell) for cell in column)
+
+
+def _number(text: str) -> Number:
+    return Number(text, float(text.replace(",", "")) if text else math.nan)

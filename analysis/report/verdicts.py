@@ -1,0 +1,68 @@
+"""What may be said, in words: each comparison's sentence, what they are conditional on, and what to know before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis import cells, stats
+from analysis.comparison import LEVEL, Comparison
+from analysis.comparisons import scopes_in_words
+from analysis.report import html
+from analysis.report.html import Html, element
+
+FEW = 12  # sentences that a reader takes in at once: more than these are folded where nothing is shown
+READINGS = {
+    "better": "Better",
+    "worse": "Worse",
+    "better (taken alone)": "Better if taken alone, not after Holm's correction",
+    "worse (taken alone)": "Worse if taken alone, not after Holm's correction",
+    "not shown": "Difference not shown",
+    "no test": "One pair of seeds: no test",
+}
+
+
+def verdicts(found: dict[str, list[Comparison]]) -> Html:
+    """A summary sentence and the verdicts for each score; found: as scores.compared gives it."""
+    if not found:
+        return element("p", "Nothing to compare: one method alone, or no seed that a method shares with its baseline.")
+    return html.joined(_of_score(what, family) for what, family in found.items())
+
+
+def in_short(what: str, family: Sequence[Comparison]) -> str:
+    """How many comparisons say what, in a sentence or two."""
+    counts = {reading: sum(one.reading == reading for one in family) for reading in READINGS}
+    passed = {name: counts[name] for name in ("better", "worse") if counts[name]}
+    alone = counts["better (taken alone)"] + counts["worse (taken alone)"]
+    which = f" ({', '.join(f'{count} {name}' for name, count in passed.items())})" if passed else ""
+    said = [
+        f"{sum(passed.values()) or 'none'} of {_comparisons(len(family))} passes Holm's correction at {LEVEL:g}{which}"
+    ]
+    said += [f"{alone} would be shown if taken alone"] if alone else []
+    said += [f"{counts['not shown']} not shown"] if counts["not shown"] else []
+    said += [f"{counts['no test']} of one pair of seeds, without a test"] if counts["no test"] else []
+    pairs = max(one.n for one in family)
+    if stats.smallest_p(pairs) * family[0].family > LEVEL:
+        said.append(f"{pairs} pairs of seeds cannot pass over so many")
+    metrics = " or ".join(dict.fromkeys(cells.display(one.metric) for one in family))
+    return f"{metrics}, {what}: {'; '.join(said)}."
+
+
+def _of_score(what: str, family: list[Comparison]) -> Html:
+    groups = []
+    for reading, title in READINGS.items():
+        among = [one.verdict() for one in family if one.reading == reading]
+        if among:
+            shown = reading not in ("not shown", "no test") or len(among) <= FEW
+            groups.append(html.folded(f"{title}: {len(among)}", html.listed(among), opened=shown))
+    said = in_short(what, family)
+    scopes = scopes_in_words(family)
+    return html.joined([
+        element("h3", what[0].upper() + what[1:]),
+        element("p", said, class_="lead"),
+        element("p", scopes) if scopes else None,
+        *groups,
+    ])  # fmt: skip
+
+
+def _comparisons(count: int) -> str:
+    return f"{count} comparison" + ("" if count == 1 else "s")
