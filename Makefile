@@ -6,7 +6,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-full check smoke table figures faults bench base-model clean
+.PHONY: help setup reproduce test test-full check smoke table figures report faults bench base-model clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ table: setup ## merge finished rows of a clean commit into experiments/$(STUDY)/
 
 figures: setup ## draw experiments/$(STUDY)/figures from results.csv
 	$(BIN)/python -m analysis.figures $(STUDY)
+
+report: setup ## write experiments/$(STUDY)/report.html from results.csv: one file, opens from disk
+	$(BIN)/python -m analysis.report $(STUDY)
 
 faults: setup ## kill -9 at 50 random moments of small sweeps, and compare what they end with (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_loop.py

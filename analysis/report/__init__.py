@@ -23,7 +23,8 @@ NO_CAVEAT = (
 
 def page(table: pd.DataFrame, study: str) -> str:
     """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test."""
-    table, choice = tuning.settled(table)
+    whole = table
+    table, choice = tuning.settled(whole)
     summary = tables.summary(table)
     compared = scores.compared(table)
     notes = [note for note in (choice, *caveats(table)) if note]
@@ -34,20 +35,22 @@ def page(table: pd.DataFrame, study: str) -> str:
         ("tables", "Scores and differences", found),
         ("figures", "Figures", drawings.drawn(table)),
         *pages.sections(table),
-        ("leaks", "Leaks", leaks.leaks(table)),
-        ("cost", "Cost", costs.costs(table)),
-        ("provenance", "Provenance", provenance.provenance(table)),
-        ("configs", "Settings", configs.configs(table)),
+        ("leaks", "Leaks", leaks.leaks(whole)),
+        ("cost", "Cost", costs.costs(whole)),
+        ("provenance", "Provenance", provenance.provenance(whole)),
+        ("configs", "Settings", configs.configs(whole)),
     ]
-    return _document(study, _in_short(table, len(summary)), parts)
+    return _document(study, _in_short(table, len(summary), whole["run_id"].nunique()), parts)
 
 
-def _in_short(table: pd.DataFrame, n_cells: int) -> str:
+def _in_short(table: pd.DataFrame, n_cells: int, n_runs: int) -> str:
+    """What was run, in a sentence; n_runs: of the study, of which a tuned one reports of some."""
     runs = table.drop_duplicates("run_id")
     seeds = runs["seed"].nunique()
     models, tasks = (", ".join(map(cells.display, sorted(runs[name].unique()))) for name in ("model", "task"))
     written = provenance.dates(runs)
-    text = f"{len(runs)} runs in {n_cells} cells over {seeds} seed{'' if seeds == 1 else 's'}"
+    of_all = "" if len(runs) == n_runs else f" (chosen on dev among {n_runs})"
+    text = f"{len(runs)} runs{of_all} in {n_cells} cells over {seeds} seed{'' if seeds == 1 else 's'}"
     return f"{text}; task: {tasks}; model: {models}" + (f"; written {written}." if written else ".")
 
 
