@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from tidy import is_tidy
 
-from analysis import calibration, calibration_figure, calibration_page, cells, comparisons, simulation, stats, style
+from analysis import (
+    calibration,
+    calibration_figure,
+    calibration_page,
+    cells,
+    comparisons,
+    frozen,
+    simulation,
+    stats,
+    style,
+)
 from analysis.comparison import LEVEL
 
 numbers = st.integers(-512, 512).map(lambda i: i / 256)
@@ -181,3 +191,19 @@ def test_what_is_not_one_cell_of_many_seeds_is_refused(table):
 def test_what_is_no_table_of_differences_is_refused(given_, said):
     with pytest.raises(ValueError, match=said):
         simulation.p_values(given_)
+
+
+def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "CHECKED", 0)
+    study = tmp_path / "calibration"
+    with pytest.raises(SystemExit):
+        calibration.main(["--experiments", str(tmp_path)])
+    assert "python -m adapt experiment=calibration" in capsys.readouterr().err
+    frozen.save(runs(*[("none", "none", seed, value) for seed, value in enumerate(REAL)]), study / "results.csv")
+    assert calibration.main(["--experiments", str(tmp_path), "--studies", "40"]) == 0
+    assert capsys.readouterr().out == (study / "calibration.md").read_text() + "\n"
+    assert pd.read_csv(study / "calibration.csv").columns.tolist() == calibration.COLUMNS
+    assert sorted(path.name for path in (study / "figures").iterdir()) == ["calibration.pdf", "calibration.png"]
+    with pytest.raises(SystemExit):
+        calibration.main(["--experiments", str(tmp_path), "--studies", "0"])
+    assert "--studies 0: must be 1 or more" in capsys.readouterr().err
