@@ -40,7 +40,7 @@ check: setup ## lint and types
 smoke: setup ## one run of every kind of stage, in seconds
 	$(BIN)/python -m adapt experiment=smoke
 
-table: setup ## merge finished rows of a clean commit into experiments/$(STUDY)/results.csv
+table: setup ## freeze rows and predictions of a clean commit in experiments/$(STUDY), write its tables
 	$(BIN)/python -m analysis.tables $(STUDY)
 
 figures: setup ## draw experiments/$(STUDY)/figures from results.csv

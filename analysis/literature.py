@@ -5,18 +5,24 @@ Another model on other text: a published difference is no range for ours, but sa
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pandas as pd
 from scipy.special import stdtrit
 
 from adapt import results
-from analysis import cells, comparisons, frozen, markdown, stats
+from analysis import cells, comparisons, frozen, literature_domains, markdown, stats
 from analysis.cells import NotInTable
 from analysis.comparison import Comparison
 
 PUBLISHED = Path(__file__).parent / "published"
 WHAT = ["source", "model", "task"]
+SCORES = (
+    "Differences on test to the same model not adapted, with their 95% intervals: published ones by Welch's t over the "
+    "published means and standard deviations (their seeds were not paired), ours by the paired t. Another model, other "
+    "corpora and, under a small budget, a part of the training examples."
+)
 
 
 def published() -> pd.DataFrame:
@@ -65,28 +71,31 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(table: pd.DataFrame) -> str:
-    """For each task that was published too a table: a line a chain. Raises NotInTable where there is none."""
-    known = differences(published())
-    ours = [one for one in comparisons.compare(table) if one.cell["pretrain"] != "none"]
-    parts = [
-        "# Beside what was published",
-        "Differences on test to the same model not adapted, with their 95% intervals: published ones by Welch's t over "
-        "the published means and standard deviations (their seeds were not paired), ours by the paired t. Another "
-        "model, other corpora and, under a small budget, a part of the training examples.",
-    ]
+    """For each task that was published too a table: a line a chain; then losses and words of domains, where measured.
+
+    Raises NotInTable where there is nothing of the kind.
+    """
+    parts = [*_tasks(table), *literature_domains.sections(table, published())]
+    if not parts:
+        raise NotInTable("none of the study's tasks and chains was published, and no domain was measured")
+    return "\n\n".join(["# Beside what was published", *parts]) + "\n"
+
+
+def _tasks(table: pd.DataFrame) -> list[str]:
+    """What the differences are, and a section for each task; nothing where no task of the study was published."""
+    known, ours = differences(published()), []
+    with contextlib.suppress(NotInTable):  # one method alone
+        ours = [one for one in comparisons.compare(table) if one.cell["pretrain"] != "none"]
+    parts = []
     for task in dict.fromkeys(str(one.cell["task"]) for one in ours):
         theirs = known[known["task"] == task.rpartition(":")[2]]
         mine = [one for one in ours if one.cell["task"] == task]
         lines = [line for chain in theirs["pretrain"].unique() for line in _lines(str(chain), theirs, mine)]
         if lines:
             metric = cells.display(mine[0].metric)
-            parts += [
-                f"## {task.rpartition(':')[2]}: {metric}",
-                markdown.table(lines, words=("chain", "published for")),
-            ]
-    if len(parts) == 2:
-        raise NotInTable("none of the study's tasks and chains was published")
-    return "\n\n".join(parts) + "\n"
+            parts.append(f"## {task.rpartition(':')[2]}: {metric}")
+            parts.append(markdown.table(lines, words=("chain", "published for")))
+    return [SCORES, *parts] if parts else []
 
 
 def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dict[str, str]]:

@@ -74,8 +74,8 @@ def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, sp
     table, choice = tuning.settled(table)
     if epsilons is None:
         epsilons = [cells.reference_epsilon(table)] if cells.epsilons(table) else []
-    outcomes = [outcome(table, epsilon) for epsilon in (None, *epsilons)]
     columns = cells.cell_columns(table)
+    outcomes = [outcome(table, epsilon, columns) for epsilon in (None, *epsilons)]
     found = outcomes[0].scores[columns].drop_duplicates()
     known = literature.beside(outcomes[0].scores)
     varying = [c for c in columns if found[c].nunique(dropna=False) > 1] or ["pretrain", "adversary"]
@@ -97,12 +97,12 @@ def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, sp
     )
 
 
-def outcome(table: pd.DataFrame, epsilon: float | None) -> Outcome:
+def outcome(table: pd.DataFrame, epsilon: float | None, columns: list[str]) -> Outcome:
     """The scores at a radius, with the comparisons that the seeds allow."""
     compared: list[Comparison] = []
     with contextlib.suppress(cells.NotInTable):  # one method alone
         compared = comparisons.compare(table, epsilon)
-    return Outcome(epsilon, cells.scores(table, epsilon), cells.cell_columns(table), compared)
+    return Outcome(epsilon, cells.scores(table, epsilon), columns, compared)
 
 
 def _columns(of: Outcome, spread: str) -> list[Column]:

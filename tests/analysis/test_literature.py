@@ -1,5 +1,6 @@
 """Published rows, and a study beside them. Numbers by hand."""
 
+import pandas as pd
 import pytest
 from frames import runs
 
@@ -63,3 +64,41 @@ def test_a_study_stands_beside_what_was_published_for_its_task():
 def test_a_study_of_other_tasks_has_no_such_page():
     with pytest.raises(NotInTable, match="none of the study's tasks"):
         literature.report(study("pydoc_topic"))
+
+
+def domain_study():
+    """Two adaptations of two seeds each; losses stand in every run that was fine-tuned from one."""
+    rows = [("none", "none", seed, 0.4) for seed in range(2)]
+    rows += [("dapt", "none", seed, 0.5, {"adaptation": f"a{seed % 2}"}) for seed in range(4)]
+    table = runs(*rows)
+    after = {"a0": 2.75, "a1": 2.25}
+    for domain, before in (("corpus", 3.0), ("general", 2.0)):
+        losses = table["adaptation"].map(after).fillna(before) + (0 if domain == "corpus" else 0.5)
+        losses = losses.where(table["pretrain"] == "dapt", before)
+        measured = table[table["metric"] == "macro_f1"].assign(split=f"domains/{domain}", metric="mlm_loss", n=100)
+        table = pd.concat([table, measured.assign(value=losses.iloc[:6])], ignore_index=True)
+    words = table.iloc[:6].assign(split="words/corpus+general", metric="vocabulary_overlap", value=0.25, n=1234)
+    return pd.concat([table, words], ignore_index=True)
+
+
+def test_losses_and_words_of_domains_stand_beside_the_published_ones():
+    lines = [line for line in literature.report(domain_study()).splitlines() if line.startswith("| ")]
+    assert "| ours | tiny | domain | domain | 3.00 | 2.50 | -0.50 | 2 |" in lines  # an adaptation counts once
+    assert "| ours | tiny | domain | general | 2.00 | 3.00 | +1.00 | 2 |" in lines
+    # Gururangan et al. 2020, table 12: biomedical text 1.32 before, .99 after
+    assert "| gururangan2020 | roberta-base | biomed | biomed | 1.32 | 0.99 | -0.33 |  |" in lines
+    assert "| ours | domain, general | 1,234 | 25.0% |" in lines
+    assert "| gururangan2020 | pretraining, news | 10,000 | 54.1% |" in lines
+    assert len(lines) == 2 + 2 + 20 + 2 + 1 + 10
+
+
+def test_every_number_that_was_handed_over_is_there():
+    published = literature.published()
+    counts = published.groupby(["source", "metric", "split"]).size().groupby(["source", "metric"]).sum().to_dict()
+    assert counts["gururangan2020", "mlm_loss"] == 25 and counts["gururangan2020", "vocabulary_overlap"] == 10
+    scores = published[published["metric"].str.endswith("_f1")]
+    # sums over the files that were handed over, which are in percent
+    assert len(scores) == scores["sd"].count() == 106 and scores["n_seeds"].sum() == 522
+    assert 100 * scores["value"].sum() == pytest.approx(8733.4) and 100 * scores["sd"].sum() == pytest.approx(165.45)
+    sums = published.groupby("metric")["value"].sum()
+    assert (sums["mlm_loss"], 100 * sums["vocabulary_overlap"]) == pytest.approx((44.05, 269.7))
