@@ -68,10 +68,8 @@ def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, 
         taken.append(box)
         line_to = {"arrowstyle": "-", "linewidth": 0.4, "color": "#606060", "shrinkA": 0, "shrinkB": 1.5}
         left_of, above = axes.transData.inverted().transform((x / scale, y / scale))
-        note = axes.annotate(
-            text, (left_of, above), (dx, dy), textcoords="offset points", fontsize=size, ha="center", va="center",
-            arrowprops=line_to, zorder=4,
-        )  # fmt: skip
+        note = axes.annotate(text, (left_of, above), (dx, dy), textcoords="offset points", fontsize=size, ha="center",
+                             va="center", arrowprops=line_to, zorder=4)  # fmt: skip
         note.set_path_effects([withStroke(linewidth=1.2, foreground="white")])
         note.set_in_layout(False)
 

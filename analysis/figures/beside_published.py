@@ -17,6 +17,7 @@ from analysis.comparisons import compare, scopes_in_words
 
 COLUMNS = 6
 LINE = 0.135  # inches a task
+LETTERS = 15  # of a title that fits a narrow panel
 PUBLISHED = "#D55E00"
 
 
@@ -88,7 +89,8 @@ def _draw(gains: list[Gain], titles: list[str]) -> Figure:
     grid = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel, title in zip(grid.flat, titles, strict=False):
         _panel(panel, [gain for gain in gains if gain.panel == title], lines)
-        panel.set_title(title, fontsize=5.7 if columns > 3 else 7)
+        narrow = columns > 3 and len(title) > LETTERS
+        panel.set_title(title.replace("+", "+\n") if narrow else title, fontsize=6 if columns > 3 else 7)
         panel.locator_params(axis="x", nbins=3 if columns > 3 else 5)
     for left in grid[:, 0]:
         left.set_yticks(list(lines.values()), [task or heading for heading, task in lines], fontsize=6)
@@ -97,7 +99,7 @@ def _draw(gains: list[Gain], titles: list[str]) -> Figure:
     grid[0, 0].set_ylim(bottom, -0.7)
     for panel in grid.flat[max(0, len(titles) - columns) : len(titles)]:
         panel.tick_params(labelbottom=True)
-    for panel in grid[-1]:
+    for panel in grid.flat[(rows - 1) * columns : len(titles)]:
         panel.set_xlabel("difference")
     for panel in grid.flat[len(titles) :]:
         panel.set_visible(False)

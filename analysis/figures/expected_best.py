@@ -67,7 +67,7 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_title("\n".join(title), fontsize=7 if together else 6.2)
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:
         panel.tick_params(labelbottom=True)
-    for panel in axes[-1]:
+    for panel in axes.flat[(rows - 1) * columns : len(panels)]:
         panel.set_xlabel("trials")
     for panel in axes[:, 0]:
         panel.set_ylabel(f"dev {' or '.join(dict.fromkeys(cells.display(arm.metric) for arm in arms))}")

@@ -11,8 +11,9 @@ import pytest
 from adaptation_study import DOMAINS, OVERLAPS, PLANTED, study
 from tidy import is_tidy
 
-from analysis import adaptation, cells, frozen, heat_maps
+from analysis import adaptation, cells, frozen, heat_maps, style
 from analysis.cells import NotInTable
+from analysis.figures.loss_matrix import NOT_SHOWN
 
 FIGURES = ["loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"]
 MORE = [
@@ -130,11 +131,13 @@ def test_every_cell_of_the_loss_matrix_has_its_number_and_its_colour(table) -> N
     by_token, by_document = drawn("loss_matrix", table).axes[:2]
     rows = [label.get_text() for label in by_token.get_yticklabels()]
     columns = [label.get_text() for label in by_token.get_xticklabels()]
-    assert rows == ["not adapted (1)", "DAPT (2)", "irrelevant DAPT (2)", "TAPT (2)", "DAPT+TAPT (2)"]
+    assert rows == ["not adapted", "DAPT", "irrelevant DAPT", "TAPT", "DAPT+TAPT"]
+    assert "means over 2 seeds of pretraining" in by_token.figure.get_supxlabel().replace("\n", " ")
     assert columns == ["domain text", "task text", "general text"]
     said = {text.get_position(): text.get_text() for text in by_token.texts}
-    assert said[0, 0] == "3.000" and said[2, 1] == "2.905 (+0.405)" and said[1, 3] == "2.105 (\N{MINUS SIGN}0.695)"
-    assert {text.get_text() for text in by_document.texts} >= {"3.005 (+0.405)"}
+    assert said[0, 0] == "3.000" and said[2, 1] == f"2.905 (+0.405){NOT_SHOWN}"  # two seeds: p is .5
+    assert said[1, 3] == f"2.105 (\N{MINUS SIGN}0.695){NOT_SHOWN}"
+    assert {text.get_text() for text in by_document.texts} >= {f"3.005 (+0.405){NOT_SHOWN}"}
     colours = np.asarray(by_token.collections[0].get_array()).reshape(5, 3)
     for row, (chain, planted) in enumerate(PLANTED.items()):
         more = 0.0 if chain == "none" else 0.005
@@ -186,16 +189,48 @@ def test_learning_stands_against_forgetting_with_every_seed(table) -> None:
         small = [line for line in panel.get_lines() if _is(line, 2.2)]
         assert [len(line.get_xdata()) for line in small] == [seeds] * 4
         assert sorted(text.get_text() for text in panel.texts) == ["1", "2", "3", "4"]
-    assert domain.get_xlabel() == "loss added on general text"
+    assert domain.get_xlabel() == "nats lost on general text"
     assert score.get_ylabel() == "macro-F1 gained on test"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "1  DAPT (2, 3)" in names and "4  DAPT+TAPT (2, 3)" in names
+    assert "1  DAPT" in names and "4  DAPT+TAPT" in names
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "2 seeds of pretraining" in note and "3 seeds of fine-tuning" in note
+
+
+def test_seeds_stand_behind_the_chains_where_they_differ(table) -> None:
+    fewer = table[~((table["pretrain"] == "dapt") & (table["adaptation_seed"] == "1"))]
+    for name in ("learning_vs_forgetting", "trajectories"):
+        names = [text.get_text() for text in drawn(name, fewer).legends[0].get_texts()]
+        assert any("DAPT (1" in one for one in names) and any("TAPT (2" in one for one in names)
+    rows = [label.get_text() for label in drawn("loss_matrix", fewer).axes[0].get_yticklabels()]
+    assert rows[:4] == ["not adapted", "DAPT (1)", "irrelevant DAPT (2)", "TAPT (2)"]
+
+
+def test_a_change_that_the_test_does_not_show_is_hollow_and_marked() -> None:
+    """Six seeds of pretraining, whose changes on general text all have one sign; on the domain DAPT's do not."""
+    planted = {"none": (3.0, 2.8, 2.5, 0.60), "dapt": (3.0, 2.5, 2.9, 0.64)}
+    parts = []
+    for seed in range(6):
+        one = study(planted)
+        one = one[(one["adaptation_seed"].isin(["none", "0"])) & (one["seed"] == 0)]
+        moved = (one["split"] == "domains/corpus") & (one["pretrain"] == "dapt")
+        one = one.assign(value=one["value"] + moved * 0.1 * (-1) ** seed, run_id=one["run_id"] + f"s{seed}", seed=seed)
+        of_model = one["pretrain"] != "none"
+        parts.append(one.assign(adaptation=one["adaptation"].mask(of_model, f"dapt-{seed}"),
+                                adaptation_seed=one["adaptation_seed"].mask(of_model, str(seed))))  # fmt: skip
+    six = pd.concat(parts, ignore_index=True)
+    said = {text.get_position(): text.get_text() for text in drawn("loss_matrix", six).axes[0].texts}
+    assert said[0, 1].endswith(NOT_SHOWN) and not said[1, 1].endswith(NOT_SHOWN)
+    domain, task, score = drawn("learning_vs_forgetting", six).axes
+    faces = [next(line for line in panel.get_lines() if _is(line, 4.2)).get_markerfacecolor() for panel in
+             (domain, task, score)]  # fmt: skip
+    assert faces == ["white", style.USUAL["dapt"], style.USUAL["dapt"]]
 
 
 def test_without_scores_learning_is_of_losses_alone(table) -> None:
     figure = drawn("learning_vs_forgetting", table[table["split"] != "test"])
     assert len(figure.axes) == 2
-    assert "1  DAPT (2)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "1  DAPT" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_trajectories_have_a_line_a_chain_and_stage_and_thin_ones_for_seeds(table) -> None:

@@ -1,0 +1,126 @@
+"""The expected best of a tuning budget, and what is drawn of it: numbers by hand."""
+
+from __future__ import annotations
+
+import importlib
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from tidy import is_tidy
+
+from adapt import results
+from analysis import cells, tuning
+from analysis.cells import NotInTable
+from analysis.figures import expected_best
+from analysis.figures.expected_best import _weights
+from analysis.stats import t_interval
+from analysis.tuning import LEARNING_RATE
+
+main = importlib.import_module("analysis.figures.__main__")
+DEV = {1e-4: (0.2, 0.4), 1e-3: (0.6, 0.6), 1e-2: (0.5, 0.5)}  # of seeds 0 and 1; means .3, .6, .5
+
+
+def study(chains=("none", "dapt"), dev=DEV, **more) -> pd.DataFrame:
+    """Each chain .1 above the one before it."""
+    rows = []
+    for place, chain in enumerate(chains):
+        for rate, scores in dev.items():
+            for seed, score in enumerate(scores):
+                run = dict(source="ours", model="tiny", corpus="none", task="t", pretrain=chain, peft="none", n=10)
+                run |= dict(adversary="none", budget="quick", seed=seed, adaptation=f"{chain}-{seed}", attack="none")
+                run |= dict(adaptation_seed="0", attack_epsilon=0.0, attack_steps=0, metric="macro_f1")
+                run |= {LEARNING_RATE: rate, "task.metric": "macro_f1", "run_id": f"{chain}-{rate}-{seed}"} | more
+                rows += [run | {"split": split, "value": score + 0.1 * place} for split in ("dev", "test")]
+    return results.typed(pd.DataFrame(rows))
+
+
+def test_the_weights_are_the_chances_of_every_draw():
+    for n in range(1, 7):
+        for k in range(1, n + 1):
+            draws = list(combinations(range(n), k))
+            wanted = [sum(max(draw) == i for draw in draws) / len(draws) for i in range(n)]
+            assert _weights(n, k) == pytest.approx(wanted)
+
+
+def test_curves_by_hand():
+    panel = expected_best.figure(study()).axes[0]
+    plain, dapt = panel.get_lines()
+    # means .3, .5, .6: one drawn 1.4 / 3; of two the best is .5 in one draw of three, else .6; of three .6
+    assert list(plain.get_xdata()) == [1, 2, 3]
+    assert list(plain.get_ydata()) == pytest.approx([1.4 / 3, (0.5 + 2 * 0.6) / 3, 0.6])
+    assert list(dapt.get_ydata()) == pytest.approx([y + 0.1 for y in plain.get_ydata()])
+    ends = panel.collections[0].get_paths()[0].vertices
+    low, high = t_interval([(0.2 + 0.5 + 0.6) / 3, (0.4 + 0.5 + 0.6) / 3])
+    assert ends[ends[:, 0] == 1][:, 1].min() == pytest.approx(low)
+    assert ends[ends[:, 0] == 1][:, 1].max() == pytest.approx(high)
+
+
+def test_the_footnote_says_what_a_trial_is_and_that_three_are_few():
+    note = expected_best.figure(study()).get_supxlabel().replace("\n", " ")
+    assert "A trial is a learning rate with its mean dev score over 2 seeds; an arm has 3 trials" in note
+    assert "show little more" in note and "of the grid" in note
+    long = expected_best.figure(study(dev={rate: (rate, rate) for rate in np.linspace(0.1, 0.6, 6)}))
+    assert "show little more" not in long.get_supxlabel().replace("\n", " ")
+
+
+def test_of_a_search_its_trials_alone_count():
+    searched = study(**{results.TUNING: "3 trials of tpe, seed 0"})
+    other = study(("none",), {5e-3: (0.9, 0.9)})
+    figure = expected_best.figure(results.typed(pd.concat([searched, other])))
+    assert figure.axes[0].get_lines()[0].get_ydata()[-1] == pytest.approx(0.6)
+    assert "those of the search" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_a_seed_that_a_trial_lacks_counts_for_none():
+    table = study()
+    fewer = table[table["run_id"] != "none-0.001-1"]
+    figure = expected_best.figure(fewer)
+    assert figure.axes[0].get_lines()[0].get_ydata()[-1] == pytest.approx(0.6)  # of seed 0: .2, .6, .5
+    assert "1 to 2 seeds" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_one_setting_is_no_budget():
+    with pytest.raises(NotInTable, match="no tuning whose budget"):
+        expected_best.figure(study(dev={1e-3: (0.5, 0.6)}))
+    with pytest.raises(NotInTable):
+        expected_best.figure(study()[lambda t: t["split"] == "test"])
+
+
+MANY = ("none", "dapt", "tapt", "dapt+tapt", "dsir", "knn_tapt_50", "rand_tapt")
+
+
+STUDIES = {
+    "two arms": study,
+    "many arms": lambda: study(MANY),
+    "one arm": lambda: study(("none",)),
+    "one seed": lambda: study(dev={rate: scores[:1] for rate, scores in DEV.items()}),
+    "two tasks": lambda: pd.concat([study(), study().assign(task="u", run_id="u" + study()["run_id"])]),
+    "a run is missing": lambda: study()[lambda t: t["run_id"] != "dapt-0.01-1"],
+}
+
+
+@pytest.mark.parametrize("made", STUDIES)
+def test_it_can_be_read(made):
+    is_tidy(expected_best.figure(STUDIES[made]()))
+
+
+def test_of_many_arms_each_has_a_panel_with_the_others_in_grey():
+    figure = expected_best.figure(study(MANY))
+    titles = [panel.get_title(loc="left") for panel in figure.axes if panel.get_visible()]
+    assert titles[:2] == ["not adapted", "DAPT"] and len(titles) == len(MANY)
+    assert all(len(panel.get_lines()) == len(MANY) for panel in figure.axes if panel.get_visible())
+
+
+def test_it_is_given_all_trials_where_other_figures_are_given_the_chosen(tmp_path):
+    table = study()
+    assert tuning.settled(table)[0]["run_id"].nunique() < table["run_id"].nunique()
+    assert len(cells.cell_columns(tuning.settled(table)[0])) == 4
+    written, not_drawn = main.draw_all(table, tmp_path / "one")
+    names = {path.name for path in written}
+    assert {f"{name}.{kind}" for name in ("expected_best", "paired_differences") for kind in ("png", "pdf")} <= names
+    assert "clean_vs_robust" in not_drawn
+    main.draw_all(table.sample(frac=1, random_state=1), tmp_path / "two")
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
