@@ -14,13 +14,19 @@ FLAGS = ["headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-
 FLAGS += ["disable-component-update", "disable-sync"]
 
 
-@contextmanager
-def opened(page: Path, profile: Path) -> Iterator[Any]:
-    """The page in a browser that has no profile yet and logs its console and every request."""
+def installed() -> tuple[Any, str, str]:
+    """Selenium's webdriver, and where chromium and chromedriver lie; skips the test where one is not there."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install .[browser]")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
         pytest.skip("no chromium and chromedriver on this machine")
+    return webdriver, chromium, driver
+
+
+@contextmanager
+def opened(page: Path, profile: Path) -> Iterator[Any]:
+    """The page in a browser that has no profile yet and logs its console and every request."""
+    webdriver, chromium, driver = installed()
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in [*FLAGS, f"user-data-dir={profile}", "window-size=1280,900"]:

@@ -158,6 +158,17 @@ def test_a_note_is_a_caveat(few, undrawn):
     assert any("come from a dirty tree" in piece for piece in told)
 
 
+def test_of_a_tuned_study_the_costs_are_of_all_trials(few, undrawn):
+    rate = "finetune.optimizer.learning_rate"
+    own = few[~cells.is_baseline_model(few)]
+    worse = own.assign(run_id="slow " + own["run_id"], value=own["value"] - (own["split"] == "dev") * 0.1)
+    both = pd.concat([own.assign(**{rate: 0.001}), worse.assign(**{rate: 0.01})], ignore_index=True)
+    told = " ".join(Page(report.page(both, "tuned")).text)
+    assert "12 runs (chosen on dev among 24) in 4 cells over 3 seeds" in told and "All 24 runs" in told
+    spent = both.loc[(both["split"] == "train") & (both["metric"] == "train_seconds"), "value"].sum() / 3600
+    assert f"fine-tuning {spent:.2f} h" in told
+
+
 def test_the_summary_counts(table):
     family = scores.compared(table)["clean"]
     said = verdicts.in_short("clean", family)

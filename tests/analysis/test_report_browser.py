@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from browser import opened
+from browser import installed, opened
 
 from analysis import report
 from analysis.report import drawings
@@ -13,6 +13,7 @@ from analysis.report import drawings
 
 @pytest.fixture(scope="module")
 def browser(table, tmp_path_factory):
+    installed()
     folder = tmp_path_factory.mktemp("report")
     (folder / "figures").mkdir()
     (folder / "figures" / "clean_vs_robust.py").touch()  # one figure is enough
