@@ -110,7 +110,8 @@ def fertility(table: pd.DataFrame) -> pd.DataFrame:
 
 def supported(changes: pd.Series) -> bool:
     """Whether the exact sign-flip test over the seeds supports a mean change other than 0: p <= LEVEL, taken alone."""
-    return len(changes) > 1 and sign_flip_p(changes) <= LEVEL
+    known = changes.dropna()
+    return len(known) > 1 and sign_flip_p(known) <= LEVEL
 
 
 def contexts(rows: pd.DataFrame) -> list[tuple[str, str]]:

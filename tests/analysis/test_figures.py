@@ -14,6 +14,7 @@ import pytest
 from tidy import is_tidy
 
 from analysis import cells, comparisons, frozen, style, tables
+from analysis.labels import _ranges, beside
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
@@ -140,6 +141,68 @@ def test_gains_costs_and_the_plain_curve_are_where_they_are_measured(zoo):
         assert sorted(costs) == pytest.approx([1, 1, 2, 2, 2, 2, 2, 8 / 3, 8 / 3, 3, 3, 10 / 3, 10 / 3, 10])
     names = [t.get_text() for t in panels[0, "none"].texts]
     assert len(names) == 14 and names[:2] == ["FreeAT", "NEFTune"] and names[-1] == "FreeLB++"
+
+
+def test_hollow_marks_of_curves_and_of_the_plane_are_those_that_the_test_does_not_show(table):
+    figure = drawn("accuracy_vs_epsilon", table)
+    own = table[~cells.is_baseline_model(table) & (table["pretrain"] == "none")]
+    wanted = {"none": [True] * 5}
+    for epsilon in (0.0, 0.05, 0.1, 0.2, 0.4):
+        for one in comparisons.compare(own, epsilon):
+            wanted.setdefault(one.cell["adversary"], []).append(one.supported)
+    looks = style.adversary_looks(wanted)
+    for name, filled in wanted.items():
+        colour, shape = looks[name]
+        marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == shape]
+        by_face = {line.get_markerfacecolor(): list(line.get_xdata()) for line in marks}
+        assert len(by_face[colour]) == sum(filled) and len(by_face["white"]) == 5 - sum(filled)
+    plane = drawn("clean_vs_robust", table).axes[0]
+    large = [line for line in plane.get_lines() if line.get_markersize() == 5]
+    clean, robust = ({c.key: c.supported for c in comparisons.compare(table, e, "accuracy")} for e in (None, 0.1))
+    neither = sum(not clean[key] and not robust[key] for key in clean)
+    assert sum(line.get_markerfacecolor() == "white" for line in large) == neither
+
+
+def with_a_failure(table):
+    """FGM on the chain DAPT+TAPT collapses, clean and attacked."""
+    failed = (table["adversary"] == "fgm") & (table["pretrain"] == "dapt+tapt") & table["split"].isin(["test"])
+    return table.assign(value=table["value"] - 0.5 * failed)
+
+
+def test_what_is_far_out_is_named_and_squeezes_nothing(table):
+    assert list(style.far_out([1, 2, 3, 4, 5, 6, 7, 8])) == [False] * 8
+    # quartiles 2.75 and 6.25: fences at -7.75 and 16.75
+    assert list(style.far_out([1, 2, 3, 4, 5, 6, 7, 17])) == [False] * 7 + [True]
+    assert not style.far_out([0, 0, 0, 0, 0, 0, 99]).any()  # seven say nothing
+    clean, _ = drawn("paired_differences", with_a_failure(table)).axes
+    assert clean.get_xlim()[0] > -0.2
+    assert len([line for line in clean.get_lines() if line.get_marker() == "<"]) == 1
+    (difference,) = [c for c in comparisons.compare(with_a_failure(table)) if c.mean < -0.3]
+    assert any(text.get_text().startswith(f"\N{MINUS SIGN}{-difference.mean:.3f} (") for text in clean.texts)
+    plane = drawn("clean_vs_robust", with_a_failure(table)).axes[0]
+    assert "beyond the axes: FGM at" in plane.texts[-1].get_text() and plane.get_xlim()[0] > 0.4
+    for name in OF_ANY_STUDY:
+        is_tidy(drawn(name, with_a_failure(table)))
+
+
+def test_a_reference_far_from_the_marks_is_named_at_the_edge():
+    panel = style.new_figure(style.ONE_COLUMN, 2).subplots()
+    panel.plot([0.40, 0.50], [0, 1])
+    style.reference_lines(panel, {"near": 0.39, "far": 0.1})
+    assert [text.get_text() for text in panel.texts] == ["\N{LEFTWARDS ARROW} far 0.100", "near"]
+    assert panel.get_xlim()[0] > 0.3
+    assert [line.get_xdata()[0] for line in panel.get_lines()[1:]] == [0.39]
+
+
+def test_marks_on_each_other_share_a_label():
+    figure = style.new_figure(style.ONE_COLUMN, 2)
+    panel = figure.subplots()
+    points = [(0, 0), (0, 0.001), (1, 1), (0.001, 0), (0, 0.002)]
+    panel.plot(*zip(*points, strict=True), "o")
+    figure.draw_without_rendering()
+    beside(panel, points, [1, 2, 3, 4, 5], avoid=points)
+    assert sorted(text.get_text() for text in panel.texts) == ["1, 2, 4, 5", "3"]
+    assert _ranges([7, 3, 5, 6, 10, 11]) == "3, 5\N{EN DASH}7, 10, 11"
 
 
 def test_a_study_without_longer_plain_training_has_no_such_figure(table):
