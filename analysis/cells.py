@@ -43,9 +43,13 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
     runs = table.drop_duplicates("run_id")
     config = sorted(c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed"))
     columns = list(IDENTITY)
+    cell = runs.groupby(columns, dropna=False).ngroup().to_numpy()
     for candidate in [c for c in FURTHER + config if c in runs.columns and runs[c].nunique(dropna=False) > 1]:
-        if runs.groupby(columns, dropna=False)[candidate].nunique(dropna=False).max() > 1:
+        value = pd.factorize(runs[candidate], use_na_sentinel=False)[0]
+        finer, parts = pd.factorize(cell * (value.max() + 1) + value)
+        if len(parts) > len(np.unique(cell)):
             columns.append(candidate)
+            cell = finer
     return columns
 
 
