@@ -7,34 +7,27 @@ From experiments/<study>/results.csv into experiments/<study>/figures/; or, with
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 
 import pandas as pd
 
 from adapt import results
-from analysis import frozen, style, tuning
+from analysis import figures, frozen, style, tuning
 from analysis.caveats import caveats
 from analysis.cells import NotInTable
 from analysis.record import EXPERIMENTS
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Write every figure that the table carries to folder. Returns the files, and for the others the reason.
-
-    A figure is given the settled table (analysis.tuning), or all trials where its module says ``ALL_TRIALS = True``.
-    """
-    settled, _ = tuning.settled(table)
+    """Write every figure that a table with all trials carries. Returns the files, and the reasons of the others."""
     written: list[Path] = []
     not_drawn: dict[str, str] = {}
-    for source in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        module = importlib.import_module(f"analysis.figures.{source.stem}")
-        try:
-            drawn = module.figure(table if getattr(module, "ALL_TRIALS", False) else settled)
-            written += style.save(drawn, folder / source.stem)
-        except NotInTable as reason:
-            not_drawn[source.stem] = str(reason)
+    for module, drawn in figures.every(table):
+        if isinstance(drawn, NotInTable):
+            not_drawn[figures.name_of(module)] = str(drawn)
+        else:
+            written += style.save(drawn, folder / figures.name_of(module))
     return written, not_drawn
 
 

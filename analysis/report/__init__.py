@@ -33,7 +33,7 @@ def page(table: pd.DataFrame, study: str) -> str:
         ("verdicts", "What may be said", verdicts.verdicts(compared)),
         ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
         ("tables", "Scores and differences", found),
-        ("figures", "Figures", drawings.drawn(table)),
+        ("figures", "Figures", drawings.drawn(whole)),
         *pages.sections(table),
         ("leaks", "Leaks", leaks.leaks(whole)),
         ("cost", "Cost", costs.costs(whole)),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import inspect
 import io
-from pathlib import Path
 
 import pandas as pd
 from matplotlib import rc_context
@@ -23,17 +21,15 @@ PIXELS = 144  # an inch of the page: half as large again as on paper
 
 
 def drawn(table: pd.DataFrame) -> Html:
-    """The figures with what they show and how to read them, and for the others the reason."""
+    """The figures of a table with all trials: what they show, how to read them, and for the others the reason."""
     parts, not_drawn = [], []
-    for source in sorted(Path(str(figures.__file__)).parent.glob("[a-z]*.py")):
-        module = importlib.import_module(f"analysis.figures.{source.stem}")
-        try:
-            figure = module.figure(table)
-        except NotInTable as reason:
-            not_drawn.append(f"{source.stem.replace('_', ' ')}: {reason}")
-            continue
-        shows = " ".join((inspect.getdoc(module) or source.stem).split("\n\n")[0].split())
-        parts.append(_shown(figure, shows, source.stem))
+    for module, figure in figures.every(table):
+        name = figures.name_of(module)
+        if isinstance(figure, NotInTable):
+            not_drawn.append(f"{name.replace('_', ' ')}: {figure}")
+        else:
+            shows = " ".join((inspect.getdoc(module) or name).split("\n\n")[0].split())
+            parts.append(_shown(figure, shows, name))
     if not_drawn:
         parts.append(html.folded(f"Not drawn: {len(not_drawn)}", html.listed(not_drawn)))
     return html.joined(parts)

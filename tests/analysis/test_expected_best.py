@@ -14,9 +14,9 @@ from adapt import results
 from analysis import cells, tuning
 from analysis.cells import NotInTable
 from analysis.figures import expected_best
-from analysis.figures.expected_best import _weights
 from analysis.stats import t_interval
 from analysis.tuning import LEARNING_RATE
+from analysis.tuning_curves import best_of
 
 main = importlib.import_module("analysis.figures.__main__")
 DEV = {1e-4: (0.2, 0.4), 1e-3: (0.6, 0.6), 1e-2: (0.5, 0.5)}  # of seeds 0 and 1; means .3, .6, .5
@@ -41,7 +41,7 @@ def test_the_weights_are_the_chances_of_every_draw():
         for k in range(1, n + 1):
             draws = list(combinations(range(n), k))
             wanted = [sum(max(draw) == i for draw in draws) / len(draws) for i in range(n)]
-            assert _weights(n, k) == pytest.approx(wanted)
+            assert best_of(n)[k - 1] == pytest.approx(wanted)
 
 
 def test_curves_by_hand():
@@ -107,7 +107,7 @@ def test_it_can_be_read(made):
 
 
 def test_of_many_arms_each_has_a_panel_with_the_others_in_grey():
-    figure = expected_best.figure(study(MANY))
+    figure = expected_best.figure(study(MANY, {rate: [s / 5 for s in scores] for rate, scores in DEV.items()}))
     titles = [panel.get_title(loc="left") for panel in figure.axes if panel.get_visible()]
     assert titles[:2] == ["not adapted", "DAPT"] and len(titles) == len(MANY)
     assert all(len(panel.get_lines()) == len(MANY) for panel in figure.axes if panel.get_visible())
