@@ -67,7 +67,8 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
     rows = rows[wanted & (rows["split"] == "test") & (rows["adversary"] == "none")]
     half = stdtrit(rows["n_seeds"].astype(float) - 1, 0.975) * rows["sd"] / rows["n_seeds"].astype(float) ** 0.5
     rows = rows.assign(mean_low=rows["value"] - half, mean_high=rows["value"] + half)
-    return rows.merge(differences(published()), on=[*WHAT, "pretrain", "metric", "where"], how="left")
+    brought = differences(published()).drop(columns="n_seeds")
+    return rows.merge(brought, on=[*WHAT, "pretrain", "metric", "where"], how="left")
 
 
 def report(table: pd.DataFrame) -> str:
