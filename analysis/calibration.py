@@ -66,7 +66,11 @@ def verdicts(scores: Floats) -> np.ndarray:
 
 
 def through_the_tables(scores: Floats) -> list[Comparison]:
-    """The comparisons of one study, scores [cells, pairs], written as rows of results and read by the analysis."""
+    """The comparisons of one study, scores [cells, pairs], written as rows of results and read by the analysis.
+
+    Written as shares between 0 and 1, because a score above 1 is read as percent: the sign-flip test knows no scale.
+    """
+    scores = (scores - scores.min()) / max(float(np.ptp(scores)), 1.0)
     fixed = dict(model="tiny", task="task", pretrain="none", adaptation="none", adaptation_seed="none", split="test")
     fixed |= dict(attack="none", metric="macro_f1")
     rows = [
