@@ -14,8 +14,6 @@ import pandas as pd
 
 from analysis import cells
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL
-from analysis.stats import sign_flip_p
 
 CONTEXT = ["model", "task"]
 MODEL = [*CONTEXT, "chain", "adaptation"]  # what tells adapted models apart
@@ -106,12 +104,6 @@ def fertility(table: pd.DataFrame) -> pd.DataFrame:
     rows = rows[~_has_new_tokens(rows)].assign(domain=rows["split"].str.removeprefix("words/"))
     rows = rows.drop_duplicates([*CONTEXT, "domain", "metric"])
     return rows.pivot(index=[*CONTEXT, "domain", "n"], columns="metric", values="value").reset_index()
-
-
-def supported(changes: pd.Series) -> bool:
-    """Whether the exact sign-flip test over the seeds supports a mean change other than 0: p <= LEVEL, taken alone."""
-    known = changes.dropna()
-    return len(known) > 1 and sign_flip_p(known) <= LEVEL
 
 
 def contexts(rows: pd.DataFrame) -> list[tuple[str, str]]:

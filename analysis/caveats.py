@@ -30,7 +30,7 @@ def missing(table: pd.DataFrame) -> list[str]:
     table = table[~cells.is_baseline_model(table)]
     columns = cells.cell_columns(table)
     runs = cells.ordered(table.drop_duplicates("run_id"), columns)
-    varying = [c for c in columns if runs[c].nunique(dropna=False) > 1]
+    varying = cells.varying(runs, columns)
     for _, group in runs.groupby(["model", "task"], sort=False):
         seeds = set(group["seed"].dropna())
         for _, cell in group.groupby(columns, sort=False, dropna=False):
@@ -78,7 +78,7 @@ def _repeated(table: pd.DataFrame) -> list[str]:
     """Seeds for which a cell has several runs that differ in no setting."""
     columns = cells.cell_columns(table)
     runs = cells.ordered(table.drop_duplicates("run_id"), columns)
-    varying = [c for c in columns if runs[c].nunique(dropna=False) > 1]
+    varying = cells.varying(runs, columns)
     several = runs[runs.duplicated([*columns, "seed", "adaptation_seed"], keep="first")]
     return [
         f"Note: several runs of the same settings and seed, which count once, with their mean: {_where(cell, varying)}."
@@ -114,7 +114,7 @@ def _without_score(table: pd.DataFrame) -> list[str]:
 def _of_runs(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Which runs the rows are of: '3 of 72 runs (DAPT, FGM: seed 1, 2; TAPT: seed 0)'."""
     columns = cells.cell_columns(table)
-    varying = [c for c in columns if table[c].nunique(dropna=False) > 1]
+    varying = cells.varying(table, columns)
     runs = cells.ordered(rows.drop_duplicates("run_id"), columns)
     where = [_where(cell, varying) for _, cell in runs.groupby(columns, sort=False, dropna=False)]
     return f"{len(runs)} of {table['run_id'].nunique()} runs ({'; '.join(where)})"
@@ -134,7 +134,7 @@ def _failed_checks(table: pd.DataFrame) -> list[str]:
     """Checks of the attack that failed: the robust scores of those runs may be too high."""
     checks = table[table["attack"].str.startswith("check:") & (table["metric"] == "passed")]
     columns = cells.cell_columns(table)
-    varying = [c for c in columns if table[c].nunique(dropna=False) > 1]
+    varying = cells.varying(table, columns)
     notes = []
     for name, rows in checks.groupby("attack", sort=True):
         failed = cells.ordered(rows[rows["value"] == 0], columns)

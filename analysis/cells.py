@@ -44,7 +44,7 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
     config = sorted(c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed"))
     columns = list(IDENTITY)
     cell = runs.groupby(columns, dropna=False).ngroup().to_numpy()
-    for candidate in [c for c in FURTHER + config if c in runs.columns and runs[c].nunique(dropna=False) > 1]:
+    for candidate in varying(runs, [c for c in FURTHER + config if c in runs.columns]):
         value = pd.factorize(runs[candidate], use_na_sentinel=False)[0]
         finer, parts = pd.factorize(cell * (value.max() + 1) + value)
         if len(parts) > len(np.unique(cell)):
@@ -126,6 +126,11 @@ def reference_epsilon(table: pd.DataFrame) -> float:
     return grid[(len(grid) - 1) // 2]
 
 
+def radii(table: pd.DataFrame) -> list[float | None]:
+    """Where methods are compared: clean (None) and, in a study with an attack, at the reference radius."""
+    return [None, reference_epsilon(table)] if epsilons(table) else [None]
+
+
 def study_attack(table: pd.DataFrame) -> str:
     """The attack whose rows are the robust scores: the ensemble (its members' rows never are), PGD, or the only one."""
     attacks = set(filter(_is_on_embeddings, table["attack"].unique()))
@@ -183,7 +188,17 @@ def cell_label(cell: pd.Series, columns: list[str]) -> str:
 
 def keys(rows: pd.DataFrame) -> pd.Series:
     """A text that is equal for rows of one cell; rows: as scores gives them."""
-    return rows[cell_columns(rows)].apply(lambda cell: "|".join(map(str, cell)), axis=1)
+    return rows[cell_columns(rows)].apply(key, axis=1)
+
+
+def key(cell: pd.Series) -> str:
+    """A text that is equal for equal cells."""
+    return "|".join(map(str, cell))
+
+
+def varying(rows: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Those of the columns in which the rows differ."""
+    return [c for c in columns if rows[c].nunique(dropna=False) > 1]
 
 
 def series(rows: pd.DataFrame) -> pd.Series:
@@ -191,9 +206,8 @@ def series(rows: pd.DataFrame) -> pd.Series:
 
     rows: as scores gives them. Where the chain alone varies it is the chain's short name.
     """
-    varying = [c for c in cell_columns(rows) if c not in {"model", "task", "adversary"}]
-    varying = [c for c in varying if rows[c].nunique(dropna=False) > 1]
-    return rows["pretrain"] if varying in ([], ["pretrain"]) else rows.apply(cell_label, axis=1, columns=varying)
+    rest = varying(rows, [c for c in cell_columns(rows) if c not in {"model", "task", "adversary"}])
+    return rows["pretrain"] if rest in ([], ["pretrain"]) else rows.apply(cell_label, axis=1, columns=rest)
 
 
 def series_label(name: str) -> str:

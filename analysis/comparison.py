@@ -12,6 +12,12 @@ from analysis import cells, stats
 LEVEL = 0.05  # a difference is supported where p, uncorrected, is at most this; Holm's is always given beside it
 
 
+def supported(differences: pd.Series) -> bool:
+    """Whether the exact sign-flip test supports a mean difference, taken alone; missing ones are left out."""
+    known = differences.dropna()
+    return len(known) > 1 and stats.sign_flip_p(known) <= LEVEL
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A cell's paired differences to its baseline (method minus baseline, indexed by seed) and their tests."""
@@ -61,7 +67,7 @@ class Comparison:
     @property
     def key(self) -> str:
         """The cell's key, as cells.keys gives it."""
-        return "|".join(map(str, self.cell))
+        return cells.key(self.cell)
 
     @property
     def baseline_label(self) -> str:

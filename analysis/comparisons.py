@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -31,6 +32,15 @@ def compare(table: pd.DataFrame, epsilon: float | None = None, metric: str | Non
     if not found:
         raise NotInTable("one method alone, or no seed that a method shares with its baseline: nothing to compare")
     return _one_family(found)
+
+
+def compare_each(table: pd.DataFrame) -> dict[float | None, list[Comparison]]:
+    """``compare`` at each of cells.radii, those left out at which there is nothing to compare."""
+    found = {}
+    for epsilon in cells.radii(table):
+        with contextlib.suppress(NotInTable):
+            found[epsilon] = compare(table, epsilon)
+    return found
 
 
 def contrast(
@@ -64,7 +74,7 @@ def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> l
     columns = cells.cell_columns(table)
     rows = cells.scores(table, epsilon, metric)
     context = [c for c in CONTEXT if c in columns]
-    varying = [c for c in columns if rows[c].nunique(dropna=False) > 1]
+    varying = cells.varying(rows, columns)
     return [_Group(group, columns, varying) for _, group in rows.groupby(context, sort=False)]
 
 

@@ -53,7 +53,7 @@ def methods(table: pd.DataFrame, epsilon: float | None = None, metric: str | Non
     other_attacks = ~table["attack"].isin(["none", cells.study_attack(table)])
     table = table[~other_attacks]  # no chain is scored by another attack than the rest
     columns = [c for c in cells.cell_columns(table) if not c.startswith("adversary")]
-    varying = [c for c in columns if table[c].nunique(dropna=False) > 1] or ["pretrain"]
+    varying = cells.varying(table, columns) or ["pretrain"]
     runs = cells.ordered(table.drop_duplicates("run_id"), columns)
     costs = _costs(table)
     found = []

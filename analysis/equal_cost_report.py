@@ -17,7 +17,7 @@ COLUMNS += ["pairs", "p", "Holm", "reading"]
 
 def report(table: pd.DataFrame) -> str:
     """A table for each score and chain: cost, gain, and the difference to the plain curve. Raises NotInTable."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
+    radii = cells.radii(table)
     families = equal_cost.adjusted([equal_cost.methods(table, epsilon) for epsilon in radii])
     parts = ["# Methods against plain training of the same cost", _how_to_read(families)]
     for epsilon, found in zip(radii, families, strict=True):

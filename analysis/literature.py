@@ -9,7 +9,6 @@ import contextlib
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import stdtrit
 
 from adapt import results
 from analysis import cells, comparisons, frozen, literature_domains, markdown, stats
@@ -65,7 +64,7 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
     ours = {(task.rpartition(":")[2], metric) for task, metric in zip(scores["task"], scores["metric"], strict=True)}
     wanted = pd.Series([pair in ours for pair in zip(rows["task"], rows["metric"], strict=True)], rows.index)
     rows = rows[wanted & (rows["split"] == "test") & (rows["adversary"] == "none")]
-    half = stdtrit(rows["n_seeds"].astype(float) - 1, 0.975) * rows["sd"] / rows["n_seeds"].astype(float) ** 0.5
+    half = stats.t_half_width(rows["sd"], rows["n_seeds"])
     rows = rows.assign(mean_low=rows["value"] - half, mean_high=rows["value"] + half)
     brought = differences(published()).drop(columns="n_seeds")
     return rows.merge(brought, on=[*WHAT, "pretrain", "metric", "where"], how="left")

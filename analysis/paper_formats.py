@@ -9,6 +9,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from analysis import markdown as pipes
+
 ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
@@ -87,12 +89,13 @@ def latex(table: PaperTable, label: str) -> str:
 
 def markdown(table: PaperTable) -> str:
     """The caption, a table of pipes, and the notes, a paragraph each."""
-    lines = [[*table.words, *(_heading(column) for column in table.columns)]]
+    headings = [*table.words, *(_heading(column) for column in table.columns)]
+    lines = []
     for row in table.rows:
         entries = zip(table.columns, row.entries, strict=True)
-        lines.append([*map(_plain_markdown, row.words), *(_markdown_entry(*each) for each in entries)])
-    lines.insert(1, ["---"] * len(table.words) + ["---:"] * len(table.columns))
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        line = [*map(_plain_markdown, row.words), *(_markdown_entry(*each) for each in entries)]
+        lines.append(dict(zip(headings, line, strict=True)))
+    body = pipes.table(lines, words=table.words)
     return "\n\n".join([f"**{table.caption}**", body, *map(_plain_markdown, table.notes)]) + "\n"
 
 

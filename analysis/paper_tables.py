@@ -72,19 +72,17 @@ def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, sp
     if table.empty:
         raise cells.NotInTable("the table has no rows")
     table, choice = tuning.settled(table)
-    if epsilons is None:
-        epsilons = [cells.reference_epsilon(table)] if cells.epsilons(table) else []
+    radii = cells.radii(table) if epsilons is None else [None, *epsilons]
     columns = cells.cell_columns(table)
-    outcomes = [outcome(table, epsilon, columns) for epsilon in (None, *epsilons)]
+    outcomes = [outcome(table, epsilon, columns) for epsilon in radii]
     found = outcomes[0].scores[columns].drop_duplicates()
     known = literature.beside(outcomes[0].scores)
-    varying = [c for c in columns if found[c].nunique(dropna=False) > 1] or ["pretrain", "adversary"]
+    varying = cells.varying(found, columns) or ["pretrain", "adversary"]
     shown = list(dict.fromkeys([*(["source", "model"] if len(known) else []), *varying]))
-    references = _keys(table.loc[cells.is_baseline_model(table), columns].drop_duplicates())
-    rows = [
-        _row(cell, key in references, shown, outcomes, spread)
-        for key, cell in zip(_keys(found), _each(found), strict=True)
-    ]
+    references = {
+        cells.key(cell) for cell in _each(table.loc[cells.is_baseline_model(table), columns].drop_duplicates())
+    }
+    rows = [_row(cell, cells.key(cell) in references, shown, outcomes, spread) for cell in _each(found)]
     rows += [_published_row(row, shown, len(outcomes), spread) for row in _each(known)]
     context = ", ".join(cells.display(found[c].iloc[0]) for c in ("task", "model") if c not in shown)
     return PaperTable(
@@ -157,7 +155,7 @@ def _spread(values: pd.Series, spread: str) -> tuple[float, ...]:
 
 
 def _comparison(cell: pd.Series, compared: list[Comparison]) -> Comparison | None:
-    return next((one for one in compared if _key(cell[one.cell.index]) == _key(one.cell)), None)
+    return next((one for one in compared if cells.key(cell[one.cell.index]) == one.key), None)
 
 
 def _same(rows: pd.DataFrame, cell: pd.Series) -> pd.Series:
@@ -174,11 +172,3 @@ def _word(cell: pd.Series, column: str) -> str:
 
 def _each(rows: pd.DataFrame) -> list[pd.Series]:
     return [row for _, row in rows.iterrows()]
-
-
-def _keys(rows: pd.DataFrame) -> list[str]:
-    return [_key(row) for row in _each(rows)]
-
-
-def _key(cell: pd.Series) -> str:
-    return "|".join(map(str, cell))

@@ -115,7 +115,7 @@ def cell_runs(table: pd.DataFrame, **settings: object) -> dict[int, str]:
     if runs.empty:
         raise NotInTable(f"no run with {settings}")
     if runs["seed"].duplicated().any():
-        differing = [c for c in [*cells.cell_columns(table), "adaptation_seed"] if runs[c].nunique(dropna=False) > 1]
+        differing = cells.varying(runs, [*cells.cell_columns(table), "adaptation_seed"])
         raise NotInTable(f"{settings}: several runs of a seed, which differ in {', '.join(differing) or 'nothing'}")
     return dict(zip(runs["seed"].astype(int), runs["run_id"], strict=True))
 

@@ -56,8 +56,14 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     x = vector(values)
     if len(x) < 2:
         return math.nan, math.nan
-    half = stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    half = t_half_width(x.std(ddof=1), len(x), level)
     return float(x.mean() - half), float(x.mean() + half)
+
+
+def t_half_width(sd: ArrayLike, n: ArrayLike, level: float = 0.95) -> Floats:
+    """Half of Student's interval for a mean, t_{n-1} sd / sqrt(n), from the sd and n of one sample or of many."""
+    size = np.asarray(n, dtype=np.float64)
+    return np.asarray(stdtrit(size - 1, (1 + level) / 2) * np.asarray(sd, dtype=np.float64) / np.sqrt(size))
 
 
 def welch_interval(

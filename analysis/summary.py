@@ -71,7 +71,7 @@ def _moments(scores: pd.DataFrame, columns: list[str], name: str) -> list[pd.Ser
 
 def _unleaked(table: pd.DataFrame) -> pd.DataFrame:
     """The scores on the clean part of test; none where that part is the whole of it in every run."""
-    if "test_clean" not in set(table["split"]):
+    if not (table["split"] == "test_clean").any():
         return table[:0]
     part, whole = cells.scores(table, split="test_clean"), cells.scores(table)
     return part[:0] if (part["n"] == part["run_id"].map(whole.set_index("run_id")["n"])).all() else part
@@ -113,13 +113,8 @@ def _attack_in_words(table: pd.DataFrame) -> str:
 
 def _differences(table: pd.DataFrame) -> list[str]:
     """The paired differences as text: clean, and under attack at the reference radius."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
     blocks = []
-    for epsilon in radii:
-        try:
-            compared = comparisons.compare(table, epsilon)
-        except cells.NotInTable:
-            continue
+    for epsilon, compared in comparisons.compare_each(table).items():
         rows = [
             {
                 "method": c.label,

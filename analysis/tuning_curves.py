@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import comb
 
 from analysis.stats import Floats, vector
 
@@ -14,8 +13,9 @@ def best_of(n: int) -> Floats:
 
     The weights of the U-statistic of Tang et al. (2020, "Showing Your Work Doesn't Always Work", section 3.2).
     """
-    k = np.arange(1, n + 1)[:, None]
-    return np.asarray(comb(np.arange(n), k - 1) / comb(n, k))
+    k, rank = np.arange(1, n + 1)[:, None], np.arange(n, 1, -1)
+    steps = np.clip(rank - k, 0, None) / (rank - 1)  # from rank i to i - 1; the coefficients overflow for n over 1,000
+    return np.asarray(k / n * np.cumprod(np.concatenate([np.ones((n, 1)), steps], axis=1), axis=1)[:, ::-1])
 
 
 def expected_best(scores: ArrayLike) -> Floats:

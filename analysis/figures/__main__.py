@@ -6,17 +6,14 @@ From experiments/<study>/results.csv into experiments/<study>/figures/; or, with
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-from adapt import results
-from analysis import figures, frozen, style, tuning
+from analysis import figures, study, style, tuning
 from analysis.caveats import caveats
 from analysis.cells import NotInTable
-from analysis.record import EXPERIMENTS
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -33,22 +30,11 @@ def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, s
 
 def main(arguments: list[str] | None = None) -> int:
     """``make figures``."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.figures", description=__doc__)
-    parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
-    parser.add_argument("--root", type=Path, help="draw the runs under this root instead of the rows of record")
-    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    parser = study.parser("analysis.figures", __doc__, "draw")
     given = parser.parse_args(arguments)
-    if given.root is not None:
-        known = results.studies(given.root)
-        if given.study not in known:
-            parser.error(f"no runs of study {given.study!r} under {given.root}; studies with runs: {known}")
-        table, folder = results.load(given.root, given.study), given.root / "figures" / given.study
-    else:
-        csv = given.experiments / given.study / "results.csv"
-        if not csv.exists():
-            known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
-            parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
-        table, folder = frozen.load(csv), csv.parent / "figures"
+    table = study.rows(parser, given)
+    kept = given.experiments / given.study / "figures"
+    folder = kept if given.root is None else given.root / "figures" / given.study
     written, not_drawn = draw_all(table, folder)
     for path in written:
         print(path)

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from analysis import cells, style
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL
-from analysis.stats import sign_flip_p, t_interval
+from analysis.comparison import LEVEL, supported
+from analysis.stats import t_interval
 
 LINES = 7  # adversaries that can share a panel
 COLUMNS, MANY_COLUMNS = 4, 5
@@ -46,7 +46,9 @@ def figure(table: pd.DataFrame) -> Figure:
             _unadapted(panel, points, curves)
         what = f"{metric}, less plain" if differs else f"{metric}, test"
         named = place % columns == 0 or what not in said
-        panel.sharey(said.setdefault(what, panel)) if what in said else said.setdefault(what, panel)
+        if what in said:
+            panel.sharey(said[what])
+        said.setdefault(what, panel)
         panel.set_ylabel(what if named else "")
         panel.tick_params(labelleft=named)
         several = [c for c in CONTEXT if points[c].nunique() > 1]
@@ -98,16 +100,11 @@ def _panel(panel: Axes, curves: pd.DataFrame, of_line: str, looks: dict[str, tup
         means, size = by_seed.mean(axis=1), max(2.2, 3.4 - 0.5 * place)  # the ones below look out
         panel.plot(means.index, means, linewidth=0.9, color=colour)
         plain = bool((curve["adversary"] == "none").all())
-        filled = pd.Series({epsilon: plain or _supported(at) for epsilon, at in curve.groupby("epsilon")})
+        to_plain = curve.groupby(["epsilon", "seed"])["to_plain"].mean().groupby(level="epsilon")
+        filled = pd.Series({epsilon: plain or supported(differences) for epsilon, differences in to_plain})
         for kind, face in ((filled, colour), (~filled, "white")):
             look: dict[str, Any] = {"linestyle": "none", "marker": shape, "markersize": size, "markeredgewidth": 0.7}
             panel.plot(means.index[kind], means[kind], color=colour, markerfacecolor=face, zorder=3, **look)
-
-
-def _supported(at: pd.DataFrame) -> bool:
-    """Whether the test shows a difference to plain training: of the rows of one cell and radius."""
-    differences = at.groupby("seed")["to_plain"].mean().dropna()
-    return len(differences) > 1 and sign_flip_p(differences) <= LEVEL
 
 
 def _unadapted(panel: Axes, points: pd.DataFrame, curves: pd.DataFrame) -> None:

@@ -44,7 +44,7 @@ LEADER: dict[str, Any] = {"color": style.RULE, "linewidth": 0.5, "zorder": 0}
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
     """A column of panels for each chain: clean, and (where measured) under attack. Raises NotInTable."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
+    radii = cells.radii(table)
     scores = [equal_cost.methods(table, epsilon) for epsilon in radii]
     contexts = list(dict.fromkeys(method.context for method in scores[0]))
     columns, blocks = min(COLUMNS, len(contexts)), -(-len(contexts) // COLUMNS)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis import adaptation, cells, style
 from analysis.adaptation import CONTEXT
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL
+from analysis.comparison import LEVEL, supported
 from analysis.labels import beside
 
 FORGOTTEN = "general"
@@ -79,7 +79,7 @@ def _panel(panel: Axes, shown: pd.DataFrame, chains: list[str]) -> None:
         colour, seeds = colours[str(chain)], shown[shown["chain"] == chain]
         panel.plot(seeds["forgotten"], seeds["gain"], "o", color=colour, markersize=2.2, alpha=0.5, markeredgewidth=0)
         unit = "seed" if seeds["seed"].notna().all() else "adaptation"
-        shown_to_differ = adaptation.supported(seeds.groupby(unit)["gain"].mean())
+        shown_to_differ = supported(seeds.groupby(unit)["gain"].mean())
         face, edge = (colour, style.edge(str(chain), colour)) if shown_to_differ else ("white", colour)
         panel.plot(*mean, "o", mfc=face, mec=edge, markersize=4.2, markeredgewidth=0.7, zorder=3)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import adaptation, cells, heat_maps, style
 from analysis.adaptation import CONTEXT, DOCUMENT_LOSSES, TOKEN_LOSSES
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL
+from analysis.comparison import LEVEL, supported
 
 LINE = 0.19  # inches a chain
 NOT_SHOWN = "\N{DEGREE SIGN}"
@@ -49,7 +49,7 @@ def _with_changes(losses: pd.DataFrame) -> pd.DataFrame:
 def _panel(panel: Axes, losses: pd.DataFrame, limits: tuple[float, float], named: bool) -> QuadMesh:
     chains, domains = adaptation.chain_names(losses), adaptation.in_order(losses["domain"])
     cell = losses.groupby(["chain", "domain"])
-    means, supported = cell[["value", "change"]].mean(), cell["change"].agg(adaptation.supported)
+    means, shown = cell[["value", "change"]].mean(), cell["change"].agg(supported)
     shape = pd.MultiIndex.from_product([chains, domains])
     changes = means["change"].reindex(shape).to_numpy().reshape(len(chains), len(domains))
     image = heat_maps.heat_map(panel, changes, limits)
@@ -58,7 +58,7 @@ def _panel(panel: Axes, losses: pd.DataFrame, limits: tuple[float, float], named
         said = f"{value:.3f}"
         if pd.notna(change) and chain != "none":
             said += f" ({change:+z.3f})".replace("-", "\N{MINUS SIGN}").replace("+0.000", "0.000")
-            said += "" if supported[chain, domain] else NOT_SHOWN
+            said += "" if shown[chain, domain] else NOT_SHOWN
         panel.text(x, y, said, ha="center", va="center", fontsize=5.6, color=heat_maps.on(image, changes[y, x]))
     panel.set_xticks(range(len(domains)), [adaptation.domain_label(name) for name in domains])
     behind, _ = style.seeds_behind(_seeds(losses))

@@ -24,7 +24,7 @@ FEWER = ["adversary", "pretrain"]  # whichever of them has fewer values
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
     """A forest plot, one row a method, clean and (where measured) under attack. Raises NotInTable."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
+    radii = cells.radii(table)
     compared = {epsilon: compare(table, epsilon) for epsilon in radii}
     every = [c for comparisons in compared.values() for c in comparisons]
     heading = _heading_columns(every)

@@ -6,35 +6,21 @@ From experiments/<study>/results.csv into experiments/<study>/report.html; or, w
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from adapt import results
-from analysis import frozen
+from analysis import study
 from analysis.cells import NotInTable
-from analysis.record import EXPERIMENTS
 from analysis.report import page
 
 
 def main(arguments: list[str] | None = None) -> int:
     """``make report``."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description=__doc__)
-    parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
-    parser.add_argument("--root", type=Path, help="report the runs under this root instead of the rows of record")
-    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    parser = study.parser("analysis.report", __doc__, "report")
     given = parser.parse_args(arguments)
-    if given.root is not None:
-        known = results.studies(given.root)
-        if given.study not in known:
-            parser.error(f"no runs of study {given.study!r} under {given.root}; studies with runs: {known}")
-        table, path = results.load(given.root, given.study), given.root / "reports" / f"{given.study}.html"
-    else:
-        csv = given.experiments / given.study / "results.csv"
-        if not csv.exists():
-            known = sorted(found.parent.name for found in given.experiments.glob("*/results.csv"))
-            parser.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
-        table, path = frozen.load(csv), csv.with_name("report.html")
+    table = study.rows(parser, given)
+    kept = given.experiments / given.study / "report.html"
+    path = kept if given.root is None else given.root / "reports" / f"{given.study}.html"
     try:
         text = page(table, given.study)
     except NotInTable as reason:

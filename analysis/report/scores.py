@@ -14,8 +14,7 @@ from analysis.report.html import Cell, Html, Number
 
 def varying(rows: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """The columns that tell the cells of a study apart; chain and adversary where there is one cell alone."""
-    columns = cells.cell_columns(table)
-    return [c for c in columns if rows[c].nunique(dropna=False) > 1] or ["pretrain", "adversary"]
+    return cells.varying(rows, cells.cell_columns(table)) or ["pretrain", "adversary"]
 
 
 def headings(columns: list[str]) -> dict[str, str]:
@@ -45,16 +44,8 @@ def by_cell(table: pd.DataFrame, summary: pd.DataFrame) -> Html:
 
 def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
     """The paired comparisons to the baseline, clean and under attack at the reference radius; none where none is."""
-    radii = [None] + ([cells.reference_epsilon(table)] if cells.epsilons(table) else [])
-    found = {}
-    for epsilon in radii:
-        try:
-            found["clean" if epsilon is None else f"under attack, ε = {epsilon:g}"] = comparisons.compare(
-                table, epsilon
-            )
-        except cells.NotInTable:  # one method alone, or no such scores
-            continue
-    return found
+    each = comparisons.compare_each(table)
+    return {"clean" if epsilon is None else f"under attack, ε = {epsilon:g}": found for epsilon, found in each.items()}
 
 
 def differences(found: dict[str, list[Comparison]]) -> Html:
