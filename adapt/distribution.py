@@ -21,6 +21,8 @@ from adapt.pipeline import Pipeline
 
 STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes
 
+GRACE = 300  # seconds that a stopped process has for the step it is in and its checkpoint; torch's own 30 are few
+
 
 class WorkerFailed(RuntimeError):
     """A process of the run raised an error: says which, with that process's traceback."""
@@ -52,6 +54,7 @@ def shared(cfg: Config) -> str:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
+        shutdown_timeout=GRACE,
         signals_to_handle=",".join(STOPS),
     )
     with (

@@ -20,8 +20,9 @@ def saving(steps: Iterable[T], save: Callable[[], None]) -> Iterator[T]:
     """The steps, for a loop; a signal that comes while the loop is in one acts after it, and after ``save()``.
 
     It then reaches whoever had it before: by default the process dies of it, submitit's handler queues the job again,
-    and where a handler returns (submitit's for SIGTERM does), the loop goes on. Before the first step, after the last
-    one and outside of the main thread, where Python can set no handler, a signal acts at once.
+    and where a handler returns (submitit's for SIGTERM does), the loop goes on. A signal while ``steps`` prepares
+    its first one waits for that too. Before and after the loop and outside of the main thread, where Python can set no
+    handler, a signal acts at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield from steps

@@ -151,9 +151,13 @@ def train(
     )  # fmt: skip
     started, saved = time.monotonic() - progress.seconds, time.monotonic()
     model.train()
-    if progress.step == 0 and progress.best is None:
-        measure(model, selection, progress, checkpoint, started)
-    for indices in preemption.saving(plan.from_step(progress.step), save):
+
+    def steps() -> Iterator[Any]:
+        if progress.step == 0 and progress.best is None:
+            measure(model, selection, progress, checkpoint, started)
+        yield from plan.from_step(progress.step)
+
+    for indices in preemption.saving(steps(), save):
         if progress.stopped_early:
             break
         torch.manual_seed(seed * 1_000_003 + progress.step + processes.rank() * PROCESS_STRIDE)

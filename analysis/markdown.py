@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def table(rows: Sequence[Mapping[str, str]], words: Collection[str]) -> str:
     """Rows of equal keys as a table; the columns in ``words`` are flush left, the others flush right."""
-    columns = list(rows[0])
-    rule = ["---" if column in words else "---:" for column in columns]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [columns, rule, *([*row.values()] for row in rows)])
+    headings = list(rows[0])
+    return lines(headings, [heading in words for heading in headings], ([*row.values()] for row in rows))
+
+
+def lines(headings: Sequence[str], left: Sequence[bool], rows: Iterable[Sequence[str]]) -> str:
+    """A table by position, where two columns may share a heading; the others than ``left`` are flush right."""
+    rule = ["---" if one else "---:" for one in left]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [headings, rule, *rows])

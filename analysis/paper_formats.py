@@ -89,13 +89,10 @@ def latex(table: PaperTable, label: str) -> str:
 
 def markdown(table: PaperTable) -> str:
     """The caption, a table of pipes, and the notes, a paragraph each."""
-    headings = [*table.words, *(_heading(column) for column in table.columns)]
-    lines = []
-    for row in table.rows:
-        entries = zip(table.columns, row.entries, strict=True)
-        line = [*map(_plain_markdown, row.words), *(_markdown_entry(*each) for each in entries)]
-        lines.append(dict(zip(headings, line, strict=True)))
-    body = pipes.table(lines, words=table.words)
+    rows = [[*map(_plain_markdown, row.words), *map(_markdown_entry, table.columns, row.entries)] for row in table.rows]
+    headings = [*map(_plain_markdown, table.words), *map(_heading, table.columns)]
+    left = [True] * len(table.words) + [False] * len(table.columns)
+    body = pipes.lines(headings, left, rows)
     return "\n\n".join([f"**{table.caption}**", body, *map(_plain_markdown, table.notes)]) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,6 +45,19 @@ def test_two_signals_in_one_step_are_one_checkpoint(heard: list[str]) -> None:
         send(signal.SIGTERM)
         send(signal.SIGUSR2)
     assert heard == ["saved", "SIGTERM", "SIGUSR2"]
+
+
+def test_what_comes_before_the_first_step_is_held_too(heard: list[str]) -> None:
+    """The first measurement writes the best weights; what is stopped during it loses no step."""
+
+    def steps() -> Iterator[int]:
+        send(signal.SIGTERM)
+        heard.append("measured")
+        yield 0
+
+    for step in preemption.saving(steps(), lambda: heard.append("saved")):
+        heard.append(f"step {step} ends")
+    assert heard == ["measured", "step 0 ends", "saved", "SIGTERM"]
 
 
 def leave_by_break() -> None:

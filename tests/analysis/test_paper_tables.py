@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 
 import pandas as pd
 import pytest
 from frames import runs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis import paper_formats, paper_tables, tables
@@ -144,7 +145,15 @@ def split_at(separator: str, line: str) -> list[str]:
     return re.split(rf"(?<!\\){separator}", line)
 
 
+NAN = Entry(math.nan, (), False, True)
+TWO_OF_ONE_HEADING = PaperTable(
+    *("", ("a", "b"), (Column("", "", "score0"), Column("", "", "score1"))),
+    *([Row(("", ""), (Entry(116.475, (), False, True), NAN))], []),
+)
+
+
 @settings(max_examples=80, deadline=None)
+@example(TWO_OF_ONE_HEADING)
 @given(paper())
 def test_every_format_holds_the_same_numbers(table):
     texts = paper_formats.formats(table, label="t")

@@ -44,3 +44,8 @@ def test_many_trials_do_not_overflow():
 def test_what_is_no_sample_is_refused():
     with pytest.raises(ValueError, match="non-empty vector"):
         expected_best([])
+
+
+def test_a_thousand_trials_overflow_nothing():
+    curve = expected_best(np.linspace(0, 1, 1500))
+    assert np.isfinite(curve).all() and (np.diff(curve) > 0).all() and curve[[0, -1]] == pytest.approx([0.5, 1])
