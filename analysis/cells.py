@@ -26,6 +26,7 @@ _NAMES |= {"irrelevant_dapt": "irrelevant DAPT", "transfer_tapt": "transfer-TAPT
 _NAMES |= {f"knn_tapt_{k}": f"{k}NN-TAPT" for k in (50, 150, 500)} | {"knn_tapt_states": "kNN-TAPT (states)"}
 _NAMES |= {"rand_tapt": "RAND-TAPT", "dsir": "DSIR", "rand_dsir": "RAND-DSIR"}
 _NAMES |= {f"rand_tapt_{k}": f"RAND-TAPT ({k})" for k in (150, 500)} | {"knn_tapt_sentences": "kNN-TAPT (sentences)"}
+_NAMES |= {"acl_arc": "ACL-ARC", "chemprot": "ChemProt", "sciie": "SciERC"}  # by the names of their files
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
 _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
@@ -224,7 +225,8 @@ def _name(part: str) -> str:
     length, name = plain_length(part), part.removesuffix(_RELEASED)
     if length is not None and part != "none":
         return f"plain x{length}"
-    return _NAMES.get(name, name.replace("_", " ")) + (" as released" if part.endswith(_RELEASED) else "")
+    own = name.rpartition(":")[2]  # of 'jsonl:acl_arc', a task that is read from a folder
+    return _NAMES.get(own, name.replace("_", " ")) + (" as released" if part.endswith(_RELEASED) else "")
 
 
 def _said(column: str, value: Any) -> str:

@@ -291,3 +291,8 @@ def test_names_of_chains_stand_in_the_papers_way_and_order() -> None:
         "TAPT",
         "DAPT+TAPT",
     ]
+
+
+def test_tasks_of_the_literature_have_their_names_and_a_folder_its_own() -> None:
+    named = [cells.display(name) for name in ("jsonl:acl_arc", "chemprot", "jsonl:my_task", "pydoc_topic")]
+    assert named == ["ACL-ARC", "ChemProt", "jsonl:my task", "pydoc topic"]
