@@ -28,7 +28,7 @@ reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=qui
 	$(BIN)/python -m analysis.figures $(STUDY) --root outputs
 
 test: setup ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-full: setup ## the test suite with the whole product of methods, models and ways to run (hours)
 	$(BIN)/python -m pytest $(TESTS) -m "full or not full"

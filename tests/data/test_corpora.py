@@ -15,7 +15,6 @@ from adapt.config import ConfigError, CorpusConfig
 from adapt.data.corpora import (
     Corpus,
     check_corpus,
-    corpus_files,
     load_corpus,
     read_corpus,
     write_corpus,
@@ -103,15 +102,6 @@ def test_line_separators_inside_a_text_survive(tmp_path: Path) -> None:
     corpus = Corpus(["one\u2028two\x85three\nfour\rfive"], ["größe"], {})
     write_corpus(corpus, tmp_path)
     assert load_corpus(tmp_path) == corpus
-
-
-def test_the_embedded_corpus(corpus_config: Config, passages: dict[str, list[str]]) -> None:
-    config = corpus_config(format="pydoc", path=None, domain="scientific", min_words=8, heldout_fraction=0.02)
-    check_corpus(config)
-    assert corpus_files(config) == []
-    corpus = read_corpus(config, [passages["scientific"][0]])
-    assert corpus.dropped["banned"] == 1
-    assert len(corpus.train) > 13_000 and 0.01 < len(corpus.heldout) / len(corpus.train) < 0.03
 
 
 @pytest.mark.usefixtures("documents")

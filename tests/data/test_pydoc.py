@@ -1,3 +1,5 @@
+"""The embedded corpora and tasks: in one file, because reading the docstrings takes half a minute a process."""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,15 +8,18 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 
 import pytest
 
-from adapt.config import ConfigError
-from adapt.data import pydoc, pydoc_tasks
+from adapt.config import ConfigError, CorpusConfig
+from adapt.data import pydoc, pydoc_entities, pydoc_tasks
+from adapt.data.corpora import check_corpus, corpus_files, read_corpus
 from adapt.data.docstrings import Docstring
 from adapt.data.leakage import BannedTexts
 from adapt.data.sections import Block
+from adapt.data.tagging import count_spans, iob2
 from adapt.data.text import normalise, sentences
 
 Passages = dict[str, list[str]]
@@ -38,6 +43,15 @@ def test_corpora_are_prose_of_the_promised_size(passages: Passages) -> None:
         assert sum(map(str.isalpha, text)) > 0.75 * sum(not character.isspace() for character in text)
         assert "\n" not in text
         assert sum(">>>" in passage for passage in passages[domain]) < 0.002 * len(lengths)
+
+
+def test_the_embedded_corpus(corpus_config: Callable[..., CorpusConfig], passages: Passages) -> None:
+    config = corpus_config(format="pydoc", path=None, domain="scientific", min_words=8, heldout_fraction=0.02)
+    check_corpus(config)
+    assert corpus_files(config) == []
+    corpus = read_corpus(config, [passages["scientific"][0]])
+    assert corpus.dropped["banned"] == 1
+    assert len(corpus.train) > 13_000 and 0.01 < len(corpus.heldout) / len(corpus.train) < 0.03
 
 
 def test_the_help_topics_of_python_are_in_the_general_corpus(passages: Passages) -> None:
@@ -167,3 +181,30 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_sentences_of_a_passage_are_those_that_are_compared() -> None:
     text = "Compute it. Then: 3 more. e.g. this one"
     assert " ".join(sentences(text)) == text
+
+
+@pytest.fixture(scope="module")
+def entities() -> dict[str, list[pydoc_entities.Tagged]]:
+    return pydoc_entities.task()
+
+
+def test_the_tagging_task_is_large_and_of_four_types(entities: dict) -> None:
+    sizes = {split: len(examples) for split, examples in entities.items()}
+    assert sizes["train"] > 4000 and sizes["dev"] > 500 and sizes["test"] > 1000
+    for split, examples in entities.items():
+        counts = count_spans([tags for _, tags in examples], [tags for _, tags in examples])
+        assert counts.keys() == {"", "CLASS", "CODE", "FUNCTION", "PARAMETER"}
+        assert all(count.gold >= 20 for count in counts.values()), split
+
+
+def test_no_markup_is_left_in_the_tagging_task(entities: dict) -> None:
+    markup = re.compile(r"[`\ue000-\uf8ff]|: ?\w+ ?: ?`|\* ?\*|: :")
+    for tokens, tags in (example for examples in entities.values() for example in examples):
+        assert not markup.search(" ".join(tokens)), tokens
+        assert len(tokens) == len(tags) and iob2(tags) == tags and any(tag != "O" for tag in tags)
+
+
+def test_splits_of_the_tagging_task_share_no_sentence_and_no_object(entities: dict) -> None:
+    texts = {split: {" ".join(tokens) for tokens, _ in examples} for split, examples in entities.items()}
+    assert not texts["train"] & (texts["dev"] | texts["test"]) and not texts["dev"] & texts["test"]
+    assert not [text for text in texts["train"] if pydoc.text_of("dev", "test").found_in(text)]

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapt.config import ConfigError, SplitSizes
-from adapt.data import pydoc, pydoc_entities, tagging, tasks
+from adapt.data import tagging, tasks
 from adapt.data.docstrings import Docstring
 from adapt.data.pydoc_entities import tagged_sentences
 from adapt.data.sections import blocks
@@ -241,33 +240,6 @@ def test_each_markup_becomes_its_type() -> None:
         "curve_fit/I-FUNCTION and method/B-CODE =/I-CODE '/I-CODE lm/I-CODE '/I-CODE until tol/B-PARAMETER is met .",
         "Returns the ndarray/B-CLASS of the fit when x_data/B-PARAMETER is long .",
     ]  # left out: a name of no told type, a formula, and a span that ends within a word
-
-
-@pytest.fixture(scope="module")
-def entities() -> dict[str, list[pydoc_entities.Tagged]]:
-    return pydoc_entities.task()
-
-
-def test_the_embedded_task_is_large_and_of_four_types(entities: dict) -> None:
-    sizes = {split: len(examples) for split, examples in entities.items()}
-    assert sizes["train"] > 4000 and sizes["dev"] > 500 and sizes["test"] > 1000
-    for split, examples in entities.items():
-        counts = count_spans([tags for _, tags in examples], [tags for _, tags in examples])
-        assert counts.keys() == {"", "CLASS", "CODE", "FUNCTION", "PARAMETER"}
-        assert all(count.gold >= 20 for count in counts.values()), split
-
-
-def test_no_markup_is_left_in_its_text(entities: dict) -> None:
-    markup = re.compile(r"[`\ue000-\uf8ff]|: ?\w+ ?: ?`|\* ?\*|: :")
-    for tokens, tags in (example for examples in entities.values() for example in examples):
-        assert not markup.search(" ".join(tokens)), tokens
-        assert len(tokens) == len(tags) and iob2(tags) == tags and any(tag != "O" for tag in tags)
-
-
-def test_its_splits_share_no_sentence_and_no_object(entities: dict) -> None:
-    texts = {split: {" ".join(tokens) for tokens, _ in examples} for split, examples in entities.items()}
-    assert not texts["train"] & (texts["dev"] | texts["test"]) and not texts["dev"] & texts["test"]
-    assert not [text for text in texts["train"] if pydoc.text_of("dev", "test").found_in(text)]
 
 
 def test_an_unknown_question_is_refused(config: Callable) -> None:
