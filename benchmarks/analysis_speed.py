@@ -18,7 +18,7 @@ import pandas as pd
 
 from adapt import results
 from adapt.costs import forget_peak, peak_resident_bytes
-from analysis import comparisons, examples, frozen, tables
+from analysis import comparisons, examples, frozen, summary
 
 ROWS, STUDY_TARGET = 100_000, 10.0
 CELLS, EXAMPLES, CLASSES, RESAMPLES, BCA_TARGET = 50, 1_000, 16, 10_000, 20.0
@@ -35,7 +35,7 @@ def run() -> list[str]:
         frozen.save(study(), path)
         table, loading = timed(lambda: frozen.load(path))
         compared, comparing = timed(lambda: comparisons.compare(table))
-        _, printing = timed(lambda: tables.format_summary(table))
+        _, printing = timed(lambda: summary.format_summary(table))
     rng = np.random.default_rng(0)
     ours, theirs = rng.random((2, EXAMPLES, CELLS)) < 0.8
     gold = rng.integers(0, CLASSES, EXAMPLES)
@@ -89,7 +89,7 @@ def measurements() -> list[dict[str, Any]]:
         for split in ("dev", "test", "test_clean")
         for metric in ("macro_f1", "accuracy", "loss")
     ]
-    found += [clean | {"split": "train", "metric": metric} for metric in (*tables.COSTS, "steps")]
+    found += [clean | {"split": "train", "metric": metric} for metric in (*summary.COSTS, "steps")]
     attacked = {"split": "test", "attack": "pgd", "attack_steps": 20, "n": 200}
     for epsilon, metric in itertools.product(RADII, ("accuracy", "macro_f1")):
         found.append(attacked | {"attack_epsilon": epsilon, "metric": metric})
