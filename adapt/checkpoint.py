@@ -104,7 +104,7 @@ class Checkpoint:
 
 
 def trained_state(model: nn.Module) -> dict[str, Any]:
-    """The model's state but for what is frozen, which a stage has from its parent; of 4-bit weights their scales too."""
+    """The model's state but for what is frozen, which a stage has from its parent, and the scales of 4-bit weights."""
     frozen = tuple(name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad)
     below = tuple(f"{name}." for name in frozen)
     return {

@@ -75,7 +75,7 @@ class HeadedEncoder(nn.Module):
         """A plain transformers folder, plus our head's own file; ``more`` stands in its note."""
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: index for index, label in enumerate(labels)}
-        save_network(self.model, folder)
+        adapters.save(self.model, folder)
         tokenizer.save_pretrained(folder)
         note = {**more, "pooling": self.pooling, "labels": labels}
         (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
@@ -117,17 +117,9 @@ class CausalLM(LanguageModel):
 
 def save_language_model(model: LanguageModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """What transformers opens again under the same class, and the same bytes for equal weights."""
-    save_network(model.model, folder)
+    adapters.save(model.model, folder)
     tokenizer.save_pretrained(folder)
     make_relocatable(folder)
-
-
-def save_network(network: PreTrainedModel, folder: Path) -> None:
-    """All weights of a transformers model, or its base as it was and what adapters have learned beside it."""
-    if adapters.of(network) is None:
-        network.save_pretrained(folder)
-    else:
-        adapters.save(network, folder)
 
 
 def make_relocatable(folder: Path) -> None:

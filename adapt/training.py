@@ -37,7 +37,6 @@ from adapt.steps import Adversary, Step
 VERSION = 3
 Batch = dict[str, Tensor]
 Keep = Callable[[int], None]
-AfterUpdate = Callable[[int, dict[str, Any]], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
 
@@ -105,15 +104,14 @@ def train(
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
     pull: Pull | None = None,
-    after_update: AfterUpdate | None = None,
+    after_update: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it with the best measured weights.
 
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
     stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
     pull: adds what keeps the weights near their start to the gradients of each update (``retention.toward_start``).
-    after_update: called after each update, while its gradients are there, with the number of steps that are then done
-    and the memory of the training, a part of the checkpoint.
+    after_update: called after each update, its gradients still there, with the steps then done and the memory.
     raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)

@@ -13,6 +13,8 @@ PREFIX = "peft.PrefixTuningConfig"
 VIRTUAL = (PREFIX, "peft.PromptTuningConfig", "peft.PromptEncoderConfig")
 LLAMA_ADAPTER = "peft.AdaptionPromptConfig"
 ALLOCATING = "peft.AdaLoraConfig"
+VERA = "peft.VeraConfig"
+WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
 QUANTIZATIONS = (None, "nf4", "int8")
@@ -101,6 +103,11 @@ def check_inheritance(cfg: Config) -> None:
             raise ConfigError(
                 f"{key}.inherit=merge: what pretrain_peft={cfg.pretrain_peft.name} learns before {stages[0]} is no "
                 f"change of the base's weights, and cannot be folded into them; set {key}.inherit to {possible}"
+            )
+        if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
+            raise ConfigError(
+                f"{key}.inherit=stack: peft puts {peft.name} around no layer that another method is around; set it to "
+                "merge or drop"
             )
         if peft.inherit == "stack" and parent == LLAMA_ADAPTER == target(peft):
             raise ConfigError(f"{key}.inherit=stack: a llama_adapter stands on no other; set it to drop")

@@ -1,4 +1,4 @@
-"""AdaLoRA's share in a training: ranks that are taken away as it goes on, and a penalty that keeps P and Q orthogonal."""
+"""AdaLoRA's share in a training: ranks that are taken away along it, and a penalty for what is not orthogonal."""
 
 from __future__ import annotations
 

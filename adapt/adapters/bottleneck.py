@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftConfig
@@ -53,14 +53,14 @@ def put_after(encoder: nn.Module, adapter: str, config: BottleneckConfig) -> Non
         if NAME not in dict(layer.named_children()):
             layer.add_module(NAME, nn.ModuleDict())
         bottleneck = Bottleneck(width_of(layer), config.size)
-        layer.get_submodule(NAME)[adapter] = bottleneck  # type: ignore[index]
+        cast(nn.ModuleDict, layer.get_submodule(NAME))[adapter] = bottleneck
         layer.register_forward_hook(bottleneck.after)
 
 
 def width_of(layer: nn.Module) -> int:
     """The width of a linear layer's output, whatever wraps it (peft) or turns it round (GPT-2's Conv1D)."""
-    features = getattr(layer, "out_features", None)
-    return int(features if features is not None else layer.nf)  # type: ignore[arg-type]
+    features: Any = getattr(layer, "out_features", None)
+    return int(layer.nf if features is None else features)  # type: ignore[arg-type]
 
 
 def layer_norms(encoder: nn.Module) -> list[str]:

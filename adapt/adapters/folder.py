@@ -65,7 +65,7 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     states = [load_file(file / WEIGHTS) for file in files]
     with torch.random.fork_rng(devices=[]):
         for number, (file, state) in enumerate(zip(files, states, strict=True)):
-            adapter = Adapter(f"adapter{number}", read_config(file))
+            adapter = Adapter(f"adapter{number}", read_config(file), source=file)
             put_on(network, adapter, learned=state.pop(PROMPT, None))
             adaptation.adapters.append(adapter)
     learned: set[str] = set()
@@ -84,7 +84,10 @@ def read_config(folder: Path) -> PeftConfig:
     if content["peft_type"] in OWN:
         fields = {name: value for name, value in content.items() if name != "peft_type"}
         return cast(PeftConfig, OWN[content["peft_type"]](**fields))
-    return PeftConfig.from_pretrained(str(folder))
+    config = PeftConfig.from_pretrained(str(folder))
+    if hasattr(config, "modules_to_save"):
+        config.modules_to_save = None  # what peft would wrap; here those weights are put where they belong
+    return config
 
 
 @torch.no_grad()
@@ -119,18 +122,24 @@ def located(name: str, names: dict[str, str], network: PreTrainedModel) -> str:
 
 
 def save(network: PreTrainedModel, folder: Path) -> None:
-    """Write the base's files, linked where the disk can, and each adapter; nothing in them names a path.
+    """Write a model without adapters as transformers does; else its base, linked where the disk can, and each adapter.
 
     Each file of adapters holds what peft would keep: the adapter's own weights and, as ``modules_to_save``, the weights
     of the model that were trained whole, heads that are new at load among them.
     """
     adaptation = of(network)
-    assert adaptation is not None
+    if adaptation is None:
+        network.save_pretrained(folder)
+        return
     link_base(adaptation.base, folder)
-    state = {name: value for name, value in network.state_dict().items()}
+    state = network.state_dict()
     for number, adapter in enumerate(adaptation.adapters):
         into = folder / ADAPTERS / str(number)
         into.mkdir(parents=True, exist_ok=True)
+        if adapter.source is not None:  # frozen since; a later adapter may have trained some of its weights further
+            for name in (WEIGHTS, CONFIG):
+                shutil.copyfile(adapter.source / name, into / name)
+            continue
         names = [name for name in state if adapter.owns(name) and not adapter.is_virtual]
         kept = {own_name(adapter, name): state[name] for name in names}
         kept |= {plain(name): value for name, value in state.items() if plain(name) in set(adapter.whole)}
@@ -141,7 +150,8 @@ def save(network: PreTrainedModel, folder: Path) -> None:
         config = {**adapter.config.to_dict(), "base_model_name_or_path": None, "inference_mode": True}
         config |= {"peft_type": kind(adapter.config)}
         if "modules_to_save" in config and adapter.whole:
-            config["modules_to_save"] = sorted({name.split(".")[0] for name in adapter.whole})
+            prefix = f"{network.base_model_prefix}."
+            config["modules_to_save"] = sorted({name.removeprefix(prefix).split(".")[0] for name in adapter.whole})
         if "rank_pattern" in config and kind(adapter.config) == "ADALORA":
             config["rank_pattern"] = None  # the file holds all ranks, those that were taken away as zeros
         text = json.dumps(config, indent=1, sort_keys=True, default=lambda value: sorted(value)) + "\n"
@@ -154,8 +164,8 @@ def save(network: PreTrainedModel, folder: Path) -> None:
 def prompt_of(network: PreTrainedModel, adapter: Adapter) -> Tensor:
     """What a prompt or prefix adds, computed: the network that made it is not kept (peft's format)."""
     tokens = core_of(network).get_submodule(virtual_tokens.NAME)
-    table = {**dict(tokens.prompts.items()), **dict(tokens.prefixes.items())}  # type: ignore[operator]
-    prompt = table[adapter.name]
+    assert isinstance(tokens, virtual_tokens.VirtualTokens)
+    prompt = (tokens.prompts if adapter.name in tokens.prompts else tokens.prefixes)[adapter.name]
     training = prompt.training
     prompt.eval()
     found = virtual_tokens.whole(prompt).detach().cpu().clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -36,6 +37,7 @@ class Adapter:
     config: PeftConfig
     whole: list[str] = field(default_factory=list)
     tuner: Any = None
+    source: Path | None = None  # the folder that it was read from
 
     @property
     def is_virtual(self) -> bool:
@@ -105,20 +107,11 @@ def plain(name: str) -> str:
 
 def inject(base: PreTrainedModel, adapter: Adapter) -> None:
     """Let peft wrap the layers that the config targets, and keep what was learned before active beside it."""
-    shared = {
-        name: module
-        for name, module in base.named_modules()
-        if isinstance(module, BaseTunerLayer) and hasattr(module, "vera_A")
-    }
-    before = {name: (module.vera_A, module.vera_B) for name, module in shared.items()}
     if hasattr(adapter.config, "fan_in_fan_out"):  # peft would find out by itself, and warn
         adapter.config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in base.modules())
     tuner_class: Any = PEFT_TYPE_TO_TUNER_MAPPING[adapter.config.peft_type]  # type: ignore[index]
     adapter.tuner = tuner_class(base, adapter.config, adapter_name=adapter.name)
-    for name, module in base.named_modules():
-        if name in before and kind(adapter.config) == "VERA":  # a second VeRA brings its random matrices alone
-            for now, old in zip((module.vera_A, module.vera_B), before[name], strict=True):
-                now.update({key: value for key, value in old.items() if key not in now})
+    for module in base.modules():
         if isinstance(module, BaseTunerLayer):
             module.set_adapter(names_of(module))
 
@@ -130,16 +123,16 @@ def names_of(layer: BaseTunerLayer) -> list[str]:
 
 
 @torch.no_grad()
-def fold(base: nn.Module) -> None:
+def fold(base: Any) -> None:
     """Fold all that peft's layers have learned into the weights under them, and take those layers out again.
 
     A quantised base becomes float32, of the values that its bits stand for.
     """
-    while layers := [
-        (name, module)
-        for name, module in base.named_modules()
-        if isinstance(module, BaseTunerLayer) and not isinstance(module.base_layer, BaseTunerLayer)
-    ]:
+
+    def innermost(layer: Any) -> bool:
+        return layer_of_peft(layer) and not layer_of_peft(layer.base_layer)
+
+    while layers := [(name, module) for name, module in base.named_modules() if innermost(module)]:
         for name, layer in layers:
             parent, _, own = name.rpartition(".")
             setattr(base.get_submodule(parent), own, folded(layer))
@@ -147,6 +140,11 @@ def fold(base: nn.Module) -> None:
         if quantization.is_quantized(module):
             parent, _, own = name.rpartition(".")
             setattr(base.get_submodule(parent), own, quantization.dequantized(module))
+
+
+def layer_of_peft(module: Any) -> bool:
+    """Whether peft has put the module around another."""
+    return isinstance(module, BaseTunerLayer)
 
 
 def folded(layer: Any) -> nn.Module:

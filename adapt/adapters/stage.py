@@ -1,4 +1,4 @@
-"""What a stage trains: its parent's model, whose adapter is merged, stacked or dropped, and the stage's own method on it."""
+"""What a stage trains: its parent's model, the adapter merged, stacked or dropped, and the stage's method on it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def begin(
 
 
 def head_weights(model: Any, adapter: Adapter, new: bool) -> list[nn.Parameter]:
-    """The weights of the transformers model's head: a classifier's always; a language model's where new or asked for."""
+    """The weights of the model's head: a classifier's always; a language model's where they are new or asked for."""
     if not hasattr(model, "head_parameters"):
         return retention.outside(model)
     return model.head_parameters() if new or isinstance(adapter.config, HeadConfig) else []
@@ -101,7 +101,7 @@ def merge(network: Any) -> None:
 
 
 def penalty(model: Any, pull: Pull | None) -> Pull | None:
-    """What is added to the gradients of each update: ``pull``, and what the method asks for (AdaLoRA's orthogonality)."""
+    """What is added to the gradients of each update: ``pull``, and what the method asks for (AdaLoRA's penalty)."""
     tuner = allocating(model)
     if tuner is None:
         return pull

@@ -24,7 +24,11 @@ def targets(key: str, encoder: nn.Module, patterns: Iterable[str]) -> list[str]:
 
     Raises ConfigError for a pattern without a layer, with the names that the architecture has.
     """
-    linear = [name for name, module in encoder.named_modules() if isinstance(module, LINEAR)]
+    linear = [
+        name.replace(".base_layer", "")  # of one that an adapter wraps already
+        for name, module in encoder.named_modules()
+        if isinstance(module, LINEAR) and not re.search(r"\.adapter\d+(\.|$)", name)
+    ]
     patterns = list(patterns)
     if not patterns:
         raise ConfigError(f"{key}=[]: names no layer of {type(encoder).__name__}; it has {', '.join(kinds(linear))}")

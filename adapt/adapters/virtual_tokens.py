@@ -77,7 +77,7 @@ def whole(prompt: nn.Module) -> Tensor:
 
 
 def keys_and_values(encoder: PreTrainedModel, states: Tensor, batch: int) -> list[tuple[Tensor, Tensor]]:
-    """A prefix [V, layers * 2 * heads * width] as keys and values [B, heads, V, width] of each layer, as peft has it."""
+    """A prefix [V, layers * 2 * heads * width] as each layer's keys and values [B, heads, V, width], as in peft."""
     layers, heads, width = shape_of(encoder)
     parts = states.to(encoder.dtype).view(len(states), layers * 2, heads, width).permute(1, 2, 0, 3)
     parts = parts.unsqueeze(1).expand(-1, batch, -1, -1, -1)
