@@ -104,6 +104,11 @@ def check_inheritance(cfg: Config) -> None:
                 f"{key}.inherit=merge: what pretrain_peft={cfg.pretrain_peft.name} learns before {stages[0]} is no "
                 f"change of the base's weights, and cannot be folded into them; set {key}.inherit to {possible}"
             )
+        if peft.inherit == "stack" and peft.quantization not in (None, cfg.pretrain_peft.quantization):
+            raise ConfigError(
+                f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base than "
+                f"one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
+            )
         if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
             raise ConfigError(
                 f"{key}.inherit=stack: peft puts {peft.name} around no layer that another method is around; set it to "

@@ -104,7 +104,7 @@ def test_merged_is_as_unmerged(method: str, bases: dict[str, Path], tmp_path: Pa
         return
     merged = models.load_language_model(tmp_path / "parent", dropout=0.0)[0]
     stage.merge(merged.model)
-    near = 0.05 if cfg.quantization else 1e-5  # of a quantised base: bf16 and int8 are left behind
+    near = {None: 1e-5, "nf4": 0.05, "int8": 0.1}[cfg.quantization]  # what bf16, or inputs in int8, had rounded away
     torch.testing.assert_close(answers(merged, batch), answers(parent, batch), atol=near, rtol=near)
     assert not any("lora" in name or "base_layer" in name for name, _ in merged.named_modules())
     for child in ("full", "lora"):
@@ -119,6 +119,7 @@ PAIRS = [(below, over or below) for below in METHODS for over in ("lora", "promp
 PAIRS += [("lora", over) for over in METHODS]
 WRAPPED = ("vera", "lora", "dora", "adalora", "ia3", "qlora", "int8_lora")
 PAIRS = [pair for pair in PAIRS if not (pair[0] in WRAPPED and pair[1] == "vera")]  # refused, see test_refusals.py
+PAIRS = [pair for pair in PAIRS if not (pair[0] == "lora" and pair[1] in ("qlora", "int8_lora"))]  # likewise
 PAIRS = [pair for pair in dict.fromkeys(PAIRS) if "llama_adapter" not in pair]  # which serves no BERT
 
 
@@ -168,6 +169,13 @@ def test_what_is_meant_to_be_trained_moves_and_nothing_else(
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     train(model, classification(BATCH), steps=4)
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    if cfg.quantization is not None:  # bitsandbytes rounds a frozen bias to the precision that it computes in
+        rounded = {name for name in moved if name.endswith("base_layer.bias")}
+        for name in rounded:
+            torch.testing.assert_close(
+                dict(model.named_parameters())[name].float(), before[name].float(), rtol=2**-8, atol=0
+            )
+        moved -= rounded
     meant = {
         name
         for name in before
