@@ -271,18 +271,6 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     return encoder
 
 
-def checkpoint_gradients(model: Classifier | MaskedLM | CausalLM) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
-
-    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
-    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot.
-    """
-    if not model.model.supports_gradient_checkpointing:
-        name = type(model.model).__name__
-        raise ConfigError(f"runtime.gradient_checkpointing=true: {name} does not support it; set it to false")
-    model.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
 def trainable_parameters(model: nn.Module) -> int:
     """Number of scalar weights that require a gradient; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

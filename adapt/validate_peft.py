@@ -106,8 +106,8 @@ def check_inheritance(cfg: Config) -> None:
             )
         if peft.inherit == "stack" and peft.quantization not in (None, cfg.pretrain_peft.quantization):
             raise ConfigError(
-                f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base than "
-                f"one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
+                f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base "
+                f"than one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
             )
         if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
             raise ConfigError(

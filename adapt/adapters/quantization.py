@@ -70,5 +70,6 @@ def dequantized(layer: Any, added: torch.Tensor | None = None) -> nn.Linear:
     weight = dequantize_bnb_weight(layer.weight, state=getattr(layer, "state", None)).float()
     new = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device=weight.device)
     new.weight = nn.Parameter(weight if added is None else weight + added.float())
-    new.bias = None if layer.bias is None else nn.Parameter(layer.bias.float())  # bitsandbytes rounds it as it computes
+    if layer.bias is not None:
+        new.bias = nn.Parameter(layer.bias.float())  # bitsandbytes rounds it as it computes
     return new

@@ -137,11 +137,21 @@ def adapter_weights(model: Any) -> list[nn.Parameter]:
     return [weight for name, weight in model.model.named_parameters() if any(one.owns(name) for one in adapters)]
 
 
-def check_checkpointing(model: Any) -> None:
-    """Refuse gradient checkpointing under a prefix, whose layers would compute again without it."""
-    tokens = dict(core_of(model.model).named_children()).get("virtual_tokens")
+def checkpoint_gradients(model: Any) -> None:
+    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
+
+    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
+    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot, and under a prefix, which transformers
+    would leave out.
+    """
+    network = model.model
+    if not network.supports_gradient_checkpointing:
+        name = type(network).__name__
+        raise ConfigError(f"runtime.gradient_checkpointing=true: {name} does not support it; set it to false")
+    tokens = dict(core_of(network).named_children()).get("virtual_tokens")
     if tokens is not None and len(tokens.prefixes):  # type: ignore[arg-type]
         raise ConfigError(
             "runtime.gradient_checkpointing=true: transformers gives a layer no past keys then, so that a prefix would "
             "train to nothing; set it to false, or choose peft=prompt, lora or another that is no prefix"
         )
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

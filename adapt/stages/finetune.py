@@ -108,8 +108,7 @@ def fit(
     device = training.device(runtime)
     model.to(device)
     if runtime.gradient_checkpointing:
-        adapters.check_checkpointing(model)
-        models.checkpoint_gradients(model)
+        adapters.checkpoint_gradients(model)
     retention.freeze(model, cfg.retention.frozen_layers)
 
     def epoch(number: int) -> list[list[int]]:

@@ -77,8 +77,7 @@ def pretrain(
     if cfg.head_steps and task.new_weights:
         warm_head(task, text, cfg, held_out, out, runtime)
     if runtime.gradient_checkpointing:
-        adapters.check_checkpointing(model)
-        models.checkpoint_gradients(model)
+        adapters.checkpoint_gradients(model)
     steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.losses(task, device)
     restore = sharding.distribute(model, runtime)

@@ -230,7 +230,7 @@ def test_the_adversary_sees_the_gradient_of_the_loss(
 def test_a_prefix_refuses_gradient_checkpointing(method: str, bases: dict[str, Path], tmp_path: Path) -> None:
     model = classifier(bases["bert"], option(method), tmp_path)
     with pytest.raises(ConfigError, match="gradient_checkpointing"):
-        stage.check_checkpointing(model)
+        stage.checkpoint_gradients(model)
 
 
 def test_other_methods_train_alike_under_gradient_checkpointing(
@@ -244,8 +244,7 @@ def test_other_methods_train_alike_under_gradient_checkpointing(
     for checkpointed in (False, True):
         model = classifier(bases[architecture(cfg)], cfg, tmp_path)
         if checkpointed:
-            stage.check_checkpointing(model)
-            models.checkpoint_gradients(model)
+            stage.checkpoint_gradients(model)
         model.train()
         classification(BATCH)(model).backward()
         found.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})

@@ -36,7 +36,7 @@ from adapt.validate_peft import check_binding
             "before tapt",
         ),
         (["pretrain=[dapt]", "peft@pretrain_peft=lora", "peft=vera", "peft.inherit=stack"], "merge or drop"),
-        (["pretrain=[dapt]", "peft@pretrain_peft=lora", "peft=qlora", "peft.inherit=stack"], "another base"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=lora", "peft=qlora", "peft.inherit=stack"], "on another base"),
         (["pretrain=[dapt]", "peft@pretrain_peft=llama_adapter", "peft=llama_adapter"], "set it to drop"),
         (
             [
