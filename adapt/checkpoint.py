@@ -65,7 +65,7 @@ class Checkpoint:
         if not self.latest.exists():
             return None
         state = self._read(self.latest)
-        model.load_state_dict(scattered_by_name(state["model"], model.state_dict()), strict=False)
+        put(model, state["model"])
         optimizer.load_state_dict(scattered_optimizer(state["optimizer"], optimizer))
         scheduler.load_state_dict(state["scheduler"])
         kept = moved(state["memory"], next(model.parameters()).device)
@@ -87,7 +87,8 @@ class Checkpoint:
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into the model; raises FileNotFoundError before any save_best."""
         processes.wait()  # for the leader to have written them
-        model.load_state_dict(scattered_by_name(self._read(self.best), model.state_dict()), strict=False)
+        put(model, self._read(self.best))
+        processes.wait()  # for the others to have read them: the leader may remove the file now
 
     def _read(self, file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -110,6 +111,15 @@ def trained_state(model: nn.Module) -> dict[str, Any]:
     return {
         name: value for name, value in model.state_dict().items() if name not in frozen and not name.startswith(below)
     }
+
+
+@torch.no_grad()
+def put(model: nn.Module, state: dict[str, Any]) -> None:
+    """Give what ``trained_state`` left its values again; a layer of 8 bits would refuse a state without its own."""
+    here = model.state_dict()
+    for name, value in scattered_by_name(state, here).items():
+        if name in here:
+            here[name].copy_(value)
 
 
 def moved(memory: Any, device: torch.device) -> Any:
