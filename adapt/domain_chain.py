@@ -7,6 +7,7 @@ Their rows reach a run as inputs of its evaluation.
 from __future__ import annotations
 
 from adapt.config import Config, DomainsConfig
+from adapt.finetune_chain import adapted
 from adapt.stage import Source, Stage
 from adapt.text_chain import TextChain, tokens_stage
 
@@ -58,7 +59,7 @@ def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, to
         kind="domains",
         label="domains",
         function="adapt.stages.domains:domains",
-        modules=MEASURING,
+        modules=(*MEASURING, *adapted(cfg)),
         argument=settings,
         inputs={"model": model, **tokens},
         config=config,
@@ -86,7 +87,7 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
         kind="trajectory",
         label=f"trajectory/{inputs['model'].label}",
         function="adapt.stages.trajectory:trajectory",
-        modules=(*PROBE, *MEASURING),
+        modules=(*PROBE, *MEASURING, *adapted(cfg)),
         argument=settings,
         inputs=dict(inputs),
         config={"sequences": settings.sequences, **more},

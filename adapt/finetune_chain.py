@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from adapt.config import AdversaryConfig, Config, KeptConfig
+from adapt.config import AdversaryConfig, Config, KeptConfig, PeftConfig
 from adapt.stage import Source, Stage, without
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
@@ -14,6 +14,11 @@ PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.pertur
 LOOP = (
     *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.retention", "adapt.steps", "adapt.views"),
     *("adapt.adversary.plain", "adapt.adversary.divergence", *PERTURBED),
+)
+ADAPTED = (
+    *("adapt.adapters.stage", "adapt.adapters.methods", "adapt.adapters.folder", "adapt.adapters.virtual_tokens"),
+    *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
+    "adapt.adapters.quantization",
 )
 
 
@@ -24,7 +29,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL),
+            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(cfg)),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
@@ -36,15 +41,28 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
         kind="finetune",
         label=label,
         function="adapt.stages.finetune:finetune",
-        modules=("adapt.stages.finetune", *kind_modules(cfg), target_module(cfg.adversary), *MODEL, *LOOP),
+        modules=(
+            "adapt.stages.finetune",
+            *kind_modules(cfg),
+            target_module(cfg.adversary),
+            *MODEL,
+            *LOOP,
+            *adapted(cfg),
+        ),
         argument=cfg.finetune,
         inputs=inputs,
         config={
             "finetune": without(asdict(cfg.finetune), "name"),
             "adversary": identity(cfg.adversary),
             "seed": cfg.seed,
+            **peft_identity(cfg, cfg.peft),
         },
-        more={"seed": cfg.seed, "adversary": cfg.adversary},
+        more={
+            "seed": cfg.seed,
+            "adversary": cfg.adversary,
+            "peft": cfg.peft,
+            "unquantized": cfg.model.modules.unquantized,
+        },
         trains=True,
     )
 
@@ -74,6 +92,25 @@ def kind_modules(cfg: Config) -> tuple[str, ...]:
 def target_module(cfg: AdversaryConfig) -> str:
     """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
     return str(cfg.method["_target_"]).rpartition(".")[0]
+
+
+def adapted(cfg: Config) -> tuple[str, ...]:
+    """The modules that put adapters on the run's models; none where every stage trains all weights."""
+    learned = cfg.peft.method is not None or (cfg.pretrain and cfg.pretrain_peft.method is not None)
+    return ADAPTED if learned else ()
+
+
+def is_whole(peft: PeftConfig) -> bool:
+    """Whether a stage trains all weights, on all that its parent learned: as before there were other methods."""
+    return peft.method is None and peft.inherit == "merge"
+
+
+def peft_identity(cfg: Config, peft: PeftConfig) -> dict[str, Any]:
+    """What a stage's key knows of its method: nothing where all is trained, as before there were others."""
+    if is_whole(peft):
+        return {}
+    kept = {"unquantized": cfg.model.modules.unquantized} if peft.quantization is not None else {}
+    return {"peft": {**without(asdict(peft), "name"), **kept}}
 
 
 def identity(cfg: AdversaryConfig) -> dict[str, Any]:

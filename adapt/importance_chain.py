@@ -14,14 +14,16 @@ fine-tuning settings and labels: another finetune.epochs is another adaptation.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import TypeVar
 
 from omegaconf import OmegaConf
 
-from adapt.config import AdversaryConfig, Config, FinetuneConfig, PretrainConfig
+from adapt.config import AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
 from adapt.finetune_chain import LOOP, MODEL, finetune_stage
 from adapt.refusals import CONF
 from adapt.stage import Source, Stage, without
 
+T = TypeVar("T")
 MARKING = ("adapt.marking", "adapt.token_classifier")
 
 
@@ -30,7 +32,8 @@ def marks_stages(
 ) -> dict[str, Stage]:
     """For each of the stage's token inputs ``<name>`` its marks, as ``marks.<name>``; model: what it starts from."""
     finetune = replace(cfg.finetune, method="full")  # a linear probe of the adapted model goes by the same marks
-    plain = replace(cfg, finetune=finetune, adversary=plain_training(), seed=settings.seed)
+    plain = replace(cfg, finetune=finetune, adversary=plain_training(), peft=option(PeftConfig, "peft", "full"))
+    plain = replace(plain, seed=settings.seed)
     classifier = finetune_stage(plain, model, task, f"{settings.name} classifier")
     importance = importance_stage(finetune, settings, model, classifier, task)
     return {
@@ -72,6 +75,11 @@ def importance_stage(
 
 def plain_training() -> AdversaryConfig:
     """``adversary=none``, as its option file says it."""
-    values = OmegaConf.merge(OmegaConf.structured(AdversaryConfig), OmegaConf.load(CONF / "adversary" / "none.yaml"))
-    plain: AdversaryConfig = OmegaConf.to_object(values)  # type: ignore[assignment]
-    return plain
+    return option(AdversaryConfig, "adversary", "none")
+
+
+def option(kind: type[T], group: str, name: str) -> T:
+    """An option file that refers to no other."""
+    values = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(CONF / group / f"{name}.yaml"))
+    found: T = OmegaConf.to_object(values)  # type: ignore[assignment]
+    return found

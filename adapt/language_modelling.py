@@ -43,14 +43,19 @@ class LanguageModelling:
 
 
 def load(
-    folder: Path, cfg: PretrainConfig, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
+    folder: Path,
+    cfg: PretrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: dict[str, Path],
+    *,
+    adapted: bool = True,
 ) -> LanguageModelling:
-    """The model of a folder with the targets that ``cfg`` trains it on.
+    """The model of a folder, with its adapters or without, with the targets that ``cfg`` trains it on.
 
     inputs: the stage's, of which difference masking reads ``anchors``, and selective masking ``marks.<name>`` of each
     of its texts. Raises ConfigError where there are none.
     """
-    task = modelling(folder, tokenizer, dropout=cfg.dropout)
+    task = modelling(folder, tokenizer, dropout=cfg.dropout, adapted=adapted)
     if isinstance(task.model, models.MaskedLM):
         choose = strategy(cfg, task.model, tokenizer, inputs)
         task.targets = partial(masking.mask_tokens, tokenizer=tokenizer, rate=cfg.masking.rate, choose=choose)
@@ -62,9 +67,11 @@ def load_for_measuring(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Lang
     return modelling(folder, tokenizer, dropout=0.0)
 
 
-def modelling(folder: Path, tokenizer: PreTrainedTokenizerBase, *, dropout: float) -> LanguageModelling:
+def modelling(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, *, dropout: float, adapted: bool = True
+) -> LanguageModelling:
     """Next tokens, or the masks that every held-out loss uses: single tokens, uniformly."""
-    model, new_weights = models.load_language_model(folder, dropout=dropout)
+    model, new_weights = models.load_language_model(folder, dropout=dropout, adapted=adapted)
     if isinstance(model, models.CausalLM):
         return LanguageModelling(model, new_weights, CausalLanguageModel(), next_tokens, next_tokens)
     fixed = partial(masking.mask_tokens, tokenizer=tokenizer, rate=HELD_OUT_RATE)

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
+from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
 from adapt.packing import keeps_apart
 from adapt.projection import LanguageModel
@@ -74,7 +75,7 @@ class HeadedEncoder(nn.Module):
         """A plain transformers folder, plus our head's own file; ``more`` stands in its note."""
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: index for index, label in enumerate(labels)}
-        self.model.save_pretrained(folder)
+        adapters.save(self.model, folder)
         tokenizer.save_pretrained(folder)
         note = {**more, "pooling": self.pooling, "labels": labels}
         (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
@@ -116,7 +117,7 @@ class CausalLM(LanguageModel):
 
 def save_language_model(model: LanguageModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """What transformers opens again under the same class, and the same bytes for equal weights."""
-    model.model.save_pretrained(folder)
+    adapters.save(model.model, folder)
     tokenizer.save_pretrained(folder)
     make_relocatable(folder)
 
@@ -158,11 +159,14 @@ def is_causal(config: Any) -> bool:
     )
 
 
-def load_language_model(folder: Path, *, dropout: float) -> tuple[MaskedLM | CausalLM, list[str]]:
-    """The folder's model for masked or next tokens, whichever it is made for, and the names of its new weights."""
+def load_language_model(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[MaskedLM | CausalLM, list[str]]:
+    """The folder's model for masked or next tokens, whichever it is made for, and the names of its new weights.
+
+    adapted: False leaves out the folder's adapters, here and wherever a folder is loaded.
+    """
     if is_causal(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)):
-        return load_causal_lm(folder, dropout=dropout)
-    return load_masked_lm(folder, dropout=dropout)
+        return load_causal_lm(folder, dropout=dropout, adapted=adapted)
+    return load_masked_lm(folder, dropout=dropout, adapted=adapted)
 
 
 def keeps_packed_apart(folder: Path) -> bool:
@@ -172,24 +176,24 @@ def keeps_packed_apart(folder: Path) -> bool:
     return keeps_apart(model.encoder, lambda *given: model.encoder(**model.inputs(*given))[0])
 
 
-def load_causal_lm(folder: Path, *, dropout: float) -> tuple[CausalLM, list[str]]:
+def load_causal_lm(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[CausalLM, list[str]]:
     """The causal-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
     )
     model, info = loaded
-    return CausalLM(model), sorted(info["missing_keys"])
+    return CausalLM(model), adapters.restore(model, folder, sorted(info["missing_keys"]), adapted=adapted)
 
 
-def load_masked_lm(folder: Path, *, dropout: float) -> tuple[MaskedLM, list[str]]:
+def load_masked_lm(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[MaskedLM, list[str]]:
     """The masked-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
     model, info = AutoModelForMaskedLM.from_pretrained(
         folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
     )
-    return MaskedLM(model), sorted(info["missing_keys"])
+    return MaskedLM(model), adapters.restore(model, folder, sorted(info["missing_keys"]), adapted=adapted)
 
 
-def load_encoder(folder: Path, *, dropout: float = 0.0) -> PreTrainedModel:
+def load_encoder(folder: Path, *, dropout: float = 0.0, adapted: bool = True) -> PreTrainedModel:
     """The bare encoder of a folder, without BERT's pooler (masked-LM checkpoints have none)."""
     model, info = AutoModel.from_pretrained(
         folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
@@ -197,21 +201,25 @@ def load_encoder(folder: Path, *, dropout: float = 0.0) -> PreTrainedModel:
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ConfigError(f"{folder}: its weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}")
-    return without_pooler(model)
+    adapters.restore(without_pooler(model), folder, [], adapted=adapted)
+    return model
 
 
-def new_classifier(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> Classifier:
+def new_classifier(
+    folder: Path, *, labels: list[str], pooling: str, dropout: float, adapted: bool = True
+) -> Classifier:
     """A classifier on the folder's encoder; its head is drawn from torch's current random state.
 
     The dense layer under a [CLS] head (BERT's pooler) is new in every chain: a checkpoint fresh from masked-LM
     training has none, and a chain with one would otherwise start ahead of a chain without.
     """
     if pooling == "mean":
-        encoder = load_encoder(folder, dropout=dropout)
+        encoder = load_encoder(folder, dropout=dropout, adapted=adapted)
         return Classifier(encoder, MeanHead(encoder.config.hidden_size, len(labels), dropout))
     config = config_with_dropout(folder, dropout)
     config.num_labels = len(labels)
     model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
+    adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
     fresh = [module for module in model.modules() if id(module) not in inside]
     pooler = getattr(model.base_model, "pooler", None)
@@ -231,7 +239,9 @@ def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, 
     note = json.loads((folder / HEAD_NOTE).read_text())
     if note["pooling"] == "cls":
         config = config_with_dropout(folder, dropout)
+        config.num_labels = len(note["labels"])  # under adapters the config is the base's
         model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
+        adapters.restore(model, folder, [], adapted=True)
         return Classifier(model, None), note["labels"]
     encoder = load_encoder(folder, dropout=dropout)
     head = MeanHead(encoder.config.hidden_size, len(note["labels"]), dropout)
@@ -259,18 +269,6 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # type: ignore[assignment]  # None is how nn.Module unsets a submodule
     return encoder
-
-
-def checkpoint_gradients(model: Classifier | MaskedLM | CausalLM) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
-
-    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
-    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot.
-    """
-    if not model.model.supports_gradient_checkpointing:
-        name = type(model.model).__name__
-        raise ConfigError(f"runtime.gradient_checkpointing=true: {name} does not support it; set it to false")
-    model.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def trainable_parameters(model: nn.Module) -> int:

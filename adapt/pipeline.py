@@ -15,6 +15,7 @@ from adapt.answers import answers
 from adapt.chain import chain_of
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
+from adapt.finetune_chain import is_whole
 from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
 from adapt.store import Entry, Store, digest, key_of
@@ -174,7 +175,7 @@ class Pipeline:
             "corpus": "+".join(corpora) or None,
             "task": task_label(cfg.task),
             "pretrain": pretrain_label(cfg),
-            "peft": None,
+            "peft": cfg.peft.name if cfg.peft.method is not None else None,  # none, as before there were methods
             "adversary": cfg.adversary.name,
             "budget": cfg.budget.name,
             "seed": cfg.seed,
@@ -188,13 +189,15 @@ class Pipeline:
 def science(cfg: Config) -> dict[str, Any]:
     """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
     config = asdict(cfg)
+    del config["model"]["modules"]  # a method that reads them has them as its own
     for stage in config["pretrain"].values():
         if stage["masking"]["strategy"] != SELECTIVE:  # rows that are older than the setting are of the same cells
             del stage["masking"]["importance_threshold"]
     unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage has the seed as its own
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
+    unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}
     if not cfg.pretrain:
-        unused |= {"pretrain_adversary", "vocabulary"}
+        unused |= {"pretrain_adversary", "pretrain_peft", "vocabulary"}
     return {key: value for key, value in config.items() if key not in unused}
 
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import torch
 
 from adapt import models, prediction, results, token_classifier
+from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
 from adapt.data import batching, files, tagging
 from adapt.sources import MODEL_FILES
@@ -144,6 +145,12 @@ def export(folder: Path, target: Path) -> str:
     for path in folder.iterdir():
         if path.suffix in MODEL_FILES and path.name not in (MANIFEST, "training.json"):
             shutil.copy(path, target / path.name)
+    if (folder / adapters.ADAPTERS).exists():
+        shutil.copytree(folder / adapters.ADAPTERS, target / adapters.ADAPTERS)
+        return (
+            f"{target}: adapt.models.load_classifier opens it (of a tagger adapt.token_classifier.load_tagger); "
+            f"AutoModel.from_pretrained opens the base alone, and {adapters.ADAPTERS}/<n> is in peft's format"
+        )
     note = json.loads((folder / models.HEAD_NOTE).read_text())
     tagger = note.get("kind") == token_classifier.KIND
     if note["pooling"] == "cls":

@@ -149,8 +149,9 @@ class FileHashes:
         return together.hexdigest()
 
     def of_model(self, folder: Path) -> str:
-        """What defines a model: its weights, config and tokenizer."""
-        return self.of_all(model_files(folder))
+        """What defines a model: its weights, config and tokenizer, and the adapters on it."""
+        learned = [path for path in folder.glob("adapters/**/*") if path.suffix in MODEL_FILES]
+        return self.of_all([*model_files(folder), *learned])
 
     def of_tokenizer(self, folder: Path) -> str:
         """What defines a model's tokenizer: all of its files but the weights and the model's own config."""

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
@@ -22,11 +23,13 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from adapt import models
+from adapt.adapters.check import check_method
 from adapt.config import Config, ConfigError
 from adapt.data.strategies import OF_WORDS, SELECTIVE
 from adapt.packing import PACKABLE
 from adapt.retention import check_frozen
 from adapt.text_attacks.names import MASKED_LM
+from adapt.validate_peft import OF_HEADS, target
 
 
 def check_model(cfg: Config, folder: Path) -> None:
@@ -72,6 +75,10 @@ def check_model(cfg: Config, folder: Path) -> None:
         if most is not None and length > most:
             raise ConfigError(f"{part}.max_length={length}: {folder} has positions for {most} tokens; at most {most}")
     check_layers(cfg, encoder)
+    check_method("peft", cfg.peft, encoder)
+    if cfg.pretrain:
+        check_method("pretrain_peft", cfg.pretrain_peft, skeleton(config))
+        check_head(cfg, config)
 
 
 def refuse_no_language_model(
@@ -97,6 +104,21 @@ def check_layers(cfg: Config, encoder: nn.Module) -> None:
     for part, layers in {**frozen, "finetune": cfg.finetune.retention.frozen_layers}.items():
         if layers:
             check_frozen(f"{part}.", layers, encoder)
+
+
+def check_head(cfg: Config, config: PretrainedConfig) -> None:
+    """Refuse to train the head alone of a language model that has none of its own."""
+    if target(cfg.pretrain_peft) != OF_HEADS:
+        return
+    causal = models.is_causal(config)
+    with torch.device("meta"):
+        kind = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+        network = kind.from_config(config, trust_remote_code=False)
+    if not (models.CausalLM if causal else models.MaskedLM)(network).head_parameters():
+        raise ConfigError(
+            f"pretrain_peft={cfg.pretrain_peft.name}: the head of a {config.model_type} is its embeddings, and there "
+            "is nothing else to train; possible are lora, bitfit, ia3"
+        )
 
 
 def check_padding(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 
 from adapt import models
+from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.objectives import Batch, model_inputs
@@ -51,17 +52,20 @@ class TokenClassifier(models.HeadedEncoder):
         super().save(folder, tokenizer, labels, kind=KIND, **more)
 
 
-def new_tagger(folder: Path, *, labels: list[str], pooling: str, dropout: float) -> TokenClassifier:
+def new_tagger(
+    folder: Path, *, labels: list[str], pooling: str, dropout: float, adapted: bool = True
+) -> TokenClassifier:
     """A tagger on the folder's encoder; its head is drawn from torch's current random state.
 
     pooling: as of a classifier, although nothing is pooled: ``cls`` is the architecture's own head, ``mean`` ours.
     """
     if pooling == "mean":
-        encoder = models.load_encoder(folder, dropout=dropout)
+        encoder = models.load_encoder(folder, dropout=dropout, adapted=adapted)
         return TokenClassifier(encoder, TokenHead(encoder.config.hidden_size, len(labels), dropout))
     config = models.config_with_dropout(folder, dropout)
     config.num_labels = len(labels)
     model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+    adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
     for module in model.modules():  # a chain whose checkpoint has some of the head would start ahead of one without
         if id(module) not in inside and isinstance(module, nn.Linear):
@@ -79,7 +83,9 @@ def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier,
         raise ConfigError(f"{folder}: no fine-tuned tagger (no {models.HEAD_NOTE} that says kind={KIND})")
     if note["pooling"] == "cls":
         config = models.config_with_dropout(folder, dropout)
+        config.num_labels = len(note["labels"])  # under adapters the config is the base's
         model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+        adapters.restore(model, folder, [], adapted=True)
         return TokenClassifier(model, None), note["labels"]
     encoder = models.load_encoder(folder, dropout=dropout)
     head = TokenHead(encoder.config.hidden_size, len(note["labels"]), dropout)

@@ -104,12 +104,14 @@ def train(
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
     pull: Pull | None = None,
+    after_update: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it with the best measured weights.
 
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
     stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
     pull: adds what keeps the weights near their start to the gradients of each update (``retention.toward_start``).
+    after_update: called after each update, its gradients still there, with the steps then done and the memory.
     raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)
@@ -143,6 +145,8 @@ def train(
                     f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}"
                 )
         optimizer.step()
+        if after_update is not None:
+            after_update(progress.step + 1, memory)
         optimizer.zero_grad()
 
     bar = tqdm(

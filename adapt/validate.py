@@ -17,6 +17,7 @@ from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
 from adapt.text_chain import sources_read
 from adapt.validate_kind import check_kind
+from adapt.validate_peft import check_binding, check_peft
 from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining
 
 CHOICES = {
@@ -39,6 +40,7 @@ STAGE_CHOICES = {
     "strategy": STRATEGIES,
     "recipes": RECIPES,
     "norm": ("l2", "linf"),
+    "inherit": ("merge", "stack", "drop"),
     "scope": ("token", "sequence", "document"),
     "members": ("pgd", "apgd_ce", "apgd_dlr", "minimal_norm", "gradient_free"),
 }
@@ -48,6 +50,7 @@ AT_LEAST_ONE = (
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
     "processes", "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length",
     "min_frequency", "text_attack_examples", "text_attack_queries", "candidates", "queries",
+    "r", "init_r", "target_r", "num_virtual_tokens", "size", "adapter_len", "adapter_layers", "deltaT",
     "restarts", "minimal_norm_steps", "gradient_free_queries",
 )  # fmt: skip
 NOT_NEGATIVE = (
@@ -55,7 +58,12 @@ NOT_NEGATIVE = (
     "head_learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "seed",
     "toward_start", "frozen_layers", "new_tokens", "gamma", "init", "temperature", "token_norm",
 )  # fmt: skip
-ABOVE_ZERO = ("eps", "clip_norm", "length")  # clip_norm=null is what switches clipping off; 0 would stop the training
+ABOVE_ZERO = (
+    "eps",
+    "clip_norm",
+    "length",
+    "learning_rate_factor",
+)  # clip_norm=null is what switches clipping off; 0 would stop the training
 SHARES = (
     "rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
     "importance_threshold",
@@ -95,6 +103,7 @@ def check_values(cfg: DictConfig) -> Config:
     check_text_attack(typed)
     check_pretraining(typed)
     check_domains(typed)
+    check_peft(typed)
     parts = {"task": typed.task, **{name: getattr(typed, name) for name in sorted(CONFIGURED & sources_read(typed))}}
     needing = {key: part for key, part in parts.items() if part.format != "pydoc"}
     needing |= {"model": typed.model} if typed.model.format == "hf" else {}
@@ -203,6 +212,8 @@ def check_parts(cfg: Config) -> None:
     for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
         check_binds(f"{key}.method", adversary.method)
         check_needs(key, adversary)
+    for key, peft in {"peft": cfg.peft, "pretrain_peft": cfg.pretrain_peft}.items():
+        check_binding(f"{key}.method", peft.method)
     if cfg.runtime.trackers:
         check_trackers(cfg.runtime.trackers)
     from adapt.data import corpora, tasks

@@ -37,14 +37,16 @@ MAY = {
     "signatures": {"refusals"},
     "validate": {
         *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone
-        *("validate_kind", "validate_pretraining"),
+        *("validate_kind", "validate_peft", "validate_pretraining"),
     },
+    "validate_peft": {"data", "refusals"},
     "validate_pretraining": {"data", "refusals"},  # of data the names of strategies alone
     "plan": {"pipeline", "stage", "store"},
     "pipeline": {
         "answers",
         "chain",
         "data",
+        "finetune_chain",
         "provenance",
         "results",
         "sources",
@@ -53,14 +55,14 @@ MAY = {
         "suitability",
         "text_chain",
     },
-    "suitability": {"data", "models", "packing", "retention", "text_attacks"},
+    "suitability": {"adapters", "data", "models", "packing", "retention", "text_attacks", "validate_peft"},
     "chain": {
         *("data", "domain_chain", "finetune_chain", "importance_chain", "sources", "stage", "text_attacks"),
         "text_chain",
     },
     "finetune_chain": {"stage"},
     "importance_chain": {"finetune_chain", "refusals", "stage"},
-    "domain_chain": {"stage", "text_chain"},
+    "domain_chain": {"finetune_chain", "stage", "text_chain"},
     "text_chain": {"data", "sources", "stage"},
     "distribution": {"pipeline", "provenance"},
     "worker": {"cli", "pipeline", "processes", "provenance", "refusals", "stage", "validate"},
@@ -77,6 +79,7 @@ MAY = {
     "provenance": set(),
     "measurement": set(),
     "stages": {
+        "adapters",
         *("adversary", "attacks", "checkpoint", "costs", "data", "measurement", "models", "objectives", "optimization"),
         *("processes", "sharding"),
         *(
@@ -117,16 +120,17 @@ MAY = {
     "attacks": {"adversary", "measurement", "objectives", "prediction"},
     "text_attacks": {"data", "measurement", "models", "prediction"},
     "data": set(),
-    "models": {"packing", "projection"},
+    "models": {"adapters", "packing", "projection"},
+    "adapters": {"processes", "retention"},
     "projection": {"packing"},
     "packing": set(),
     "language_modelling": {"data", "models", "objectives"},
     "heldout": {"data", "language_modelling", "objectives"},
     "prediction": {"data", "models", "objectives"},
     "validate_kind": set(),
-    "token_classifier": {"data", "models", "objectives"},
+    "token_classifier": {"adapters", "data", "models", "objectives"},
     "marking": {"data", "models", "objectives", "token_classifier"},
-    "predict": {"data", "models", "prediction", "results", "sources", "store", "token_classifier"},
+    "predict": {"adapters", "data", "models", "prediction", "results", "sources", "store", "token_classifier"},
     "leakage": {"cli", "data", "refusals", "validate"},
     "base_model": {"data", "stages"},
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from adapt import models, processes, retention, sharding, training
+from adapt.adapters import stage as adapters
+from adapt.adapters.folder import kept_bytes
 from adapt.checkpoint import Progress
-from adapt.config import AdversaryConfig, FinetuneConfig, RuntimeConfig
+from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
@@ -33,16 +36,29 @@ def finetune(
     *,
     seed: int,
     adversary: AdversaryConfig,
+    peft: PeftConfig = adapters.FULL,
+    unquantized: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Train the encoder of ``inputs["model"]`` for ``inputs["task"]``; save the best epoch's model into ``out``.
 
     The head is new, drawn from ``seed``; it labels texts or words, by the task's kind. Returns the cost.
+    peft: what is trained of the model, and what becomes of its parent's adapter; unquantized: heads, under a base of
+    4 or 8 bits.
     """
     torch.manual_seed(seed)
     task = tasks.load_task(inputs["task"])
     tokenizer = models.load_tokenizer(inputs["model"])
     kind = KINDS[task.kind]
-    model = kind.new(inputs["model"], labels=task.labels, pooling=cfg.pooling, dropout=cfg.dropout)
+    model = kind.new(
+        inputs["model"],
+        labels=task.labels,
+        pooling=cfg.pooling,
+        dropout=cfg.dropout,
+        adapted=peft.inherit != "drop",
+    )
+    adapters.begin(model, peft, out, unquantized=unquantized)
+    rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
+    cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
     train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
     restore, progress = fit(
         model,
@@ -64,6 +80,8 @@ def finetune(
         record = {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
     cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
+    if peft.method is not None and processes.leads():  # of a whole model it is its size, which older rows do not have
+        cost["checkpoint_bytes"] = float(kept_bytes(out))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
@@ -90,7 +108,7 @@ def fit(
     device = training.device(runtime)
     model.to(device)
     if runtime.gradient_checkpointing:
-        models.checkpoint_gradients(model)
+        adapters.checkpoint_gradients(model)
     retention.freeze(model, cfg.retention.frozen_layers)
 
     def epoch(number: int) -> list[list[int]]:
@@ -125,7 +143,15 @@ def fit(
         folder=folder,
         runtime=runtime,
         stored=stored,
-        pull=retention.toward_start(model, cfg.retention.toward_start, new=retention.outside(model)),
+        pull=adapters.penalty(
+            model,
+            retention.toward_start(
+                model,
+                cfg.retention.toward_start,
+                new=[*retention.outside(model), *adapters.adapter_weights(model)],
+            ),
+        ),
+        after_update=adapters.after_update(model, steps),
     )
     return restore, progress
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from adapt import models, prediction, processes, training
+from adapt.adapters import stage as adapters
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
 from adapt.costs import costs
 from adapt.data import tasks
@@ -76,6 +77,7 @@ def importance(
     train, chosen, measured = (marked_texts(scorer, texts, important, numbers) for numbers in parts.values())
     torch.manual_seed(seed)
     model = new_tagger(inputs["model"], labels=LABELS, pooling=cfg.pooling, dropout=cfg.dropout)
+    adapters.begin(model, adapters.FULL, out)
     restore, progress = fit(
         model, Tagging(), train, chosen, cfg,
         name="importance", seed=seed, adversary=PLAIN, length=1.0, folder=out, runtime=runtime,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt import language_modelling, models, processes, retention, sharding, training
+from adapt.adapters import stage as adapters
+from adapt.adapters.folder import kept_bytes
 from adapt.checkpoint import Progress
-from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PretrainConfig, RuntimeConfig
+from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
 from adapt.data import batching
 from adapt.data.mixing import MixedSteps, Mixture
@@ -47,17 +50,24 @@ def pretrain(
     *,
     adversary: AdversaryConfig,
     snapshots: bool,
+    peft: PeftConfig = adapters.FULL,
+    unquantized: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Train ``inputs["model"]``'s model on ``inputs["text"]`` and ``inputs["mix.<name>"]`` (tokens); save into ``out``.
 
     Takes weights and tokenizer from the parent and nothing else of it: never its optimizer, schedule or step count.
     Returns the stage's measurements: held-out loss on fixed targets before and after, what it read, and the cost.
     With ``snapshots`` the model of each evaluation is in ``out/snapshots/step_<n>``, a model folder.
+    peft: what is trained of the model, and what becomes of its parent's adapter; unquantized: heads, under a base of
+    4 or 8 bits.
     """
     torch.manual_seed(cfg.seed)
     text = read_text(cfg, inputs)
-    task = language_modelling.load(inputs["model"], cfg, text.tokenizer, inputs)
+    task = language_modelling.load(inputs["model"], cfg, text.tokenizer, inputs, adapted=peft.inherit != "drop")
     model = task.model
+    adapters.begin(model, peft, out, new_weights=task.new_weights, unquantized=unquantized)
+    rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
+    cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
     held_out = HeldOut.fixed(
         task, text.tokenizer, text.sources["text"].heldout, limit=cfg.heldout_sequences, batch_size=cfg.micro_batch_size
     )
@@ -67,7 +77,7 @@ def pretrain(
     if cfg.head_steps and task.new_weights:
         warm_head(task, text, cfg, held_out, out, runtime)
     if runtime.gradient_checkpointing:
-        models.checkpoint_gradients(model)
+        adapters.checkpoint_gradients(model)
     steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.losses(task, device)
     restore = sharding.distribute(model, runtime)
@@ -86,9 +96,15 @@ def pretrain(
             task, held_out, device, cfg, steps, partial(snapshot, restore, text, out) if snapshots else None
         ),
         seed=cfg.seed,
-        pull=retention.toward_start(
-            model, cfg.retention.toward_start, new=model.head_parameters() if task.new_weights else []
+        pull=adapters.penalty(
+            model,
+            retention.toward_start(
+                model,
+                cfg.retention.toward_start,
+                new=[*(model.head_parameters() if task.new_weights else []), *adapters.adapter_weights(model)],
+            ),
         ),
+        after_update=adapters.after_update(model, steps),
         folder=out,
         runtime=runtime,
     )
@@ -101,7 +117,11 @@ def pretrain(
         record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
         record |= {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    return measurements(task, text, before, after, progress)
+    found = measurements(task, text, before, after, progress)
+    if peft.method is not None and processes.leads():  # without an adapter all is trained, and all must be kept
+        found.append(measurement("train", "trainable_parameters", float(models.trainable_parameters(model))))
+        found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(out))))
+    return found
 
 
 def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:

@@ -1,0 +1,70 @@
+"""AdaLoRA's share in a training: ranks that are taken away along it, and a penalty for what is not orthogonal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapt.retention import Pull
+
+VERSION = 1
+AfterUpdate = Callable[[int, dict[str, Any]], None]
+MEMORY = "rank_allocation"
+
+
+def allocation(tuner: Any, steps: int) -> AfterUpdate:
+    """What to call after each optimizer step, while its gradients are there, with its number from 1 and the memory.
+
+    tuner: peft's AdaLoraModel. Its schedule (tinit, tfinal) is scaled from ``total_step`` to ``steps``. What the
+    importances (Zhang et al., 2023, equations 8 to 10) remember lies in the memory, so that a training can resume.
+    """
+    config = tuner.peft_config[tuner.trainable_adapter_name]
+    first, last = (round(part * steps / config.total_step) for part in (config.tinit, config.tfinal))
+    config.total_step = steps
+    config.tinit = min(first, max(0, steps - last - 1))
+    config.tfinal = min(last, steps - 1)
+    allocator = tuner.rankallocator
+    kept = ("exp_avg_ipt", "exp_avg_unc")
+
+    def after_update(step: int, memory: dict[str, Any]) -> None:
+        if MEMORY in memory:  # of this process's last step, or of the checkpoint
+            known = memory[MEMORY]
+            for name in kept:
+                setattr(allocator, name, dict(known[name]))
+            allocator.ipt = {name: torch.zeros_like(value) for name, value in known["exp_avg_ipt"].items()}
+            config.rank_pattern = {name: mask.tolist() for name, mask in known["rank_pattern"].items()} or None
+        if step <= config.total_step - config.tfinal and not allocator.ipt:
+            allocator.update_ipt(tuner.model)  # an only step allocates by its own importances
+        tuner.update_and_allocate(step)
+        pattern = config.rank_pattern or {}
+        memory[MEMORY] = {name: getattr(allocator, name) for name in kept} | {
+            "rank_pattern": {name: torch.tensor(mask) for name, mask in pattern.items()}
+        }
+
+    return after_update
+
+
+def orthogonality(tuner: Any) -> Pull:
+    """The gradient of gamma times the mean over P and Q of ||P^T P - I|| (equation 4; the norm as in peft)."""
+    config = tuner.peft_config[tuner.trainable_adapter_name]
+    mine = {name: weight for name, weight in tuner.model.named_parameters() if tuner.trainable_adapter_name in name}
+
+    def pull(scale: float) -> None:
+        right = [weight for name, weight in mine.items() if "lora_A" in name and weight.requires_grad]
+        left = [weight for name, weight in mine.items() if "lora_B" in name and weight.requires_grad]
+        trained = [*right, *left]
+        with torch.enable_grad():
+            away = torch.stack([from_orthogonal(rows) for rows in [*right, *(weight.T for weight in left)]]).mean()
+            gradients = torch.autograd.grad(scale * config.orth_reg_weight * away, trained)
+        for weight, gradient in zip(trained, gradients, strict=True):
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+
+    return pull
+
+
+def from_orthogonal(rows: Tensor) -> Tensor:
+    """||R R^T - I||_F of r directions [r, width]."""
+    return torch.linalg.norm(rows @ rows.T - torch.eye(len(rows), device=rows.device))

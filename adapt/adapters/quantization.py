@@ -1,0 +1,75 @@
+"""A frozen base in 4 or 8 bits, by bitsandbytes: its linear layers, but for heads, replaced in place."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from adapt.config import ConfigError
+
+VERSION = 1
+NAMES = ("nf4", "int8")
+
+
+def check(key: str, quantization: str | None) -> None:
+    """Refuse a quantised base where its package is missing. Raises ConfigError."""
+    if quantization is not None and importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"{key}.quantization={quantization}: needs bitsandbytes; pip install 'adapt[quantized]', or set it to null"
+        )
+
+
+def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) -> None:
+    """Put the weights of the network's linear layers into NF4 with double quantisation, or into int8.
+
+    NF4 is computed in bf16 (Dettmers et al., 2023); the layers' inputs and outputs keep their precision. What is called
+    as ``unquantized``, or lies in it, stays, and so does the output matrix. Raises ConfigError where there is no layer.
+    """
+    import bitsandbytes as bnb
+
+    keep = [name.removeprefix(f"{getattr(network, 'base_model_prefix', '')}.") for name in unquantized]
+    output = getattr(network, "get_output_embeddings", lambda: None)()
+    found = False
+    for name, layer in list(network.named_modules()):
+        inner = name.removeprefix(f"{getattr(network, 'base_model_prefix', '')}.")
+        kept = any(inner == one or inner.startswith(f"{one}.") for one in keep)
+        if type(layer) is not nn.Linear or kept or layer is output:
+            continue
+        shape, bias = (layer.in_features, layer.out_features), layer.bias is not None
+        if quantization == "nf4":
+            new: Any = bnb.nn.Linear4bit(*shape, bias, torch.bfloat16, quant_type="nf4", compress_statistics=True)
+            new.weight = bnb.nn.Params4bit(
+                layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
+            )
+        else:
+            new = bnb.nn.Linear8bitLt(*shape, bias, has_fp16_weights=False)
+            new.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+        new.bias = layer.bias
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, new.to(layer.weight.device))
+        found = True
+    if not found:
+        raise ConfigError(f"quantization={quantization}: {type(network).__name__} has no nn.Linear to quantise")
+    encoder = getattr(network, "base_model", network)
+    setattr(encoder, "is_loaded_in_4bit" if quantization == "nf4" else "is_loaded_in_8bit", True)  # where peft looks
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether a linear layer's weights are in 4 or 8 bits."""
+    return type(layer).__module__.startswith("bitsandbytes.")
+
+
+def dequantized(layer: Any, added: torch.Tensor | None = None) -> nn.Linear:
+    """The layer with weights as its 4 or 8 bits stand for, in float32, plus ``added``."""
+    from peft.utils.integrations import dequantize_bnb_weight
+
+    weight = dequantize_bnb_weight(layer.weight, state=getattr(layer, "state", None)).float()
+    new = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device=weight.device)
+    new.weight = nn.Parameter(weight if added is None else weight + added.float())
+    if layer.bias is not None:
+        new.bias = nn.Parameter(layer.bias.float())  # bitsandbytes rounds it as it computes
+    return new

@@ -1,0 +1,33 @@
+"""Methods that train some of the model's own weights and add none: BitFit, and the head alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peft import PeftConfig
+from torch import nn
+
+VERSION = 1
+
+
+@dataclass
+class BitFitConfig(PeftConfig):
+    """Ben Zaken et al. (2022): the bias terms of the encoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = "BITFIT"
+
+
+@dataclass
+class HeadConfig(PeftConfig):
+    """Nothing of the encoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = "HEAD"
+
+
+def biases(encoder: nn.Module) -> list[str]:
+    """The names of the bias terms; a model without (Llama) has none."""
+    return [name for name, _ in encoder.named_parameters() if name.rpartition(".")[2] == "bias"]

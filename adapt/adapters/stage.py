@@ -1,0 +1,157 @@
+"""What a stage trains: its parent's model, the adapter merged, stacked or dropped, and the stage's method on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peft import AdaLoraConfig
+from torch import nn
+
+from adapt import processes, retention
+from adapt.adapters import folder as files
+from adapt.adapters import quantization
+from adapt.adapters.allocation import AfterUpdate, allocation, orthogonality
+from adapt.adapters.folder import Adaptation
+from adapt.adapters.methods import Adapter, core_of, fold, mergeable, put_on
+from adapt.adapters.selective import HeadConfig
+from adapt.config import ConfigError, PeftConfig
+from adapt.retention import Pull
+
+VERSION = 1
+FULL = PeftConfig(name="full", method=None, inherit="merge", quantization=None, learning_rate_factor=1.0)
+
+
+def begin(
+    model: Any, cfg: PeftConfig, out: Path, *, new_weights: Sequence[str] = (), unquantized: Sequence[str] = ()
+) -> None:
+    """Make a parent's model ready to be trained by ``cfg``: what it does not train is frozen.
+
+    model: a headed encoder or a language model, as it was loaded (under ``cfg.inherit=drop`` without adapters).
+    out: the stage's folder, into which a base that adapters were merged into is written at once. new_weights: the
+    language-model head's, where it is new; then all of the head is trained and kept with the adapter.
+    Raises ConfigError where an adapter cannot be merged.
+    """
+    network = model.model
+    inherited = files.of(network)
+    merged = inherited is not None and cfg.inherit == "merge"
+    if merged:
+        merge(network)
+    if cfg.method is None:
+        network.adaptation = None
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+        return
+    if merged:
+        if processes.leads():
+            network.save_pretrained(out)
+        network.adaptation = Adaptation(out)
+    adaptation: Adaptation = network.adaptation
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    if cfg.quantization is not None and adaptation.quantization is None:
+        quantization.quantize(network, cfg.quantization, unquantized)
+        adaptation.quantization, adaptation.unquantized = cfg.quantization, list(unquantized)
+    adapter = Adapter(f"adapter{len(adaptation.adapters)}", method_of(cfg, network))
+    put_on(network, adapter)
+    heads = {id(weight) for weight in head_weights(model, adapter, bool(new_weights))}
+    heads_names = [files.plain(name) for name, weight in network.named_parameters() if id(weight) in heads]
+    adapter.whole = list(dict.fromkeys([*adapter.whole, *heads_names]))
+    adaptation.adapters.append(adapter)
+    whole = set(adapter.whole)
+    for name, parameter in network.named_parameters():
+        trained = adapter.owns(name) or files.plain(name) in whole
+        parameter.requires_grad_(trained and parameter.is_floating_point())
+
+
+def head_weights(model: Any, adapter: Adapter, new: bool) -> list[nn.Parameter]:
+    """The weights of the model's head: a classifier's always; a language model's where they are new or asked for."""
+    if not hasattr(model, "head_parameters"):
+        return retention.outside(model)
+    return model.head_parameters() if new or isinstance(adapter.config, HeadConfig) else []
+
+
+def method_of(cfg: PeftConfig, network: Any) -> Any:
+    """The method's config, its layers by full names."""
+    from hydra.utils import instantiate
+
+    from adapt.adapters.targets import targets
+
+    assert cfg.method is not None
+    settings = dict(cfg.method)
+    for name in ("target_modules", "feedforward_modules"):
+        if isinstance(settings.get(name), list):
+            settings[name] = targets(f"peft.method.{name}", network.base_model, settings[name])
+    return instantiate(settings, _convert_="all")
+
+
+def merge(network: Any) -> None:
+    """Fold all adapters into the model's weights. Raises ConfigError for one that is no change of weights."""
+    adaptation = files.of(network)
+    for adapter in adaptation.adapters if adaptation else []:
+        if not mergeable(adapter.config):
+            raise ConfigError(
+                f"peft.inherit=merge: a {type(adapter.config).__name__} is no change of the base's weights; set it to "
+                "stack or drop"
+            )
+    fold(network)
+    for module in (network, network.base_model):
+        vars(module).pop("peft_config", None)
+
+
+def penalty(model: Any, pull: Pull | None) -> Pull | None:
+    """What is added to the gradients of each update: ``pull``, and what the method asks for (AdaLoRA's penalty)."""
+    tuner = allocating(model)
+    if tuner is None:
+        return pull
+    own = orthogonality(tuner)
+    if pull is None:
+        return own
+
+    def both(scale: float) -> None:
+        pull(scale)
+        own(scale)
+
+    return both
+
+
+def after_update(model: Any, steps: int) -> AfterUpdate | None:
+    """What the method does after each of a training's ``steps`` updates (AdaLoRA's ranks); None for nothing."""
+    tuner = allocating(model)
+    return None if tuner is None else allocation(tuner, steps)
+
+
+def allocating(model: Any) -> Any:
+    """peft's AdaLoraModel, if that is what the model is trained by."""
+    adaptation = files.of(model.model)
+    newest = adaptation.adapters[-1] if adaptation else None
+    trained = newest is not None and isinstance(newest.config, AdaLoraConfig)
+    return newest.tuner if newest is not None and trained else None
+
+
+def adapter_weights(model: Any) -> list[nn.Parameter]:
+    """The weights that adapters have added: nothing of the base."""
+    adaptation = files.of(model.model)
+    adapters = adaptation.adapters if adaptation else []
+    return [weight for name, weight in model.model.named_parameters() if any(one.owns(name) for one in adapters)]
+
+
+def checkpoint_gradients(model: Any) -> None:
+    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
+
+    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
+    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot, and under a prefix, which transformers
+    would leave out.
+    """
+    network = model.model
+    if not network.supports_gradient_checkpointing:
+        name = type(network).__name__
+        raise ConfigError(f"runtime.gradient_checkpointing=true: {name} does not support it; set it to false")
+    tokens = dict(core_of(network).named_children()).get("virtual_tokens")
+    if tokens is not None and len(tokens.prefixes):  # type: ignore[arg-type]
+        raise ConfigError(
+            "runtime.gradient_checkpointing=true: transformers gives a layer no past keys then, so that a prefix would "
+            "train to nothing; set it to false, or choose peft=prompt, lora or another that is no prefix"
+        )
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

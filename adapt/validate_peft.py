@@ -1,0 +1,144 @@
+"""Refuse parameter-efficient methods that cannot be what a run asks, by their settings alone: no torch, no model."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from adapt.config import Config, ConfigError, PeftConfig
+from adapt.data.strategies import SELECTIVE
+from adapt.refusals import suggestion
+
+PREFIX = "peft.PrefixTuningConfig"
+VIRTUAL = (PREFIX, "peft.PromptTuningConfig", "peft.PromptEncoderConfig")
+LLAMA_ADAPTER = "peft.AdaptionPromptConfig"
+ALLOCATING = "peft.AdaLoraConfig"
+VERA = "peft.VeraConfig"
+WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
+OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
+NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
+QUANTIZATIONS = (None, "nf4", "int8")
+
+
+def target(peft: PeftConfig) -> str | None:
+    """The class of a method's config by its dotted name; None where all weights are trained."""
+    return None if peft.method is None else str(peft.method.get("_target_"))
+
+
+def check_peft(cfg: Config) -> None:
+    """That each method can be on a base, take over what the stage before learned, and go with the run's other settings.
+
+    Raises ConfigError.
+    """
+    for key, peft in {"peft": cfg.peft, "pretrain_peft": cfg.pretrain_peft}.items():
+        check_method(key, peft)
+    if cfg.peft.method is not None and cfg.model.format == "tfidf":
+        raise ConfigError(f"peft={cfg.peft.name}: model=tfidf has no layers to adapt; use it with peft=full")
+    if cfg.peft.method is not None and cfg.finetune.method == "linear_probe":
+        raise ConfigError(
+            f"peft={cfg.peft.name}: finetune=linear_probe trains nothing of the model; peft=head_only trains a head by "
+            "gradient, with finetune=full"
+        )
+    parts: dict[str, tuple[PeftConfig, Any]] = {"finetune": (cfg.peft, cfg.finetune)}
+    parts |= {f"pretrain.{name}": (cfg.pretrain_peft, stage) for name, stage in cfg.pretrain.items()}
+    for part, (peft, stage) in parts.items():
+        check_stage(cfg, part, peft, stage)
+    if cfg.pretrain and cfg.pretrain_peft.method is not None:
+        check_inheritance(cfg)
+
+
+def check_method(key: str, peft: PeftConfig) -> None:
+    """A quantised base is a frozen one, and what trains everything stacks on nothing."""
+    if peft.quantization not in QUANTIZATIONS:
+        raise ConfigError(f"{key}.quantization={peft.quantization}: possible are null, nf4, int8")
+    if peft.method is None and peft.quantization is not None:
+        raise ConfigError(
+            f"{key}.quantization={peft.quantization}: {key}={peft.name} trains the base itself; use {key}=qlora"
+        )
+    if peft.method is None and peft.inherit == "stack":
+        raise ConfigError(f"{key}.inherit=stack: {key}={peft.name} trains the base itself; possible are merge, drop")
+    if peft.quantization is not None and target(peft) in (OF_BIASES, ALLOCATING):
+        raise ConfigError(
+            f"{key}.quantization={peft.quantization}: not with {key}={peft.name}; possible are lora, ia3, vera, prompt"
+        )
+
+
+def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
+    """What other settings of a stage would make of its method."""
+    method = target(peft)
+    if method is None:
+        return
+    key = "peft" if part == "finetune" else "pretrain_peft"
+    given = f"with {key}={peft.name}"
+    if stage.retention.toward_start and method != OF_BIASES:
+        raise ConfigError(
+            f"{part}.retention.toward_start={stage.retention.toward_start}: {given} no weight of the base is trained "
+            "that could be pulled back; set it to 0"
+        )
+    if stage.retention.frozen_layers and method in VIRTUAL:
+        raise ConfigError(
+            f"{part}.retention.frozen_layers={stage.retention.frozen_layers}: {given} what is trained lies below the "
+            "layers; set it to 0"
+        )
+    if method == PREFIX and cfg.runtime.gradient_checkpointing:
+        raise ConfigError(
+            f"runtime.gradient_checkpointing=true: {given} transformers drops the prefix when it computes a layer "
+            "again, and only the head would train; set it to false, or choose prompt or lora"
+        )
+    if method in VIRTUAL and getattr(stage, "packing", False):
+        raise ConfigError(f"{part}.packing=true: {given} a packed text would not see its prompt; set it to false")
+    if cfg.runtime.shard and (method == ALLOCATING or peft.quantization is not None):
+        raise ConfigError(f"runtime.shard=true: not {given}; set it to false, or choose lora")
+
+
+def check_inheritance(cfg: Config) -> None:
+    """What each stage does with the adapter of the one before."""
+    parent, names = target(cfg.pretrain_peft), list(cfg.pretrain)
+    children = {"pretrain_peft": (cfg.pretrain_peft, names[1:]), "peft": (cfg.peft, ["fine-tuning"])}
+    for key, (peft, stages) in children.items():
+        if not stages:
+            continue
+        if peft.inherit == "merge" and parent in NOT_MERGEABLE:
+            possible = "drop" if peft.method is None else "stack or drop"
+            raise ConfigError(
+                f"{key}.inherit=merge: what pretrain_peft={cfg.pretrain_peft.name} learns before {stages[0]} is no "
+                f"change of the base's weights, and cannot be folded into them; set {key}.inherit to {possible}"
+            )
+        if peft.inherit == "stack" and peft.quantization not in (None, cfg.pretrain_peft.quantization):
+            raise ConfigError(
+                f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base "
+                f"than one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
+            )
+        if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
+            raise ConfigError(
+                f"{key}.inherit=stack: peft puts {peft.name} around no layer that another method is around; set it to "
+                "merge or drop"
+            )
+        if peft.inherit == "stack" and parent == LLAMA_ADAPTER == target(peft):
+            raise ConfigError(f"{key}.inherit=stack: a llama_adapter stands on no other; set it to drop")
+    selective = [name for name in names[1:] if cfg.pretrain[name].masking.strategy == SELECTIVE]
+    if selective and parent in NOT_MERGEABLE:
+        raise ConfigError(
+            f"pretrain.{selective[0]}.masking.strategy=selective: its classifier is trained whole, and what "
+            f"pretrain_peft={cfg.pretrain_peft.name} has learned by then cannot be merged; choose another of the two"
+        )
+
+
+def check_binding(key: str, settings: dict[str, Any] | None) -> None:
+    """That the settings are those of a config class of peft's or ours. Imports it, and torch with it."""
+    if settings is None:
+        return
+    import importlib
+
+    from peft import PeftConfig as MethodConfig
+
+    module, _, name = str(settings.get("_target_")).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}._target_={settings.get('_target_')}: there is no such class") from error
+    if not (inspect.isclass(found) and issubclass(found, MethodConfig)):
+        raise ConfigError(f"{key}._target_={settings['_target_']}: is no config of a method, such as peft.LoraConfig")
+    possible = inspect.signature(found).parameters
+    for unknown in sorted(set(settings) - set(possible) - {"_target_"}):
+        raise ConfigError(f"{key}.{unknown}: {name} has no such setting; {suggestion(unknown, possible)}")

@@ -1,0 +1,104 @@
+"""What a method cannot serve is refused before training, in one sentence that says what is possible."""
+
+import pytest
+import torch
+from adapted import LLAMA, METHODS, composed, option
+from transformers import AutoConfig, AutoModel
+
+from adapt.adapters.check import check_method
+from adapt.config import ConfigError
+from adapt.validate_peft import check_binding
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["peft=lora", "model=tfidf"], "peft=full"),
+        (["peft=lora", "finetune=linear_probe"], "head_only"),
+        (["peft.inherit=stack"], "possible are merge, drop"),
+        (["peft.quantization=nf4"], "qlora"),
+        (["peft=lora", "peft.quantization=nf5"], "null, nf4, int8"),
+        (["peft=bitfit", "peft.quantization=nf4"], "possible are lora"),
+        (["peft=lora", "peft.inherit=keep"], "merge, stack, drop"),
+        (["peft=lora", "peft.learning_rate_factor=0"], "more than 0"),
+        (["peft=lora", "finetune.retention.toward_start=0.1"], "no weight of the base is trained"),
+        (["peft=prompt", "finetune.retention.frozen_layers=1"], "below the layers"),
+        (["peft=prefix", "runtime.gradient_checkpointing=true"], "choose prompt or lora"),
+        (
+            ["pretrain=[dapt]", "peft@pretrain_peft=prefix", "peft.inherit=drop", "pretrain.dapt.packing=true"],
+            "packing",
+        ),
+        (["peft=adalora", "runtime.shard=true", "runtime.processes=2"], "choose lora"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=prompt"], "set peft.inherit to drop"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=prompt", "peft=lora"], "set peft.inherit to stack or drop"),
+        (
+            ["pretrain=[dapt,tapt]", "peft@pretrain_peft=prompt", "pretrain_peft.inherit=merge", "peft=prompt"],
+            "before tapt",
+        ),
+        (["pretrain=[dapt]", "peft@pretrain_peft=lora", "peft=vera", "peft.inherit=stack"], "merge or drop"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=lora", "peft=qlora", "peft.inherit=stack"], "on another base"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=llama_adapter", "peft=llama_adapter"], "set it to drop"),
+        (
+            [
+                "pretrain=[dapt,tapt]",
+                "peft@pretrain_peft=prompt",
+                "peft=prompt",
+                "pretrain.tapt.masking.strategy=selective",
+            ],
+            "cannot be merged",
+        ),
+    ],
+)
+def test_a_combination_that_cannot_be_is_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words.replace("[", r"\[")):
+        composed(*([] if "model=tfidf" in overrides else ["model.path=x"]), *overrides)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"_target_": "peft.LoraConfig", "rank": 8}, "no such setting"),
+        ({"_target_": "peft.LoraConfigs"}, "no such class"),
+        ({"_target_": "peft.get_peft_model"}, "no config of a method"),
+    ],
+)
+def test_a_method_that_is_none_is_refused(settings: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_binding("peft.method", settings)
+
+
+def test_an_option_binds_its_settings(method: str) -> None:
+    check_binding("peft.method", option(method).method)
+
+
+def skeleton(kind: str):
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    own = {
+        "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+        "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+    }
+    with torch.device("meta"):
+        return AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=50, **own.get(kind, shape)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("llama_adapter", "bert", "llama, mistral, gpt2"),
+        ("lora", "distilbert", "q_lin"),
+        ("prefix", "distilbert", "possible are prompt"),
+        ("prompt", "t5", "possible are lora"),
+        ("bitfit", "llama", "no bias terms"),
+    ],
+)
+def test_an_architecture_that_a_method_cannot_serve_is_refused(name: str, kind: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_method("peft", option(name), skeleton(kind))
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("llama_adapter", "qlora", "int8_lora")])
+def test_a_bert_and_a_llama_can_have_the_others(name: str) -> None:
+    check_method("peft", option(name), skeleton("bert"))
+    if name != "bitfit":
+        cfg = composed(f"peft={name}", "model.path=x", *LLAMA).peft
+        check_method("peft", cfg, skeleton("llama"))

@@ -1,0 +1,57 @@
+"""Every module that an option file of conf/model names is in a model of its architecture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from adapted import CONF, composed
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from adapt.adapters.targets import matching, targets
+from adapt.config import ConfigError
+
+KINDS = {"deberta-v3-base": "deberta-v2", "modernbert-base": "modernbert", "roberta-base": "roberta"}
+KINDS |= {"distilroberta-base": "roberta"}
+FILES = [file for file in sorted((CONF / "model").glob("*.yaml")) if file.stem != "tfidf"]
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_named_module_is_there(file: Path) -> None:
+    modules = composed(f"model={file.stem}", *(["model.path=x"] if file.stem == "hf" else [])).model.modules
+    kind = KINDS.get(file.stem, "bert")
+    config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **SHAPE)
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(config)
+        heads = [auto.from_config(config) for auto in (AutoModelForMaskedLM, AutoModelForSequenceClassification)]
+    found = {
+        name: targets(name, encoder, getattr(modules, name)) for name in ("attention", "linear", "ia3", "feedforward")
+    }
+    assert set(found["attention"]) | set(found["ia3"]) <= set(found["linear"])
+    assert set(found["feedforward"]) <= set(found["ia3"])
+    assert len(found["feedforward"]) == config.num_hidden_layers  # one a layer, and not the attention's output with it
+    assert len(targets("sublayers", encoder, modules.sublayers)) == 2 * config.num_hidden_layers
+    inside = set(found["linear"])
+    blocks = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and ".0." in name]
+    assert set(blocks) <= inside  # every linear layer of a block
+    names = {name for head in heads for name, _ in head.named_modules()}
+    names |= {f"{encoder.base_model_prefix}.{name}" for name, _ in encoder.named_modules()}
+    names |= {name.partition(".")[2] for name in names} if file.stem == "hf" else set()
+    known = [name for name in modules.unquantized if name in names or f"{kind}.{name}" in names]
+    absent = set(modules.unquantized) - set(known)
+    assert absent <= ({"score", "lm_head"} if file.stem == "hf" else {"pooler"} if kind == "deberta-v2" else set()), (
+        absent
+    )
+    assert all(matching(names, name) for name in known)
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(AutoConfig.for_model("bert", vocab_size=50, **SHAPE))
+    with pytest.raises(
+        ConfigError, match=r"no linear layer called q_proj; it has encoder.layer.\*.attention.self.query"
+    ):
+        targets("peft.method.target_modules", encoder, ["q_proj"])
+    with pytest.raises(ConfigError, match="names no layer"):
+        targets("peft.method.target_modules", encoder, [])
+    assert targets("x", encoder, ["layer.*.output.dense"]) == [f"encoder.layer.{n}.output.dense" for n in range(2)]
