@@ -17,7 +17,7 @@ from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
 from adapt.text_chain import sources_read
 from adapt.validate_kind import check_kind
-from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining
+from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining, check_samples
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
@@ -48,7 +48,7 @@ AT_LEAST_ONE = (
     "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
     "processes", "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length",
     "min_frequency", "text_attack_examples", "text_attack_queries", "candidates", "queries",
-    "restarts", "minimal_norm_steps", "gradient_free_queries",
+    "restarts", "minimal_norm_steps", "gradient_free_queries", "prompts", "prompt_words", "max_new_tokens",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "epsilon", "weight", "clean_weight", "teacher_weight", "step_size", "random_starts", "head_steps", "learning_rate",
@@ -95,6 +95,7 @@ def check_values(cfg: DictConfig) -> Config:
     check_text_attack(typed)
     check_pretraining(typed)
     check_domains(typed)
+    check_samples(typed)
     parts = {"task": typed.task, **{name: getattr(typed, name) for name in sorted(CONFIGURED & sources_read(typed))}}
     needing = {key: part for key, part in parts.items() if part.format != "pydoc"}
     needing |= {"model": typed.model} if typed.model.format == "hf" else {}
