@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from adapt import models
 from adapt.base_architectures import byte_pairs, random_bert, random_llama, word_pieces
 from adapt.config import (
     AdversaryConfig,
@@ -28,6 +30,9 @@ from adapt.config import (
     RuntimeConfig,
 )
 from adapt.data import corpora, pydoc
+from adapt.data.tokens import load_tokens
+from adapt.heldout import HeldOut
+from adapt.language_modelling import load_for_measuring
 from adapt.stages.pretrain import pretrain
 from adapt.stages.tokens import tokens
 
@@ -138,8 +143,10 @@ def main() -> None:
         inputs = {"text": text, "tokenizer": start}
         tokens(None, inputs, read, runtime, max_length=recipe.max_length, packing=recipe.packing, words=False)
     out.mkdir(exist_ok=True)
-    pretrain(recipe, {"model": start, "text": read}, out, runtime, adversary=PLAIN, snapshots=False)
+    rows = pretrain(recipe, {"model": start, "text": read}, out, runtime, adversary=PLAIN, snapshots=False)
     publish(out, ASSETS / args.model)
+    cost = {row["metric"]: row["value"] for row in rows if row["split"] == "train"}
+    (ASSETS / args.model / "README.md").write_text(card(args.model, out, read, text, cost))
 
 
 def publish(trained: Path, asset: Path) -> None:
@@ -159,6 +166,35 @@ def publish(trained: Path, asset: Path) -> None:
             lines.append(f"{entry['step']},train,{sum(recent) / len(recent):.4f}")
             recent = []
     (asset / "loss_curve.csv").write_text("\n".join(lines) + "\n")
+
+
+def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float]) -> str:
+    """What the model is, and its loss on all held-out passages; of a decoder its perplexity by token and by byte.
+
+    cost: of its training: steps, tokens (padding left out) and train_seconds. Bytes are those of the passages, and the
+    nats those of all their tokens and the end of text, so that models of other vocabularies compare.
+    """
+    tokenizer = models.load_tokenizer(trained)
+    task = load_for_measuring(trained, tokenizer)
+    held_out = HeldOut.fixed(task, tokenizer, load_tokens(read).heldout, limit=None, batch_size=64)
+    losses = held_out.losses(task, torch.device("cpu"))
+    what = [
+        f"{models.trainable_parameters(task.model):,} parameters, {len(tokenizer):,} tokens, {name}: a "
+        f"{task.model.model.config.model_type} of {task.model.model.config.num_hidden_layers} layers x "
+        f"{task.model.model.config.hidden_size}",
+        f"trained from random weights on {len(corpora.load_corpus(text).train):,} docstrings of no domain: "
+        f"{cost['steps']:,.0f} steps, {cost['tokens']:,.0f} tokens, {cost['train_seconds'] / 60:,.0f} minutes",
+        f"loss on {losses.documents:,} held-out passages: {losses.token:.4f} nats a predicted token "
+        f"({losses.tokens:,} of them)",
+    ]
+    if isinstance(task.model, models.CausalLM):
+        size = sum(len(passage.encode()) for passage in corpora.load_corpus(text).heldout)
+        nats = losses.token * losses.tokens / size
+        what.append(
+            f"perplexity {math.exp(losses.token):.2f} a token, {math.exp(nats):.3f} a byte "
+            f"({nats / math.log(2):.3f} bits a byte)"
+        )
+    return f"# {name}\n\n" + "".join(f"- {line}\n" for line in what)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ MAY = {
     "marking": {"data", "models", "objectives", "token_classifier"},
     "predict": {"data", "models", "prediction", "results", "sources", "store", "token_classifier"},
     "leakage": {"cli", "data", "refusals", "validate"},
-    "base_model": {"base_architectures", "data", "stages"},
+    "base_model": {"base_architectures", "data", "heldout", "language_modelling", "models", "stages"},
     "base_architectures": set(),
     "generation": {"data", "models"},
     "repetition": set(),
