@@ -257,7 +257,7 @@ class SamplesConfig:
     """What the decoder that fine-tuning starts from writes after the beginnings of held-out texts, to be read."""
 
     text: str = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
-    prompts: int = MISSING
+    prompts: int = MISSING  # at most
     prompt_words: int = MISSING  # words of a beginning, of texts that have as many again
     max_new_tokens: int = MISSING
     temperature: float = MISSING  # of the sampled answer; the other one is greedy

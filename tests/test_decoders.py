@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from world import pipeline, sentence
 
-from adapt import models, predict, results
+from adapt import models, predict, results, token_classifier
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig
 from adapt.decoders import is_decoder, last_token_head
 from adapt.suitability import check_model
@@ -114,6 +114,29 @@ def test_a_saved_classifier_opens_to_the_bit(
     if pooling == "cls":
         plain = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
         torch.testing.assert_close(plain(**given).logits, model(**given), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_decoder_tags_words_alone_as_in_a_batch(folders: dict[str, Path], architecture: str, pooling: str) -> None:
+    """And from what came before: the tag of a word does not depend on the words behind it."""
+    torch.manual_seed(0)
+    tagger = token_classifier.new_tagger(
+        folders[architecture], labels=["O", "B-x"], pooling=pooling, dropout=0.0
+    ).eval()
+    tokenizer = models.load_tokenizer(folders[architecture])
+    sentences = [["the", "cat", "and", "iron", "ore"], ["the", "cat"]]
+    encoded = token_classifier.encode_words(tokenizer, sentences, 32)
+    tags = [torch.zeros(len(words), dtype=torch.long) for words in sentences]
+
+    def scores(*indices: int) -> torch.Tensor:
+        batch = token_classifier.collate_words(tokenizer, encoded, indices, tags)
+        return token_classifier.Tagging().logits(tagger, batch).detach()
+
+    both, long, short = scores(0, 1), scores(0), scores(1)
+    torch.testing.assert_close(both, torch.cat([long, short]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(short, long[:2], atol=1e-5, rtol=1e-5)
+    assert (long[0] - long[1]).abs().max() > 1e-3
 
 
 def asked(pooling: str) -> Config:

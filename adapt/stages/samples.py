@@ -66,16 +66,16 @@ def samples(
 
 
 def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
-    """``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, of the texts that have as many words again.
+    """At most ``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, of the texts that have as many words again.
 
-    Chosen by the hash of each text, so that every model is asked the same. Raises ConfigError for too few texts.
+    Chosen by the hash of each text, so that every model is asked the same. Raises ConfigError where there is no text.
     """
     cut = re.compile(rf"\s*(?:\S+\s+){{{cfg.prompt_words - 1}}}\S+")
     long = [text for text in texts if len(text.split()) >= 2 * cfg.prompt_words]
-    if len(long) < cfg.prompts:
+    if not long:
         raise ConfigError(
-            f"evaluate.samples.prompts={cfg.prompts}: only {len(long)} held-out texts of {cfg.text} have twice "
-            f"prompt_words={cfg.prompt_words} words; ask for fewer prompts or shorter ones"
+            f"evaluate.samples.prompt_words={cfg.prompt_words}: no held-out text of {cfg.text} has twice as many; "
+            "ask for shorter prompts, or hold out more text"
         )
     found = []
     for text in in_hash_order(long, str)[: cfg.prompts]:
