@@ -55,8 +55,9 @@ faults: setup ## kill -9 at 50 random moments of small sweeps, and compare what 
 bench: setup ## timings, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-base-model: setup ## train the embedded base model again (hours on two cores)
-	$(BIN)/python -m adapt.base_model
+base-model: setup ## train the embedded base models again (hours on two cores)
+	$(BIN)/python -m adapt.base_model --model tiny
+	$(BIN)/python -m adapt.base_model --model tiny_decoder
 
 clean: ## remove the environment and caches; outputs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,8 @@
-"""Make the embedded base model: a small BERT, trained from random weights on out-of-domain docstrings.
+"""Make an embedded base model: a small language model, trained from random weights on out-of-domain docstrings.
 
-``make base-model`` runs this and writes adapt/assets/tiny. It takes hours on two cores; the result ships with the
-repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc.py: docstrings of openly
-licensed packages, without the domain packages and without any text of the tasks' dev and test objects.
+``make base-model`` runs this for each and writes adapt/assets/<model>. It takes hours on two cores; the result ships
+with the repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc.py: docstrings of
+openly licensed packages, without the domain packages and without any text of the tasks' dev and test objects.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from adapt import models
+from adapt.base_architectures import byte_pairs, random_bert, random_llama, word_pieces
 from adapt.config import (
     AdversaryConfig,
     MaskingConfig,
@@ -28,19 +30,13 @@ from adapt.config import (
     RuntimeConfig,
 )
 from adapt.data import corpora, pydoc
+from adapt.data.tokens import load_tokens
+from adapt.heldout import HeldOut
+from adapt.language_modelling import load_for_measuring
 from adapt.stages.pretrain import pretrain
 from adapt.stages.tokens import tokens
 
-ASSET = Path(__file__).parent / "assets" / "tiny"
-VOCABULARY = 8192
-SPECIAL_TOKENS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-SHAPE: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 768}
+ASSETS = Path(__file__).parent / "assets"
 MIN_WORDS = 8  # a shorter passage teaches little
 CURVE_EVERY = 100  # steps whose mean loss makes one point of the curve
 HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
@@ -85,6 +81,33 @@ PLAIN = AdversaryConfig(
 )
 
 
+@dataclass(frozen=True)
+class Base:
+    """What an embedded base model begins as, and how it is trained."""
+
+    tokenizer: Callable[[Iterable[str]], PreTrainedTokenizerFast]
+    model: Callable[[PreTrainedTokenizerFast], PreTrainedModel]
+    recipe: PretrainConfig
+
+
+BASES = {
+    "tiny": Base(word_pieces, random_bert, replace(RECIPE, steps=12_000)),
+    "tiny_decoder": Base(
+        byte_pairs,
+        random_llama,
+        replace(
+            RECIPE,
+            steps=8_000,
+            max_length=256,
+            batch_size=8,  # so few steps of 64 would leave it where it began
+            micro_batch_size=8,
+            evaluations=10,
+            optimizer=replace(RECIPE.optimizer, precision="no", warmup_fraction=0.05),
+        ),
+    ),
+}
+
+
 def base_text() -> corpora.Corpus:
     """The general domain's passages; the held-out ones by the hash of their text."""
     passages = [passage for passage in pydoc.corpus("general") if len(passage.split()) >= MIN_WORDS]
@@ -92,68 +115,47 @@ def base_text() -> corpora.Corpus:
     return corpora.Corpus([text for text in passages if text not in held_out], sorted(held_out), {})
 
 
-def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Lower-case WordPiece (Devlin et al., 2019) of VOCABULARY pieces, learned from ``texts`` alone."""
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.train_from_iterator(
-        texts,
-        trainers.WordPieceTrainer(
-            vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
-        ),
-    )
-    pieces.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", pieces.token_to_id("[CLS]")), ("[SEP]", pieces.token_to_id("[SEP]"))],
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **SPECIAL_TOKENS)
-
-
-def random_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write a BERT of SHAPE, its weights drawn from RECIPE.seed, and the tokenizer as a transformers folder."""
-    torch.manual_seed(RECIPE.seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, **SHAPE
-    )
-    BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 def main() -> None:
-    """Train the base model in ``--work``, resuming what is there, and copy it with its SHA-256 to ASSET."""
+    """Train a base model in ``--work``, resuming what is there, and copy it with its SHA-256 to the assets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--model", choices=list(BASES), default="tiny")
+    parser.add_argument("--steps", type=int, help="in place of the recipe's")
     parser.add_argument("--work", type=Path, default=Path("outputs/base_model"))
     parser.add_argument("--threads", type=int, default=None)
     args = parser.parse_args()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    start, text, read, out = (args.work / name for name in ("random", "text", "tokens", "trained"))
+    base, text = BASES[args.model], args.work / "text"
+    recipe = base.recipe if args.steps is None else replace(base.recipe, steps=args.steps)
+    start, read, out = (args.work / args.model / name for name in ("random", "tokens", "trained"))
     if not (text / "report.json").exists():
         corpora.write_corpus(base_text(), text)
-        random_model(start, train_tokenizer(corpora.load_corpus(text).train))
-    out.mkdir(exist_ok=True)
-    RECIPE.steps = args.steps
+    if not (start / "tokenizer.json").exists():  # the last file of the folder to be written
+        torch.manual_seed(recipe.seed)
+        tokenizer = base.tokenizer(corpora.load_corpus(text).train)
+        base.model(tokenizer).save_pretrained(start)
+        tokenizer.save_pretrained(start)
     runtime = RuntimeConfig(
         device="auto", checkpoint_seconds=120.0, progress=True, trackers=[], gradient_checkpointing=False
     )
-    if not (read / "tokens.json").exists():  # the last file of the folder to be written
-        read.mkdir(exist_ok=True)
+    if not (read / "tokens.json").exists():  # likewise
+        read.mkdir(parents=True, exist_ok=True)
         inputs = {"text": text, "tokenizer": start}
-        tokens(None, inputs, read, runtime, max_length=RECIPE.max_length, packing=False, words=False)
-    pretrain(RECIPE, {"model": start, "text": read}, out, runtime, adversary=PLAIN, snapshots=False)
-    publish(out)
+        tokens(None, inputs, read, runtime, max_length=recipe.max_length, packing=recipe.packing, words=False)
+    out.mkdir(exist_ok=True)
+    rows = pretrain(recipe, {"model": start, "text": read}, out, runtime, adversary=PLAIN, snapshots=False)
+    publish(out, ASSETS / args.model)
+    cost = {row["metric"]: row["value"] for row in rows if row["split"] == "train"}
+    (ASSETS / args.model / "README.md").write_text(card(args.model, out, read, text, cost))
 
 
-def publish(trained: Path) -> None:
-    """Copy a trained folder to ASSET, with the checksum of its weights and its loss curve (nats, every 100 steps)."""
-    ASSET.mkdir(parents=True, exist_ok=True)
+def publish(trained: Path, asset: Path) -> None:
+    """Copy a trained folder to ``asset``, with the checksum of its weights and its losses (nats, of 100 steps each)."""
+    asset.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(trained / name, ASSET / name)
-    checksum = hashlib.sha256((ASSET / "model.safetensors").read_bytes()).hexdigest()
-    (ASSET / "checksum.json").write_text(json.dumps({"model.safetensors": checksum}) + "\n")
+        shutil.copy(trained / name, asset / name)
+    checksum = hashlib.sha256((asset / "model.safetensors").read_bytes()).hexdigest()
+    (asset / "checksum.json").write_text(json.dumps({"model.safetensors": checksum}) + "\n")
     lines, recent = ["step,kind,loss"], []
     for entry in json.loads((trained / "training.json").read_text())["history"]:
         if "measured" in entry:
@@ -163,7 +165,36 @@ def publish(trained: Path) -> None:
         if entry["step"] % CURVE_EVERY == 0:
             lines.append(f"{entry['step']},train,{sum(recent) / len(recent):.4f}")
             recent = []
-    (ASSET / "loss_curve.csv").write_text("\n".join(lines) + "\n")
+    (asset / "loss_curve.csv").write_text("\n".join(lines) + "\n")
+
+
+def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float]) -> str:
+    """What the model is, and its loss on all held-out passages; of a decoder its perplexity by token and by byte.
+
+    cost: of its training: steps, tokens (padding left out) and train_seconds. Bytes are those of the passages, and the
+    nats those of all their tokens and the end of text, so that models of other vocabularies compare.
+    """
+    tokenizer = models.load_tokenizer(trained)
+    task = load_for_measuring(trained, tokenizer)
+    held_out = HeldOut.fixed(task, tokenizer, load_tokens(read).heldout, limit=None, batch_size=64)
+    losses = held_out.losses(task, torch.device("cpu"))
+    what = [
+        f"{models.trainable_parameters(task.model):,} parameters, {len(tokenizer):,} tokens, {name}: a "
+        f"{task.model.model.config.model_type} of {task.model.model.config.num_hidden_layers} layers x "
+        f"{task.model.model.config.hidden_size}",
+        f"trained from random weights on {len(corpora.load_corpus(text).train):,} docstrings of no domain: "
+        f"{cost['steps']:,.0f} steps, {cost['tokens']:,.0f} tokens, {cost['train_seconds'] / 60:,.0f} minutes",
+        f"loss on {losses.documents:,} held-out passages: {losses.token:.4f} nats a predicted token "
+        f"({losses.tokens:,} of them)",
+    ]
+    if isinstance(task.model, models.CausalLM):
+        size = sum(len(passage.encode()) for passage in corpora.load_corpus(text).heldout)
+        nats = losses.token * losses.tokens / size
+        what.append(
+            f"perplexity {math.exp(losses.token):.2f} a token, {math.exp(nats):.3f} a byte "
+            f"({nats / math.log(2):.3f} bits a byte)"
+        )
+    return f"# {name}\n\n" + "".join(f"- {line}\n" for line in what)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def evaluate_stage(
     """
     text = cfg.evaluate.text
     proposes = {"masked_lm": masked_lm} if text is not None and needs_masked_lm(text.recipes) else {}
-    unused = ("name", "domains") if text is not None else ("name", "domains", "text")
+    unused = ("name", "domains", "samples") if text is not None else ("name", "domains", "samples", "text")
     return Stage(
         kind="evaluate",
         label="evaluate",

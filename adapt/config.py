@@ -277,14 +277,28 @@ class DomainsConfig:
 
 
 @dataclass
+class SamplesConfig:
+    """What the decoder that fine-tuning starts from writes after the beginnings of held-out texts, to be read."""
+
+    text: str = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
+    prompts: int = MISSING  # at most
+    prompt_words: int = MISSING  # words of a beginning, of texts that have as many again
+    max_new_tokens: int = MISSING
+    temperature: float = MISSING  # of the sampled answer; the other one is greedy
+    top_p: float = MISSING  # sampled from the likeliest tokens that hold this much probability
+    seed: int = MISSING  # of the sampling
+
+
+@dataclass
 class EvaluateConfig:
-    """What is measured: clean scores, robustness unless ``attack`` is null, and what adaptation did to the encoder."""
+    """What is measured: clean scores, robustness unless ``attack`` is null, and what adaptation did to the model."""
 
     name: str = MISSING
     batch_size: int = MISSING
     attack: AttackConfig | None = MISSING
     text: TextAttackConfig | None = MISSING
     domains: DomainsConfig | None = MISSING
+    samples: SamplesConfig | None = None
 
 
 @dataclass

@@ -6,7 +6,9 @@ Their rows reach a run as inputs of its evaluation.
 
 from __future__ import annotations
 
-from adapt.config import Config, DomainsConfig
+from dataclasses import asdict
+
+from adapt.config import Config, DomainsConfig, SamplesConfig
 from adapt.finetune_chain import adapted
 from adapt.stage import Source, Stage
 from adapt.text_chain import TextChain, tokens_stage
@@ -15,6 +17,10 @@ MEASURING = (
     *("adapt.stages.domains", "adapt.heldout", "adapt.language_modelling", "adapt.objectives", "adapt.data.masking"),
     *("adapt.data.next_tokens", "adapt.data.tokens", "adapt.data.batching", "adapt.models"),
     *("adapt.packing", "adapt.projection"),
+)
+SAMPLING = (
+    *("adapt.stages.samples", "adapt.generation", "adapt.repetition", "adapt.models", "adapt.data.batching"),
+    *("adapt.data.pieces", "adapt.data.text"),
 )
 PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.prediction")
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models")
@@ -28,13 +34,14 @@ def domain_stages(
     tokenizer: Stage | Source,
     task: Stage,
 ) -> dict[str, Stage]:
-    """The stages by the name of the evaluation's input; none unless ``evaluate.domains`` says which texts.
+    """The stages by the name of the evaluation's input; none unless ``evaluate.domains`` or ``samples`` says so.
 
     model: what fine-tuning starts from; pretrained: the stages that led to it.
     """
+    written = {} if cfg.evaluate.samples is None else {"samples": samples_stage(cfg, cfg.evaluate.samples, text, model)}
     settings = cfg.evaluate.domains
     if settings is None:
-        return {}
+        return written
     texts = {name: text.source(name, leaks="drop") for name in settings.texts}
     length = settings.max_length
     tokens = {
@@ -42,6 +49,7 @@ def domain_stages(
         for name, given in texts.items()
     }
     found = {
+        **written,
         "domains": losses_stage(cfg, settings, model, tokens),
         "words": words_stage(texts, tokenizer),
     }
@@ -92,4 +100,18 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
         inputs=dict(inputs),
         config={"sequences": settings.sequences, **more},
         more=more,
+    )
+
+
+def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: Stage | Source) -> Stage:
+    """What ``model`` writes after the beginnings of held-out texts; the batch size changes no token of it."""
+    return Stage(
+        kind="samples",
+        label="samples",
+        function="adapt.stages.samples:samples",
+        modules=(*SAMPLING, *adapted(cfg)),
+        argument=settings,
+        inputs={"model": model, "text": text.source(settings.text, leaks="drop")},
+        config=asdict(settings),
+        more={"batch_size": cfg.evaluate.batch_size},
     )

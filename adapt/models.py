@@ -19,11 +19,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
+from adapt.decoders import decoder_inputs, is_causal, is_decoder, last_token, last_token_head
 from adapt.packing import keeps_apart
 from adapt.projection import LanguageModel
 
@@ -75,6 +75,8 @@ class HeadedEncoder(nn.Module):
         """A plain transformers folder, plus our head's own file; ``more`` stands in its note."""
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: index for index, label in enumerate(labels)}
+        if self.head is None and is_decoder(self.model.config) and self.model.config.pad_token_id is None:
+            self.model.config.pad_token_id = tokenizer.pad_token_id  # transformers finds the last token by it
         adapters.save(self.model, folder)
         tokenizer.save_pretrained(folder)
         note = {**more, "pooling": self.pooling, "labels": labels}
@@ -85,12 +87,21 @@ class HeadedEncoder(nn.Module):
 
 
 class Classifier(HeadedEncoder):
-    """An encoder with a classification head: for BERT and RoBERTa's own [CLS], dense, tanh, linear; or MeanHead."""
+    """An encoder with a classification head: for BERT and RoBERTa's own [CLS], dense, tanh, linear; or MeanHead.
+
+    A decoder's own head is linear, on the state of the last real token: transformers finds that by the padding
+    token's id, which may stand in a text; here the mask says which it is, on whichever side the padding lies.
+    """
 
     head: MeanHead | None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         """Logits [B, C] in float32."""
+        if is_decoder(self.model.config):
+            more |= decoder_inputs(self.encoder, attention_mask)
+            if self.head is None:
+                hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **more)[0]
+                return last_token_head(self.model)(last_token(hidden, attention_mask)).float()
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
         if self.head is None:
             return output.logits.float()
@@ -142,21 +153,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def is_causal(config: Any) -> bool:
-    """Whether a model of this config is trained on next tokens: one that cannot guess masked ones, or is a decoder.
-
-    Raises ConfigError where transformers has no class for either.
-    """
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        return False
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not config.is_encoder_decoder:
-        return True
-    raise ConfigError(
-        f"a {config.model_type} can be pretrained neither on masked nor on next tokens: transformers has no such head "
-        "for it; possible are encoders such as bert, roberta, modernbert and decoders such as gpt2, llama, qwen2"
-    )
 
 
 def load_language_model(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[MaskedLM | CausalLM, list[str]]:

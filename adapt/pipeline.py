@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adapt import provenance, results
+from adapt import kept_samples, provenance, results
 from adapt.answers import answers
 from adapt.chain import chain_of
 from adapt.config import Config, RuntimeConfig, TaskConfig
@@ -120,6 +120,7 @@ class Pipeline:
         rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
         run_id = self.run_id()
         self.keep_predictions(run_id, entry.folder)
+        self.keep_samples(run_id)
         results.write(
             Path(self.cfg.runtime.root),
             run_id,
@@ -145,6 +146,12 @@ class Pipeline:
             clean = json.loads((self.build(leaks).folder / "clean.json").read_text(encoding="utf-8"))["test"]
             table = answers(evaluation, self.build(task).folder, clean, self.cfg.evaluate.attack)
             results.write_predictions(root, run_id, table)
+
+    def keep_samples(self, run_id: str) -> None:
+        """Write what the run's language model wrote, where it was asked to, unless it is there; before its rows."""
+        root, written = Path(self.cfg.runtime.root), self.stages[-1].inputs.get("samples")
+        if isinstance(written, Stage) and not kept_samples.exists(root, run_id):
+            kept_samples.write(root, run_id, (self.build(written).folder / "samples.jsonl").read_text("utf-8"))
 
     def run_id(self) -> str:
         """What tells the run from every other one: its evaluation, and the chain that was asked for.
@@ -193,6 +200,8 @@ def science(cfg: Config) -> dict[str, Any]:
     for stage in config["pretrain"].values():
         if stage["masking"]["strategy"] != SELECTIVE:  # rows that are older than the setting are of the same cells
             del stage["masking"]["importance_threshold"]
+    if cfg.evaluate.samples is None:  # likewise
+        del config["evaluate"]["samples"]
     unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage has the seed as its own
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}

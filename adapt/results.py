@@ -2,7 +2,8 @@
 
 A run writes ``<root>/runs/<run_id>.json`` and, for each study it belongs to, ``<root>/studies/<study>/<run_id>.json``
 with the labels it has there. ``load`` joins them to a tidy table. Beside them ``<root>/predictions/<run_id>.parquet``
-keeps its answers to the test examples. Imports pandas, never torch.
+keeps its answers to the test examples, and ``<root>/samples/<run_id>.jsonl`` what its language model wrote.
+Imports pandas, never torch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 
 from adapt import records
 from adapt.files import replace
+from adapt.kept_samples import samples as samples
 from adapt.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
 from adapt.schema import FACTORS as FACTORS
 from adapt.schema import IDENTITY as IDENTITY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedTokenizerBase,
@@ -24,8 +26,10 @@ from transformers.models.auto.modeling_auto import (
 
 from adapt import models
 from adapt.adapters.check import check_method
-from adapt.config import Config, ConfigError
+from adapt.config import Config, ConfigError, SamplesConfig
 from adapt.data.strategies import OF_WORDS, SELECTIVE
+from adapt.decoders import is_causal, is_decoder, last_token_head
+from adapt.generation import check_room
 from adapt.packing import PACKABLE
 from adapt.retention import check_frozen
 from adapt.text_attacks.names import MASKED_LM
@@ -50,6 +54,8 @@ def check_model(cfg: Config, folder: Path) -> None:
     for need, mapping in heads.items():
         if type(config) not in mapping:
             raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
+    if cfg.finetune.pooling == "cls" and not tagging and is_decoder(config):
+        last_token_head(skeleton(config, AutoModelForSequenceClassification))
     tokenizer = read_tokenizer(folder)
     if len(tokenizer) > config.vocab_size:
         raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
@@ -65,6 +71,8 @@ def check_model(cfg: Config, folder: Path) -> None:
     if cfg.evaluate.domains is not None:
         refuse_no_language_model("evaluate.domains", folder, config, tokenizer, "evaluate=clean")
         lengths["evaluate.domains"] = cfg.evaluate.domains.max_length
+    if cfg.evaluate.samples is not None:
+        check_writer(folder, config, tokenizer, cfg.evaluate.samples)
     encoder = skeleton(config)
     most = most_tokens(encoder)
     for part, length in {**lengths, "finetune": cfg.finetune.max_length}.items():
@@ -89,13 +97,25 @@ def refuse_no_language_model(
     need: the setting that asks for it; instead: one that does not.
     """
     try:
-        causal = models.is_causal(config)
+        causal = is_causal(config)
     except ConfigError as error:
         raise ConfigError(f"{need}: {folder}: {error}" + (f"; or {instead}" if instead else "")) from error
     if not causal and tokenizer.mask_token_id is None:
         message = f"{need}: the tokenizer of {folder} has no mask token to predict"
         raise ConfigError(message + (f"; {instead}" if instead else ""))
     return causal
+
+
+def check_writer(
+    folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, asked: SamplesConfig
+) -> None:
+    """Refuse to let an encoder write, and answers that leave a prompt no positions: a word is a token at least."""
+    if not is_decoder(config):
+        raise ConfigError(
+            f"evaluate.samples: {folder} is a {config.model_type}, which writes no text; use a decoder, such as "
+            "model=tiny_decoder, or evaluate=adaptation"
+        )
+    check_room(config, tokenizer.num_special_tokens_to_add() + asked.prompt_words, asked.max_new_tokens)
 
 
 def check_layers(cfg: Config, encoder: nn.Module) -> None:
@@ -125,11 +145,6 @@ def check_padding(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer
     """Refuse a tokenizer without a padding token, except a decoder's, which pads with its end of text."""
     if tokenizer.eos_token_id is None or type(config) in MODEL_FOR_MASKED_LM_MAPPING:
         raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
-    if cfg.finetune.pooling == "cls" and cfg.finetune.method == "full":
-        raise ConfigError(
-            f"finetune.pooling=cls: {folder} has no padding token, by which transformers finds the last token of a "
-            "text; set finetune.pooling=mean, or name one in tokenizer_config.json"
-        )
 
 
 def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -200,10 +215,10 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def skeleton(config: PretrainedConfig) -> nn.Module:
-    """An encoder of this config without weights: its modules and their shapes alone, no memory."""
+def skeleton(config: PretrainedConfig, kind: Any = AutoModel) -> nn.Module:
+    """A model of this config, an encoder unless ``kind`` is another: its modules and their shapes alone, no memory."""
     with torch.device("meta"):
-        return AutoModel.from_config(config, trust_remote_code=False)
+        return kind.from_config(config, trust_remote_code=False)
 
 
 def most_tokens(encoder: nn.Module) -> int | None:

@@ -243,7 +243,9 @@ def leaks_stage(cfg: Config, task: Stage, hashes: sources.FileHashes, kept: dict
 
 def sources_read(cfg: Config) -> set[str]:
     """The words of all text that the run reads: to pretrain on, and to measure on."""
-    return pretraining_sources(cfg) | (set(cfg.evaluate.domains.texts) if cfg.evaluate.domains else set())
+    measured = set(cfg.evaluate.domains.texts) if cfg.evaluate.domains else set()
+    asked = {cfg.evaluate.samples.text} if cfg.evaluate.samples else set()
+    return pretraining_sources(cfg) | measured | asked
 
 
 def pretraining_sources(cfg: Config) -> set[str]:

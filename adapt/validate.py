@@ -18,7 +18,7 @@ from adapt.text_attacks.names import RECIPES
 from adapt.text_chain import sources_read
 from adapt.validate_kind import check_kind
 from adapt.validate_peft import check_binding, check_peft
-from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining
+from adapt.validate_pretraining import MEASURED_TEXTS, TEXTS, check_domains, check_pretraining, check_samples
 
 CHOICES = {
     "model.format": ("embedded", "minilm", "hf", "tfidf"),
@@ -51,7 +51,7 @@ AT_LEAST_ONE = (
     "processes", "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length",
     "min_frequency", "text_attack_examples", "text_attack_queries", "candidates", "queries",
     "r", "init_r", "target_r", "num_virtual_tokens", "size", "adapter_len", "adapter_layers", "deltaT",
-    "restarts", "minimal_norm_steps", "gradient_free_queries",
+    "restarts", "minimal_norm_steps", "gradient_free_queries", "prompts", "prompt_words", "max_new_tokens",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "epsilon", "weight", "clean_weight", "teacher_weight", "step_size", "random_starts", "head_steps", "learning_rate",
@@ -104,6 +104,7 @@ def check_values(cfg: DictConfig) -> Config:
     check_pretraining(typed)
     check_domains(typed)
     check_peft(typed)
+    check_samples(typed)
     parts = {"task": typed.task, **{name: getattr(typed, name) for name in sorted(CONFIGURED & sources_read(typed))}}
     needing = {key: part for key, part in parts.items() if part.format != "pydoc"}
     needing |= {"model": typed.model} if typed.model.format == "hf" else {}

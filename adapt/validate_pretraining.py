@@ -51,6 +51,22 @@ def check_domains(cfg: Config) -> None:
             raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")
 
 
+def check_samples(cfg: Config) -> None:
+    """A text that is measured on, and a way to draw tokens that can draw one."""
+    found = cfg.evaluate.samples
+    if found is None:
+        return
+    key = "evaluate.samples"
+    if found.text not in MEASURED_TEXTS:
+        raise ConfigError(f"{key}.text={found.text}: possible are {', '.join(MEASURED_TEXTS)}")
+    if found.temperature <= 0:
+        raise ConfigError(
+            f"{key}.temperature={found.temperature}: must be more than 0; a greedy answer is always given"
+        )
+    if not 0 < found.top_p <= 1:
+        raise ConfigError(f"{key}.top_p={found.top_p}: must be more than 0 and at most 1")
+
+
 def check_masking(key: str, masking: MaskingConfig, text: str) -> None:
     """A rate that masks something and leaves something, and a difference between two texts."""
     if not 0 < masking.rate < 1:

@@ -23,6 +23,7 @@ from analysis import (
     literature,
     paper_formats,
     paper_tables,
+    samples,
     tuning,
 )
 from analysis.caveats import caveats as caveats
@@ -65,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not outcome.table.empty:
         limit = given.predictions_megabytes
         print(f"  predictions: {freeze(study, root, outcome, given.experiments, given.replace, limit)}")
+        if asked := samples.freeze(study, root, outcome, given.experiments, given.replace):
+            print(f"  samples: of {asked} runs")
     failures = results.failed(root)
     for failure in failures[failures["experiment"] == study].itertuples():
         print(f"  failed: {failure.overrides}: {failure.error} ({failure.path})")

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from adapt import training
-from adapt.base_model import SPECIAL_TOKENS
+from adapt.base_architectures import BERT_TOKENS
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.data import batching, masking
 from adapt.models import MaskedLM
@@ -83,7 +83,7 @@ def compared(shape: Shape) -> list[str]:
     torch.manual_seed(0)
     model = shape.model(shape.config)
     tokenizer = tokenizer_of(shape.config.vocab_size)
-    ids = torch.randint(len(SPECIAL_TOKENS), shape.config.vocab_size, (shape.rows * shape.steps, LENGTH)).tolist()
+    ids = torch.randint(len(BERT_TOKENS), shape.config.vocab_size, (shape.rows * shape.steps, LENGTH)).tolist()
     apart = difference(model, tokenizer, ids[: shape.rows])
     theirs, ours = [], []
     for _ in range(ROUNDS):
@@ -99,10 +99,10 @@ def compared(shape: Shape) -> list[str]:
 
 def tokenizer_of(size: int) -> PreTrainedTokenizerFast:
     """A tokenizer of that many tokens, for the collators: they ask it for its special tokens alone."""
-    special = list(SPECIAL_TOKENS.values())
+    special = list(BERT_TOKENS.values())
     words = dict.fromkeys([*special, *(f"t{number}" for number in range(size - len(special)))])
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **SPECIAL_TOKENS)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **BERT_TOKENS)
 
 
 def difference(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> float:

@@ -17,6 +17,7 @@ from adapt.adversary.plain import plain
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PretrainConfig
 from adapt.data import batching
 from adapt.data.next_tokens import predict_next
+from adapt.decoders import is_causal
 from adapt.objectives import CausalLanguageModel, MaskedLanguageModel, example_losses
 from adapt.steps import Adversary, Step
 from adapt.suitability import check_model
@@ -92,7 +93,7 @@ def test_a_loss_in_chunks_is_the_dense_one_with_its_gradients(architecture: str,
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     shape |= {"vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64}
     config = AutoConfig.for_model(architecture, **{**shape, **CASES[architecture]})
-    if models.is_causal(config):
+    if is_causal(config):
         model: models.MaskedLM | models.CausalLM = models.CausalLM(AutoModelForCausalLM.from_config(config))
     else:
         model = models.MaskedLM(models.AutoModelForMaskedLM.from_config(config))
@@ -257,13 +258,6 @@ def test_selective_masking_needs_the_head_of_a_tagger_where_pooling_is_transform
         check_model(cfg, tmp_path)
 
 
-def test_a_decoder_needs_a_padding_token_for_transformers_own_head(decoder: Path) -> None:
-    cfg = asked()
-    cfg.finetune.pooling = "cls"
-    with pytest.raises(ConfigError, match="finetune.pooling=cls: .* no padding token"):
-        check_model(cfg, decoder)
-
-
 def test_packing_is_refused_where_texts_would_see_each_other(world: Path, tmp_path: Path) -> None:
     tokenizer = models.load_tokenizer(world / "model")
     tokenizer.save_pretrained(tmp_path)
@@ -278,7 +272,7 @@ def test_packing_is_refused_where_texts_would_see_each_other(world: Path, tmp_pa
 
 def test_a_model_of_neither_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match="a vit can be pretrained neither on masked nor on next tokens"):
-        models.is_causal(AutoConfig.for_model("vit"))
+        is_causal(AutoConfig.for_model("vit"))
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 KEPT = Path(__file__).with_name("versions.json")
+PARTS = {"adapt.models": ["adapt/decoders.py"]}  # files whose code a module's VERSION stands for beside its own
 
 
 def sources() -> dict[str, list]:
@@ -22,7 +23,8 @@ def sources() -> dict[str, list]:
         version = re.search(r"^VERSION = (\d+)$", file.read_text(), re.MULTILINE)
         if version:
             name = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
-            found[name] = [int(version[1]), code_hash(file.read_text())]
+            parts = [(REPOSITORY / part).read_text() for part in PARTS.get(name, [])]
+            found[name] = [int(version[1]), code_hash("\n".join([file.read_text(), *parts]))]
     return found
 
 

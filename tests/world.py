@@ -66,17 +66,17 @@ def write_random_encoder(folder: Path, texts: list[str]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-    from adapt.base_model import SPECIAL_TOKENS
+    from adapt.base_architectures import BERT_TOKENS
 
     pieces = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
     pieces.train_from_iterator(
-        texts, trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS.values()), min_frequency=2)
+        texts, trainers.WordLevelTrainer(special_tokens=list(BERT_TOKENS.values()), min_frequency=2)
     )
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **SPECIAL_TOKENS)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=128, **BERT_TOKENS)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(

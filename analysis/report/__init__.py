@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis import cells, tables, tuning
 from analysis.caveats import caveats
-from analysis.report import configs, costs, drawings, html, leaks, pages, provenance, scores, verdicts
+from analysis.report import configs, costs, drawings, html, leaks, pages, provenance, samples, scores, verdicts
 from analysis.report.html import Html, element
 
 NO_CAVEAT = (
@@ -21,8 +21,11 @@ NO_CAVEAT = (
 )
 
 
-def page(table: pd.DataFrame, study: str) -> str:
-    """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test."""
+def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -> str:
+    """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test.
+
+    written: what its language models wrote (analysis.samples), where they were asked.
+    """
     whole = table
     table, choice = tuning.settled(whole)
     summary = tables.summary(table)
@@ -35,6 +38,7 @@ def page(table: pd.DataFrame, study: str) -> str:
         ("tables", "Scores and differences", found),
         ("figures", "Figures", drawings.drawn(whole)),
         *pages.sections(table),
+        *([("samples", "Samples", samples.samples(whole, written))] if written is not None and len(written) else []),
         ("leaks", "Leaks", leaks.leaks(whole)),
         ("cost", "Cost", costs.costs(whole)),
         ("provenance", "Provenance", provenance.provenance(whole)),

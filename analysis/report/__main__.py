@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from adapt import results
-from analysis import study
+from analysis import samples, study
 from analysis.cells import NotInTable
 from analysis.report import page
 
@@ -19,10 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = study.parser("analysis.report", __doc__, "report")
     given = parser.parse_args(arguments)
     table = study.rows(parser, given)
-    kept = given.experiments / given.study / "report.html"
+    folder = given.experiments / given.study
+    written = samples.load(folder) if given.root is None else samples.of_root(given.root, table["run_id"])
+    kept = folder / "report.html"
     path = kept if given.root is None else given.root / "reports" / f"{given.study}.html"
     try:
-        text = page(table, given.study)
+        text = page(table, given.study, written)
     except NotInTable as reason:
         parser.error(f"nothing to report of {given.study!r}: {reason}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,102 @@
+"""What a decoder writes after prompts: ``python -m adapt.generate <run_id, model or folder> prompts.jsonl``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from transformers import AutoConfig
+
+from adapt import generation, models, predict, repetition
+from adapt.config import ConfigError
+from adapt.decoders import is_decoder
+from adapt.generation import Decoding
+from adapt.sources import ASSETS
+from adapt.store import MANIFEST
+
+BATCH_SIZE = 16
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m adapt.generate", description=(__doc__ or "").strip())
+    parser.add_argument("model", help="a run id (see the table), an embedded model (tiny_decoder), or a model folder")
+    parser.add_argument("prompts", type=Path, help='{"text": ...} lines; or .txt, a prompt a line')
+    parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    parser.add_argument("--max-new-tokens", type=int, default=64, help="of an answer (default: 64)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="of sampling; 0 takes the likeliest (default)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="sample from the likeliest tokens of this share")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling: the same seed gives the same answers")
+    given = parser.parse_args(arguments)
+    try:
+        how = decoding(given)
+        answer(language_model_folder(given.model, given.root), given.prompts, how, sys.stdout)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+
+
+def decoding(given: argparse.Namespace) -> Decoding:
+    """The settings of a command line, once they can be meant."""
+    refused = {
+        f"--max-new-tokens {given.max_new_tokens}: must be 1 or more": given.max_new_tokens < 1,
+        f"--temperature {given.temperature}: must be 0 or more": not 0 <= given.temperature < float("inf"),
+        f"--top-p {given.top_p}: must be more than 0 and at most 1": not 0 < given.top_p <= 1,
+    }
+    for why, wrong in refused.items():
+        if wrong:
+            raise ConfigError(why)
+    return Decoding(given.max_new_tokens, given.temperature, given.top_p, given.seed)
+
+
+def language_model_folder(model: str, root: Path) -> Path:
+    """A folder itself, an embedded model's, or that of the language model which a run's fine-tuning started from."""
+    for folder in (Path(model), ASSETS / model):
+        if (folder / "config.json").exists():
+            return folder
+    finetuned = predict.finetuned_folder(model, root)
+    key = json.loads((finetuned / MANIFEST).read_text())["inputs"]["model"]
+    for kind in ("pretrain", "vocabulary"):
+        folder = root / "store" / kind / key[:32]
+        if (folder / "config.json").exists():
+            return folder
+    raise ConfigError(
+        f"run {model}: the language model that its fine-tuning started from is not in {root / 'store'}: it is the base "
+        "model, or was removed; give a model's folder or tiny_decoder"
+    )
+
+
+def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
+    """Write one line a prompt: answer, whether it ended, and its seq-rep-4.
+
+    Raises ConfigError for a folder whose model is no decoder or has no trained head, and for a missing or empty file.
+    """
+    if (folder / models.HEAD_NOTE).exists():
+        raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; python -m adapt.predict asks it")
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if not is_decoder(config):
+        raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")
+    rows = predict.read_texts(prompts)
+    tokenizer = models.load_tokenizer(folder)
+    model, new = models.load_causal_lm(folder, dropout=0.0)
+    if new:
+        raise ConfigError(f"{folder}: its language-model head is untrained ({new[0]} is new), so it has nothing to say")
+    asked = [generation.encode_prompt(tokenizer, row["text"]) for row in rows]
+    device = torch.device("cpu")
+    answers = generation.generate(model, tokenizer, asked, how, batch_size=BATCH_SIZE, device=device)
+    ends = generation.end_tokens(model, tokenizer)
+    for row, tokens in zip(rows, answers, strict=True):
+        written = generation.without_end(tokens, ends)
+        found = {
+            "answer": generation.text_of(tokenizer, written),
+            "ended": len(written) < len(tokens),
+            "repetition": repetition.repeated(written),
+        }
+        out.write(json.dumps({**row, **found}, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

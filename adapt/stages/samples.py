@@ -1,0 +1,123 @@
+"""What a decoder writes after the beginnings of held-out texts, kept to be read, and how much of it repeats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from adapt import generation, models, repetition, training
+from adapt.config import ConfigError, RuntimeConfig, SamplesConfig
+from adapt.data import corpora
+from adapt.data.text import in_hash_order
+from adapt.generation import Decoding, text_of, without_end
+from adapt.measurement import measurement
+
+VERSION = 1
+FILE = "samples.jsonl"
+TRUTH = "truth"  # what the text itself goes on with, among the ways to go on
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The beginning of a text, and how it went on."""
+
+    text: str
+    continuation: str
+
+
+def samples(
+    cfg: SamplesConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
+) -> list[dict[str, Any]]:
+    """Let ``inputs["model"]`` go on after beginnings of ``inputs["text"]``'s held-out documents (a corpus).
+
+    Greedily, and sampled once; beside both the true continuation, as many tokens of it. Writes FILE, a line for each
+    prompt and way to go on: prompt, decoding, answer, ended, tokens, repetition (see adapt.repetition). Every model of
+    a study is given the same prompts. A model whose language-model head is new has nothing to say: no rows.
+    """
+    folder = inputs["model"]
+    tokenizer = models.load_tokenizer(folder)
+    model, new = models.load_causal_lm(folder, dropout=0.0)
+    if new:
+        (out / FILE).write_text("", encoding="utf-8")
+        return []
+    prompts = beginnings(corpora.load_corpus(inputs["text"]).heldout, cfg)
+    asked = [generation.encode_prompt(tokenizer, prompt.text) for prompt in prompts]
+    answered = {TRUTH: [true_tokens(tokenizer, prompt.continuation, cfg.max_new_tokens) for prompt in prompts]}
+    for name, temperature in {"greedy": 0.0, "sampled": cfg.temperature}.items():
+        how = Decoding(cfg.max_new_tokens, temperature, cfg.top_p, cfg.seed)
+        answered[name] = generation.generate(
+            model, tokenizer, asked, how, batch_size=batch_size, device=training.device(runtime)
+        )
+    ends = generation.end_tokens(model, tokenizer)
+    lines = [
+        line(tokenizer, prompt, name, answer, ends)
+        for name, answers in answered.items()
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    (out / FILE).write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines), encoding="utf-8")
+    return [row for name, answers in answered.items() for row in measures(f"{cfg.text}/{name}", answers, ends)]
+
+
+def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
+    """At most ``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, of the texts that have as many words again.
+
+    Chosen by the hash of each text, so that every model is asked the same. Raises ConfigError where there is no text.
+    """
+    cut = re.compile(rf"\s*(?:\S+\s+){{{cfg.prompt_words - 1}}}\S+")
+    long = [text for text in texts if len(text.split()) >= 2 * cfg.prompt_words]
+    if not long:
+        raise ConfigError(
+            f"evaluate.samples.prompt_words={cfg.prompt_words}: no held-out text of {cfg.text} has twice as many; "
+            "ask for shorter prompts, or hold out more text"
+        )
+    found = []
+    for text in in_hash_order(long, str)[: cfg.prompts]:
+        beginning = cut.match(text)
+        assert beginning, text
+        found.append(Prompt(beginning[0], text[beginning.end() :]))
+    return found
+
+
+def true_tokens(tokenizer: PreTrainedTokenizerBase, continuation: str, most: int) -> list[int]:
+    """The first tokens of what the text goes on with."""
+    return tokenizer(continuation, add_special_tokens=False)["input_ids"][:most]
+
+
+def line(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, decoding: str, answer: list[int], ends: list[int]
+) -> dict[str, Any]:
+    """One line of FILE; prompt_hash: 16 digits, the same for every model that was asked this."""
+    written = without_end(answer, ends)
+    return {
+        "prompt_hash": hashlib.sha256(prompt.text.encode()).hexdigest()[:16],
+        "prompt": prompt.text,
+        "decoding": decoding,
+        "answer": text_of(tokenizer, written),
+        "ended": len(written) < len(answer),
+        "tokens": len(written),
+        "repetition": repetition.repeated(written),
+    }
+
+
+def measures(split: str, answers: list[list[int]], ends: list[int]) -> list[dict[str, Any]]:
+    """Mean seq-rep-4 of the answers that have a 4-gram, distinct-1 and -2 of all, how many ended and their length."""
+    written = [without_end(answer, ends) for answer in answers]
+    repeated = [share for answer in written if (share := repetition.repeated(answer)) is not None]
+    ended = sum(len(short) < len(answer) for short, answer in zip(written, answers, strict=True))
+    rows = [
+        measurement(split, "answer_tokens", sum(map(len, written)) / len(written), n=len(written)),
+        measurement(split, "ended", ended / len(answers), n=len(answers)),
+    ]
+    if repeated:
+        rows.append(measurement(split, "seq_rep_4", sum(repeated) / len(repeated), n=len(repeated)))
+    for n in (1, 2):
+        share = repetition.distinct(written, n)
+        rows += [] if share is None else [measurement(split, f"distinct_{n}", share, n=len(written))]
+    return rows
