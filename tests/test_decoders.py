@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
 from world import pipeline, sentence
 
 from adapt import models, predict, results, token_classifier
-from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig
+from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, PeftConfig
 from adapt.decoders import is_decoder, last_token_head
 from adapt.suitability import check_model
 
@@ -140,7 +140,7 @@ def test_a_decoder_tags_words_alone_as_in_a_batch(folders: dict[str, Path], arch
 
 
 def asked(pooling: str) -> Config:
-    cfg = Config(evaluate=EvaluateConfig(text=None, domains=None))
+    cfg = Config(evaluate=EvaluateConfig(text=None, domains=None), peft=PeftConfig(method=None))
     cfg.finetune = FinetuneConfig(method="full", pooling=pooling, max_length=32)
     cfg.finetune.retention.frozen_layers, cfg.task.text_pair_column = 0, None
     return cfg

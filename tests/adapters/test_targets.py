@@ -5,13 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 from adapted import CONF, composed
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+)
 
-from adapt.adapters.targets import matching, targets
+from adapt.adapters.targets import LINEAR, matching, targets
 from adapt.config import ConfigError
+from adapt.decoders import is_decoder
 
 KINDS = {"deberta-v3-base": "deberta-v2", "modernbert-base": "modernbert", "roberta-base": "roberta"}
-KINDS |= {"distilroberta-base": "roberta"}
+KINDS |= {"distilroberta-base": "roberta", "gpt2": "gpt2", "distilgpt2": "gpt2", "pythia-160m": "gpt_neox"}
+KINDS |= {"qwen2.5-0.5b": "qwen2"} | dict.fromkeys(("tiny_decoder", "llama-3.2-1b", "smollm2-135m"), "llama")
 FILES = [file for file in sorted((CONF / "model").glob("*.yaml")) if file.stem != "tfidf"]
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -23,7 +31,8 @@ def test_every_named_module_is_there(file: Path) -> None:
     config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **SHAPE)
     with torch.device("meta"):
         encoder = AutoModel.from_config(config)
-        heads = [auto.from_config(config) for auto in (AutoModelForMaskedLM, AutoModelForSequenceClassification)]
+        language = AutoModelForCausalLM if is_decoder(config) else AutoModelForMaskedLM
+        heads = [auto.from_config(config) for auto in (language, AutoModelForSequenceClassification)]
     found = {
         name: targets(name, encoder, getattr(modules, name)) for name in ("attention", "linear", "ia3", "feedforward")
     }
@@ -32,7 +41,7 @@ def test_every_named_module_is_there(file: Path) -> None:
     assert len(found["feedforward"]) == config.num_hidden_layers  # one a layer, and not the attention's output with it
     assert len(targets("sublayers", encoder, modules.sublayers)) == 2 * config.num_hidden_layers
     inside = set(found["linear"])
-    blocks = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and ".0." in name]
+    blocks = [name for name, module in encoder.named_modules() if isinstance(module, LINEAR) and ".0." in name]
     assert set(blocks) <= inside  # every linear layer of a block
     names = {name for head in heads for name, _ in head.named_modules()}
     names |= {f"{encoder.base_model_prefix}.{name}" for name, _ in encoder.named_modules()}
