@@ -97,7 +97,7 @@ BASES = {
         random_llama,
         replace(
             RECIPE,
-            steps=8_000,
+            steps=5_000,
             max_length=256,
             batch_size=8,  # so few steps of 64 would leave it where it began
             micro_batch_size=8,
