@@ -54,7 +54,7 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     """
     adaptation = Adaptation(folder)
     network.adaptation = adaptation  # type: ignore[assignment]  # a plain attribute
-    files = sorted((folder / ADAPTERS).glob("*/"), key=lambda path: int(path.name)) if adapted else []
+    files = adapter_folders(folder) if adapted else []
     if not files:
         return missing
     note = json.loads((folder / ADAPTERS / NOTE).read_text())
@@ -62,6 +62,20 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     if adaptation.quantization is not None:
         quantization.check(f"{folder}", adaptation.quantization)
         quantization.quantize(network, adaptation.quantization, adaptation.unquantized)
+    learned = put_back(network, files)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    here = {plain(name): id(weight) for name, weight in network.state_dict(keep_vars=True).items()}
+    filled = {here[name] for name in learned}  # by the weight, which may have two names
+    return [name for name in missing if here[name] not in filled]
+
+
+def put_back(network: PreTrainedModel, files: list[Path]) -> set[str]:
+    """Put the adapters of these folders on a model, oldest first; leave torch's random state as it was.
+
+    Returns the names of the model's own weights that they hold, which now have their values.
+    """
+    adaptation = cast(Adaptation, network.adaptation)
     states = [load_file(file / WEIGHTS) for file in files]
     with torch.random.fork_rng(devices=[]):
         for number, (file, state) in enumerate(zip(files, states, strict=True)):
@@ -71,11 +85,12 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     learned: set[str] = set()
     for adapter, state in zip(adaptation.adapters, states, strict=True):
         learned |= fill(network, adapter, state)
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    here = {plain(name): id(weight) for name, weight in network.state_dict(keep_vars=True).items()}
-    filled = {here[name] for name in learned}  # by the weight, which may have two names
-    return [name for name in missing if here[name] not in filled]
+    return learned
+
+
+def adapter_folders(folder: Path) -> list[Path]:
+    """The folders of a stage's adapters, oldest first."""
+    return sorted((folder / ADAPTERS).glob("*/"), key=lambda path: int(path.name))
 
 
 def read_config(folder: Path) -> PeftConfig:
