@@ -109,7 +109,8 @@ def read_config(folder: Path) -> PeftConfig:
 def fill(network: PreTrainedModel, adapter: Adapter, state: dict[str, Tensor]) -> set[str]:
     """Put an adapter's file into the model; returns the names of the model's own weights among it.
 
-    A weight of another head than the model has is left out. Raises KeyError where one of the adapter's own is missing.
+    A weight of another head than the model has is left out. Raises KeyError where one of the adapter's own is missing,
+    and ValueError for one of another shape.
     """
     here = network.state_dict(keep_vars=True)
     names = {plain(name): name for name in here}
@@ -117,12 +118,22 @@ def fill(network: PreTrainedModel, adapter: Adapter, state: dict[str, Tensor]) -
     rooted = {located(name, names, network): value for name, value in found.items()}
     for name, weight in here.items():
         if adapter.owns(name) and not adapter.is_virtual:
-            weight.copy_(rooted.pop(own_name(adapter, name)))
+            put_in(weight, rooted.pop(own_name(adapter, name)), name)
     whole = {name: value for name, value in rooted.items() if name is not None and name in names}
+    for name in adapter.whole:  # biases or norms; a pooler is none of the encoder's, and new where there is one
+        if name not in whole and "pooler" not in name.split("."):
+            raise KeyError(f"{name} is not in its file")
     for name, value in whole.items():
-        here[names[name]].copy_(value)
+        put_in(here[names[name]], value, name)
     adapter.whole = list(whole)
     return set(whole)
+
+
+def put_in(weight: Tensor, value: Tensor, name: str) -> None:
+    """Copy, but not what would be spread over a larger shape."""
+    if weight.shape != value.shape:
+        raise ValueError(f"{name} is of the shape {list(value.shape)} in its file, not {list(weight.shape)}")
+    weight.copy_(value)
 
 
 def located(name: str, names: dict[str, str], network: PreTrainedModel) -> str:

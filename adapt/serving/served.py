@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -155,18 +156,20 @@ def build(base: Base, folder: Folder) -> Served:
         return Served(folder, None, head)
     skin = base.skin(folder.quantization, folder.unquantized)
     network = skin if head is not None else base.headed(skin)
-    make_room(network, folder.states)
+    make_room(network, folder.states, set(base.identity.weights))
     files.put_back(network, files.adapter_folders(folder.path))
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return Served(folder, network.to(base.device).eval(), head)  # type: ignore[arg-type]
 
 
-def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]]) -> list[str]:
+def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]], inside: Collection[str] = ()) -> list[str]:
     """Give the network weights of its own where an adapter has trained the model's: the base's stay as they are.
 
-    They have the file's shape: a head's is that of its labels. Returns their names.
+    inside: the names of the encoder's weights. The others are a head's, and get the file's shape, which is that of its
+    labels. Returns their names.
     """
+    prefix = f"{network.base_model_prefix}."
     names = {name: name for name, _ in network.named_parameters(remove_duplicate=False)}
     found = []
     for state in states:
@@ -174,8 +177,9 @@ def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]]) -> list
             name = located(relative(key), names, network)
             if name in names:
                 parent, _, own = name.rpartition(".")
-                device = network.get_parameter(name).device
-                weight = nn.Parameter(torch.zeros_like(value, device=device), requires_grad=False)
+                old = network.get_parameter(name)
+                like = old if name.removeprefix(prefix) in inside else value
+                weight = nn.Parameter(torch.zeros_like(like, device=old.device), requires_grad=False)
                 setattr(network.get_submodule(parent), own, weight)
                 found.append(name)
     return found
