@@ -1,7 +1,8 @@
 """A fine-tuned model as one transformers folder: ``python -m adapt.export <run_id or folder> <new folder>``.
 
 Its adapters are folded into the base (``--kind merged``, the default), and then its layers may be put into 8 or 4 bits
-(``int8``, ``nf4``; bitsandbytes). What that costs is printed as rows: the task's scores on dev and test, before and after.
+(``int8``, ``nf4``; bitsandbytes). What that costs is printed as rows: the task's scores on dev
+and test, before and after.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("model", help="a run id (see the table), or a folder with a fine-tuned model")
     parser.add_argument("target", type=Path, help="a new folder")
-    parser.add_argument("--kind", choices=KINDS, default="merged", help="merged (default), or merged and then 8 or 4 bits")
+    parser.add_argument(
+        "--kind", choices=KINDS, default="merged", help="merged (default), or merged and then 8 or 4 bits"
+    )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
     parser.add_argument("--task", type=Path, help="the task stage's folder to measure on (default: that of the run)")
     parser.add_argument("--batch-size", type=int, default=64, help="examples a pass while measuring (default: 64)")
@@ -124,7 +127,7 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
 
 
 def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, str]]:
-    """The folder of a run's task, the tokens at which its texts are cut, and its whole id. Raises ConfigError where it was removed."""
+    """A run's task, the tokens at which texts are cut, and the whole id. Raises ConfigError where it was removed."""
     from adapt import results
     from adapt.store import MANIFEST
 
@@ -149,7 +152,10 @@ def measures(
     from adapt.predict import longest_input
     from adapt.stages.kinds import KINDS as TASK_KINDS
 
-    task = tasks.load_task(task_folder)
+    try:
+        task = tasks.load_task(task_folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"--task={task_folder}: no folder of a task stage ({error})") from error
     note = json.loads((folder / models.HEAD_NOTE).read_text())
     if note.get("kind", "classification") != task.kind or note["labels"] != task.labels:
         raise ConfigError(f"--task={task_folder}: has other labels than the model, {', '.join(note['labels'][:5])} ...")
@@ -160,7 +166,9 @@ def measures(
         for split in ("dev", "test"):
             length = max_length or longest_input(model.encoder.config)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)
-            rows += [{**row, "export": name} for row in data.measure(data.predict(model, batch_size, torch.device("cpu")))]
+            rows += [
+                {**row, "export": name} for row in data.measure(data.predict(model, batch_size, torch.device("cpu")))
+            ]
         size = sum(file.stat().st_size for file in place.rglob("*.safetensors"))
         rows.append({**measurement("train", "checkpoint_bytes", size), "export": name})
     return rows

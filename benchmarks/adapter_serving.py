@@ -26,7 +26,7 @@ from adapt.sources import ASSETS
 
 TARGET, SWAP_TARGET = 1.1, 50
 ADAPTERS, EACH, TOKENS, ROUNDS = 8, 4, 32, 15
-WORDS = "the model of a function returns an array with one value for each row".split()
+WORDS = ["the", "model", "of", "a", "function", "returns", "an", "array", "with", "one", "value", "for", "each", "row"]
 LORA = {"_target_": "peft.LoraConfig", "r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]}
 
 
@@ -67,11 +67,12 @@ def compare(name: str, base: Path, work: Path, device: str) -> list[str]:
     pairs = [(seconds(separate), seconds(mixed)) for _ in range(ROUNDS + 2)][2:]
     swaps = [seconds(lambda n=n: server.swap("a0", folders[n % 2])) for n in range(ROUNDS)]  # type: ignore[misc]
     ratio = statistics.median(one / other for one, other in pairs)
-    texts_a_second = [len(texts) / statistics.median(times) for times in zip(*pairs, strict=True)]
+    apart, together = (len(texts) / statistics.median(times) for times in zip(*pairs, strict=True))
+    middle, most = 1000 * statistics.median(swaps), 1000 * max(swaps)
     return [
-        f"{name}: mixed {texts_a_second[1]:.0f} texts a second, separate calls {texts_a_second[0]:.0f}: {ratio:.2f} times "
+        f"{name}: mixed {together:.0f} texts a second, separate calls {apart:.0f}: {ratio:.2f} times "
         f"(target: {TARGET} at 6 x 384 on a CPU)",
-        f"{name}: a swap {1000 * statistics.median(swaps):.1f} ms, at most {1000 * max(swaps):.1f} (target: {SWAP_TARGET})",
+        f"{name}: a swap {middle:.1f} ms, at most {most:.1f} (target: {SWAP_TARGET})",
     ]
 
 

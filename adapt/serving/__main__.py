@@ -17,8 +17,8 @@ USAGE = "python -m adapt.serving [base=FOLDER] adapters=NAME:MODEL[,NAME:MODEL..
 MORE = """
 words:
   base=FOLDER          the model that all adapters were fine-tuned on (default: the base in the first adapter's folder)
-  adapters=NAME:MODEL  what answers under which name; MODEL is a run id (see the table), or a folder that a run exported.
-                       Several with commas between, or the word again
+  adapters=NAME:MODEL  what answers under which name; MODEL is a run id (see the table), or a folder that a run
+                       exported. Several with commas between, or the word again
   REQUESTS.jsonl       {"adapter": NAME, "text": ...} lines, perhaps with "text_pair"; - is the standard input
 
 Each line of requests gets a line of answer, in their order: the request with "predicted" and the "probabilities" of its
@@ -76,9 +76,7 @@ def parsed_words(words: Iterable[str]) -> tuple[str | None, dict[str, str], Path
     return base, adapters, files[0]
 
 
-def serve(
-    base: str | None, adapters: dict[str, str], requests: Path, root: Path, batch_size: int, device: str
-) -> int:
+def serve(base: str | None, adapters: dict[str, str], requests: Path, root: Path, batch_size: int, device: str) -> int:
     """Write the answers to the standard output; returns how many requests were refused. Raises ConfigError."""
     import torch
     from tqdm import tqdm

@@ -1,9 +1,11 @@
-"""One base model in memory, and networks that share its weights: each has modules of its own around the same tensors."""
+"""One base model in memory, and networks that share its weights: modules of their own around the same tensors."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import torch
@@ -14,6 +16,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from adapt import models
 from adapt.adapters import quantization
 from adapt.adapters.folder import Adaptation
+from adapt.data import batching
+from adapt.objectives import model_inputs
+from adapt.predict import longest_input
 from adapt.serving.identity import Identity, identity
 from adapt.sources import checked_folder
 
@@ -33,6 +38,29 @@ class Base:
         self._quantized: dict[tuple[str, tuple[str, ...]], PreTrainedModel] = {}
         self._shell: PreTrainedModel | None = None
         self._pooler: nn.Module | None = None
+        self._tokenizing = Lock()
+
+    def encode(self, texts: Sequence[tuple[str, str | None]]) -> batching.Encoded:
+        """Token ids of texts, or pairs of texts, each as if it came alone."""
+        found: dict[int, tuple[list[int], list[int] | None]] = {}
+        for paired in (False, True):
+            chosen = [number for number, (_, pair) in enumerate(texts) if (pair is not None) == paired]
+            if not chosen:
+                continue
+            first = [texts[number][0] for number in chosen]
+            second = [str(texts[number][1]) for number in chosen] if paired else None
+            with self._tokenizing:  # a fast tokenizer refuses a second thread
+                part = batching.encode(self.tokenizer, first, longest_input(self.encoder.config), second)
+            segments = part.segments or [None] * len(part.ids)
+            found |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
+        ordered = [found[number] for number in range(len(texts))]
+        segmented = [segment for _, segment in ordered if segment is not None]
+        return batching.Encoded([ids for ids, _ in ordered], segmented or None)
+
+    def batch(self, encoded: batching.Encoded, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some of the texts as a model reads them: [B, L] each, on the base's device."""
+        batch = model_inputs(batching.collate(self.tokenizer, encoded, numbers))
+        return {name: value.to(self.device) for name, value in batch.items()}
 
     def skin(self, precision: str | None, unquantized: list[str]) -> PreTrainedModel:
         """A network of its own around the base's weights, in float32 or in 4 or 8 bits, which are made once.

@@ -1,4 +1,4 @@
-"""What a base is, whatever folder it lies in: the content of its config, of its encoder's weights, of its vocabulary."""
+"""What a base is, whatever folder it lies in: the content of its config, its encoder's weights, its vocabulary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOCABULARIES: dict[str, str] = {}  # by the bytes of a tokenizer's files, which 
 
 @dataclass(frozen=True)
 class Identity:
-    """weights: sha256 of each tensor of the encoder by its name in it; config: without heads, paths and dropout rates."""
+    """weights: sha256 of each tensor of the encoder by its name in it; config: without heads, paths, dropout."""
 
     architecture: str
     config: dict[str, Any]

@@ -68,5 +68,3 @@ class MixedBatches:
         if self._network is None or set(keys) == {BASE}:
             return self._encoder(**batch).last_hidden_state
         return self._network(**batch, adapter_names=keys).last_hidden_state
-
-

@@ -59,7 +59,7 @@ class Folder:
 class Served:
     """An adapter that is being served; a new version of it is a new object.
 
-    network: all of its model, or, where its rows share a pass with others', its head alone (``mixed`` is its key there).
+    network: all of its model, or, where its rows share a pass with others', its head (``mixed`` is its key there).
     """
 
     folder: Folder
@@ -98,7 +98,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
     note = json.loads((path / models.HEAD_NOTE).read_text())
     if note.get("kind", CLASSIFICATION) != CLASSIFICATION:
         raise ConfigError(
-            f"{name}: {path} is a model for {note['kind']}; served are classifiers of texts: use python -m adapt.predict"
+            f"{name}: {path} is a model for {note['kind']}; served are classifiers: use python -m adapt.predict"
         )
     adapters = files.adapter_folders(path)
     mismatch = base.identity.mismatch(identity(path, base.encoder))
@@ -136,9 +136,7 @@ def own_head(path: Path, base: Base) -> dict[str, Tensor]:
     inside = set(base.identity.weights)
     found: dict[str, Tensor] = {}
     for file in path.glob("model*.safetensors"):
-        found |= {
-            name: value for name, value in load_file(file).items() if name.removeprefix(prefix) not in inside
-        }
+        found |= {name: value for name, value in load_file(file).items() if name.removeprefix(prefix) not in inside}
     return found
 
 
@@ -197,4 +195,3 @@ def lay_in(network: Any, states: list[dict[str, Tensor]]) -> None:
             name = located(relative(key), known, network)
             if name in known:
                 network.get_parameter(name).copy_(value)
-

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from adapt.config import ConfigError
 from adapt.data import batching
-from adapt.objectives import model_inputs
-from adapt.predict import longest_input
 from adapt.serving.base import Base
 from adapt.serving.mixed import BASE, MixedBatches
 from adapt.serving.requests import Request, check_request
@@ -41,7 +39,7 @@ class Server:
         self._served: dict[str, Served] = {}  # replaced whole, so that a batch keeps the one that it began with
         self._mixed: dict[Any, MixedBatches] = {}  # by the precision of the base
         self._numbers = count()
-        self._changing, self._mixing, self._tokenizing = Lock(), Lock(), Lock()
+        self._changing, self._mixing = Lock(), Lock()
 
     @property
     def adapters(self) -> dict[str, Served]:
@@ -91,7 +89,7 @@ class Server:
                 wanted.append(check_request(place, called[place], given))
             except ConfigError as error:
                 answers[place]["error"] = str(error)
-        encoded = self._encode(wanted)
+        encoded = self.base.encode([(one.text, one.text_pair) for one in wanted])
         for number, (served, logits) in self._logits(wanted, encoded).items():
             labels, probabilities = served.folder.labels, logits.softmax(-1).tolist()
             answer = answers[wanted[number].place]
@@ -162,10 +160,10 @@ class Server:
 
     def _try(self, name: str, served: Served) -> None:
         """One pass, so that what cannot answer is refused when it is registered. Raises ConfigError."""
-        encoded = self._encode([Request(0, name, "a", None), Request(1, name, "a b c", None)])
+        encoded = self.base.encode([("a", None), ("a b c", None)])
         if not all(encoded.ids):  # of a tokenizer that knows none of these letters
             encoded = batching.Encoded([[0], [0, 0]], None)
-        batch = self._batch(encoded, [0, 1])
+        batch = self.base.batch(encoded, [0, 1])
         with self._mixing if served.mixed is not None else Lock():
             logits = self._pass([served, served], batch)
         if logits[0].shape[-1] != len(served.folder.labels):
@@ -173,29 +171,6 @@ class Server:
             raise ConfigError(f"{name}: its head has {logits[0].shape[-1]} answers, but its note {labels} labels")
         if not all(row.isfinite().all() for row in logits):
             raise ConfigError(f"{name}: {served.folder.path} answers with numbers that are not finite")
-
-    def _encode(self, requests: list[Request]) -> batching.Encoded:
-        """Token ids of each request as if it came alone."""
-        if not requests:
-            return batching.Encoded([], None)
-        longest = longest_input(self.base.encoder.config)
-        found: dict[int, tuple[list[int], list[int] | None]] = {}
-        for with_pair in (False, True):
-            numbers = [number for number, one in enumerate(requests) if (one.text_pair is not None) == with_pair]
-            if numbers:
-                pairs = [requests[number].text_pair or "" for number in numbers] if with_pair else None
-                with self._tokenizing:  # a fast tokenizer refuses a second thread
-                    part = batching.encode(
-                        self.base.tokenizer, [requests[number].text for number in numbers], longest, pairs
-                    )
-                segments = part.segments or [None] * len(part.ids)
-                found |= dict(zip(numbers, zip(part.ids, segments, strict=True), strict=True))
-        ids, segments = zip(*(found[number] for number in range(len(requests))), strict=True)
-        return batching.Encoded(list(ids), None if segments[0] is None else list(segments))
-
-    def _batch(self, encoded: batching.Encoded, numbers: list[int]) -> dict[str, Tensor]:
-        batch = model_inputs(batching.collate(self.base.tokenizer, encoded, numbers))
-        return {name: value.to(self.base.device) for name, value in batch.items()}
 
     def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor]]:
         """By the number of each request that can be answered, who answered and the logits [C], on the CPU."""
@@ -226,7 +201,7 @@ class Server:
         found: dict[int, Tensor] = {}
         for places in batching.sorted_batches([len(encoded.ids[number]) for number in numbers], self.batch_size):
             chosen = [numbers[place] for place in places]
-            logits = self._pass([who[number] for number in chosen], self._batch(encoded, chosen))
+            logits = self._pass([who[number] for number in chosen], self.base.batch(encoded, chosen))
             found |= {number: row.cpu() for number, row in zip(chosen, logits, strict=True)}
         return found
 

@@ -1,4 +1,4 @@
-"""Adapters side by side over one base: each answers as it does alone, and nothing that happens to one reaches another."""
+"""Adapters side by side over one base: each answers as it does alone, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from adapt.adapters import folder as files
 from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.objectives import model_inputs
+from adapt.serving.__main__ import main
 from adapt.serving.server import Server
 
 MIXED = {"lora", "head_only", "qlora", "int8_lora", "probe"}
@@ -64,7 +65,9 @@ def usable(method: str) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_a_mixed_batch_is_as_separate_passes(method: str, pooling: str, bases: dict[str, Path], finetuned: Make) -> None:
+def test_a_mixed_batch_is_as_separate_passes(
+    method: str, pooling: str, bases: dict[str, Path], finetuned: Make
+) -> None:
     usable(method)
     if pooling == "cls" and base_of(method) != "bert":
         pytest.skip("a decoder's own head reads the last token by its padding token")
@@ -96,7 +99,9 @@ def probabilities(answers: list[dict[str, Any]]) -> list[Any]:
     return [answer["probabilities"] for answer in answers]
 
 
-def test_swap_and_unload_touch_neither_the_base_nor_others(method: str, bases: dict[str, Path], finetuned: Make) -> None:
+def test_swap_and_unload_touch_neither_the_base_nor_others(
+    method: str, bases: dict[str, Path], finetuned: Make
+) -> None:
     usable(method)
     kind = base_of(method)
     other = "llama_adapter" if kind == "llama" else "lora"
@@ -189,7 +194,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a weight is missing": (lambda folder: rewrite(folder, lacking), "does not fit a bert"),
     "cut off": (lambda folder: (folder / "adapters/0" / files.WEIGHTS).write_bytes(b"12"), "cannot be read"),
     "pickled": (pickled, "safetensors alone"),
-    "config": (lambda folder: edit(folder / "config.json", num_attention_heads=1), r"differs in num_attention_heads \(1"),
+    "config": (
+        lambda folder: edit(folder / "config.json", num_attention_heads=1),
+        r"differs in num_attention_heads \(1",
+    ),
     "architecture": (lambda folder: edit(folder / "config.json", model_type="roberta"), "its architecture is roberta"),
 }
 
@@ -318,6 +326,50 @@ def test_a_thousand_requests_from_eight_threads_while_adapters_change(
     assert good + gone + malformed >= 1000 and good > 700 and malformed >= 60
     assert len(changes) >= 2
     assert weights(server) == before
+
+
+def test_the_command_answers_line_by_line(finetuned: Make, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lora, dora = finetuned("lora"), finetuned("dora", labels=2)
+    lines = [
+        json.dumps({"adapter": "one", "text": "w7 w8", "id": 5}), "{", "", json.dumps({"adapter": "two", "text": "w9"}),
+        json.dumps({"adapter": "three", "text": "w9"}), "[1]",
+    ]  # fmt: skip
+    file = tmp_path / "requests.jsonl"
+    file.write_bytes("\n".join(lines).encode() + b"\n\xff\n")
+    given = [f"base={lora}", f"adapters=one:{lora},two:{dora}", str(file)]
+    with pytest.raises(SystemExit, match="^4 of the requests refused"):
+        main(given)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert near(found[0], alone(lora, "w7 w8"), 2e-6) and found[0]["id"] == 5
+    assert near(found[2], alone(dora, "w9"), 2e-6)
+    for number, line, words in ((1, 2, "not JSON"), (3, 5, "possible are one, two"), (4, 6, "object"), (5, 7, "UTF-8")):
+        assert f"requests.jsonl:{line}: " in found[number]["error"] and words in found[number]["error"]
+    file.write_text(lines[0] + "\n")
+    main(given[1:])  # the base in the first adapter's folder; and no exit code
+    assert json.loads(capsys.readouterr().out) == found[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["requests.jsonl"], "adapters=: none is named"),
+        (["adapters=one", "requests.jsonl"], "'one' is not NAME:MODEL"),
+        (["adapters=a:x,a:y", "requests.jsonl"], "a is named twice"),
+        (["adapters=a:x"], "one file of requests is read, not 0"),
+        (["bases=x", "adapters=a:x", "r"], "bases=x: unknown"),
+        (["adapters=a:LORA", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["adapters=a:nobody", __file__], "nobody: no folder with head.json"),
+        (["base=LLAMA", "adapters=a:LORA", __file__], "architecture is bert, that of the base is llama"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    words: list[str], message: str, finetuned: Make, bases: dict[str, Path]
+) -> None:
+    real = {"LORA": str(finetuned("lora")), "LLAMA": str(bases["llama"])}
+    for short, path in real.items():
+        words = [word.replace(short, path) for word in words]
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        main(words)
 
 
 def test_every_option_that_trains_an_adapter_is_among_these() -> None:
