@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -27,6 +28,7 @@ from adapt.serving.requests import Request, check_request
 from adapt.serving.served import DOES_NOT_FIT, Served, build, read
 
 Answer = dict[str, Any]
+OURS = ("predicted", "probabilities", "error")  # of a request they are left out, as when answers are asked again
 
 
 class Server:
@@ -82,7 +84,10 @@ class Server:
         no other. where: what errors call each request.
         """
         called = where if where is not None else [f"request {number}" for number in range(len(requests))]
-        answers: list[Answer] = [dict(given) if isinstance(given, Mapping) else {} for given in requests]
+        answers: list[Answer] = [
+            {key: value for key, value in given.items() if key not in OURS} if isinstance(given, Mapping) else {}
+            for given in requests
+        ]
         wanted: list[Request] = []
         for place, given in enumerate(requests):
             try:
@@ -164,7 +169,7 @@ class Server:
         if not all(encoded.ids):  # of a tokenizer that knows none of these letters
             encoded = batching.Encoded([[0], [0, 0]], None)
         batch = self.base.batch(encoded, [0, 1])
-        with self._mixing if served.mixed is not None else Lock():
+        with self._mixing if served.mixed is not None else nullcontext():
             logits = self._pass([served, served], batch)
         if logits[0].shape[-1] != len(served.folder.labels):
             labels = len(served.folder.labels)

@@ -268,6 +268,8 @@ def test_a_malformed_request_disturbs_no_other(bases: dict[str, Path], finetuned
     refused = [answers[2 * n + 1] for n in range(len(good))] + answers[2 * len(good) :]
     for number, (answer, (_, words)) in enumerate(zip(refused, MALFORMED, strict=True)):
         assert words in answer["error"] and "probabilities" not in answer, number
+    assert server.answer(expected) == expected  # answers asked again
+    assert "nobody" in server.answer([{**expected[0], "adapter": "nobody"}])[0]["error"]
     assert server.answer([]) == []
 
 
