@@ -139,6 +139,11 @@ MAY = {
     "token_classifier": {"adapters", "data", "models", "objectives"},
     "marking": {"data", "models", "objectives", "token_classifier"},
     "predict": {"adapters", "data", "models", "prediction", "results", "sources", "store", "token_classifier"},
+    "serving": {"adapters", "data", "models", "objectives", "predict", "sources"},
+    "export": {
+        *("adapters", "data", "measurement", "models", "predict", "results", "retention", "stages", "store"),
+        "token_classifier",
+    },
     "leakage": {"cli", "data", "refusals", "validate"},
     "base_model": {"base_architectures", "data", "heldout", "language_modelling", "models", "stages"},
     "base_architectures": set(),

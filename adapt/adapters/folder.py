@@ -54,7 +54,7 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     """
     adaptation = Adaptation(folder)
     network.adaptation = adaptation  # type: ignore[assignment]  # a plain attribute
-    files = sorted((folder / ADAPTERS).glob("*/"), key=lambda path: int(path.name)) if adapted else []
+    files = adapter_folders(folder) if adapted else []
     if not files:
         return missing
     note = json.loads((folder / ADAPTERS / NOTE).read_text())
@@ -62,6 +62,20 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     if adaptation.quantization is not None:
         quantization.check(f"{folder}", adaptation.quantization)
         quantization.quantize(network, adaptation.quantization, adaptation.unquantized)
+    learned = put_back(network, files)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    here = {plain(name): id(weight) for name, weight in network.state_dict(keep_vars=True).items()}
+    filled = {here[name] for name in learned}  # by the weight, which may have two names
+    return [name for name in missing if here[name] not in filled]
+
+
+def put_back(network: PreTrainedModel, files: list[Path]) -> set[str]:
+    """Put the adapters of these folders on a model, oldest first; leave torch's random state as it was.
+
+    Returns the names of the model's own weights that they hold, which now have their values.
+    """
+    adaptation = cast(Adaptation, network.adaptation)
     states = [load_file(file / WEIGHTS) for file in files]
     with torch.random.fork_rng(devices=[]):
         for number, (file, state) in enumerate(zip(files, states, strict=True)):
@@ -71,11 +85,12 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     learned: set[str] = set()
     for adapter, state in zip(adaptation.adapters, states, strict=True):
         learned |= fill(network, adapter, state)
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    here = {plain(name): id(weight) for name, weight in network.state_dict(keep_vars=True).items()}
-    filled = {here[name] for name in learned}  # by the weight, which may have two names
-    return [name for name in missing if here[name] not in filled]
+    return learned
+
+
+def adapter_folders(folder: Path) -> list[Path]:
+    """The folders of a stage's adapters, oldest first."""
+    return sorted((folder / ADAPTERS).glob("*/"), key=lambda path: int(path.name))
 
 
 def read_config(folder: Path) -> PeftConfig:
@@ -94,7 +109,8 @@ def read_config(folder: Path) -> PeftConfig:
 def fill(network: PreTrainedModel, adapter: Adapter, state: dict[str, Tensor]) -> set[str]:
     """Put an adapter's file into the model; returns the names of the model's own weights among it.
 
-    A weight of another head than the model has is left out. Raises KeyError where one of the adapter's own is missing.
+    A weight of another head than the model has is left out. Raises KeyError where one of the adapter's own is missing,
+    and ValueError for one of another shape.
     """
     here = network.state_dict(keep_vars=True)
     names = {plain(name): name for name in here}
@@ -102,12 +118,22 @@ def fill(network: PreTrainedModel, adapter: Adapter, state: dict[str, Tensor]) -
     rooted = {located(name, names, network): value for name, value in found.items()}
     for name, weight in here.items():
         if adapter.owns(name) and not adapter.is_virtual:
-            weight.copy_(rooted.pop(own_name(adapter, name)))
+            put_in(weight, rooted.pop(own_name(adapter, name)), name)
     whole = {name: value for name, value in rooted.items() if name is not None and name in names}
+    for name in adapter.whole:  # biases or norms; a pooler is none of the encoder's, and new where there is one
+        if name not in whole and "pooler" not in name.split("."):
+            raise KeyError(f"{name} is not in its file")
     for name, value in whole.items():
-        here[names[name]].copy_(value)
+        put_in(here[names[name]], value, name)
     adapter.whole = list(whole)
     return set(whole)
+
+
+def put_in(weight: Tensor, value: Tensor, name: str) -> None:
+    """Copy, but not what would be spread over a larger shape."""
+    if weight.shape != value.shape:
+        raise ValueError(f"{name} is of the shape {list(value.shape)} in its file, not {list(weight.shape)}")
+    weight.copy_(value)
 
 
 def located(name: str, names: dict[str, str], network: PreTrainedModel) -> str:

@@ -1,0 +1,141 @@
+"""One base model in memory, and networks that share its weights: modules of their own around the same tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from adapt import models
+from adapt.adapters import quantization
+from adapt.adapters.folder import Adaptation
+from adapt.data import batching
+from adapt.objectives import model_inputs
+from adapt.predict import longest_input
+from adapt.serving.identity import Identity, identity
+from adapt.sources import checked_folder
+
+
+class Base:
+    """The encoder and tokenizer of a folder, without the adapters and heads that may lie in it; nothing changes them.
+
+    Raises ConfigError for a folder that is no model, or holds pickled weights alone.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device = checked_folder(folder, f"base={folder}"), device
+        self.tokenizer = models.load_tokenizer(folder)
+        encoder = models.load_encoder(folder, adapted=False).to(device).eval()  # type: ignore[arg-type]
+        self.encoder = frozen(encoder)
+        self.identity: Identity = identity(folder, self.encoder)
+        self._quantized: dict[tuple[str, tuple[str, ...]], PreTrainedModel] = {}
+        self._shell: PreTrainedModel | None = None
+        self._pooler: nn.Module | None = None
+        self._tokenizing = Lock()
+
+    def encode(self, texts: Sequence[tuple[str, str | None]]) -> batching.Encoded:
+        """Token ids of texts, or pairs of texts, each as if it came alone."""
+        found: dict[int, tuple[list[int], list[int] | None]] = {}
+        for paired in (False, True):
+            chosen = [number for number, (_, pair) in enumerate(texts) if (pair is not None) == paired]
+            if not chosen:
+                continue
+            first = [texts[number][0] for number in chosen]
+            second = [str(texts[number][1]) for number in chosen] if paired else None
+            with self._tokenizing:  # a fast tokenizer refuses a second thread
+                part = batching.encode(self.tokenizer, first, longest_input(self.encoder.config), second)
+            segments = part.segments or [None] * len(part.ids)
+            found |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
+        ordered = [found[number] for number in range(len(texts))]
+        segmented = [segment for _, segment in ordered if segment is not None]
+        return batching.Encoded([ids for ids, _ in ordered], segmented or None)
+
+    def batch(self, encoded: batching.Encoded, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some of the texts as a model reads them: [B, L] each, on the base's device."""
+        batch = model_inputs(batching.collate(self.tokenizer, encoded, numbers))
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def skin(self, precision: str | None, unquantized: list[str]) -> PreTrainedModel:
+        """A network of its own around the base's weights, in float32 or in 4 or 8 bits, which are made once.
+
+        unquantized: the names of what keeps its precision. Raises ConfigError where bitsandbytes is missing.
+        """
+        if precision is None:
+            return sharing(self.encoder)
+        key = (precision, tuple(unquantized))
+        if key not in self._quantized:
+            quantization.check("adapter", precision)
+            network = sharing(self.encoder)
+            for layer in network.modules():
+                if isinstance(layer, nn.Linear) and layer.bias is not None:
+                    layer.bias = nn.Parameter(layer.bias.clone())  # bitsandbytes rounds it in place as it computes
+            quantization.quantize(network, precision, unquantized)
+            self._quantized[key] = frozen(network)
+        return sharing(self._quantized[key])
+
+    def headed(self, encoder: nn.Module | None) -> PreTrainedModel:
+        """The architecture's own classifier around a skin; around None one that reads states as ``inputs_embeds``.
+
+        Its head and pooler are new modules, with weights that are to be replaced.
+        """
+        if self._shell is None:
+            config = models.config_with_dropout(self.folder, 0.0)
+            shell = AutoModelForSequenceClassification.from_pretrained(
+                self.folder, config=config, **models.safe_loading()
+            )
+            self._pooler = getattr(shell.base_model, "pooler", None)
+            setattr(shell, shell.base_model_prefix, nn.Identity())
+            self._shell = frozen(shell.to(self.device).eval())
+        network, pooler = copy.deepcopy(self._shell), copy.deepcopy(self._pooler)
+        inner = Given() if encoder is None else encoder
+        inner.pooler = pooler  # type: ignore[assignment]  # None unsets a submodule
+        setattr(network, network.base_model_prefix, inner.eval())
+        if encoder is not None:
+            network.adaptation = Adaptation(self.folder)  # type: ignore[assignment]
+        return network
+
+
+class Given(nn.Module):
+    """In the place of an encoder: answers with the states that it is given, so that a head can be run by itself."""
+
+    pooler: nn.Module | None
+
+    def forward(self, *_args: Any, inputs_embeds: Tensor, **_more: Any) -> BaseModelOutputWithPooling:
+        """inputs_embeds: last hidden states [B, L, H]."""
+        pooled = None if self.pooler is None else self.pooler(inputs_embeds)
+        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)  # type: ignore[arg-type]
+
+
+def frozen(network: Any) -> Any:
+    """The network, none of whose weights asks for a gradient."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network
+
+
+def sharing(network: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the network's modules around the very same weights."""
+    shared: list[Any] = [*network.parameters(), *network.buffers()]
+    for module in network.modules():
+        if quantization.is_quantized(module):
+            shared += constants(module)
+    copied = copy.deepcopy(network, {id(one): one for one in shared})
+    copied.adaptation = Adaptation(cast(Adaptation, network.adaptation).base)  # type: ignore[assignment]
+    return copied
+
+
+def constants(layer: Any) -> list[Any]:
+    """What a layer of bitsandbytes keeps beside its weight: a quantisation state, or int8 values and their scales."""
+    if getattr(layer.weight, "CB", None) is not None:
+        layer.init_8bit_state()  # what its first pass would do, and leave nothing for the pass of another copy
+    state = getattr(layer, "state", None)
+    found = [] if state is None else [value for value in vars(state).values() if isinstance(value, Tensor)]
+    quantized = getattr(layer.weight, "quant_state", None)
+    return found if quantized is None else [*found, quantized]

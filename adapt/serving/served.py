@@ -1,0 +1,197 @@
+"""A fine-tuned adapter over a base in memory: whether it fits, its network around the base's weights, its head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from adapt import models
+from adapt.adapters import folder as files
+from adapt.adapters.folder import located, relative
+from adapt.adapters.methods import kind
+from adapt.adapters.selective import HeadConfig
+from adapt.config import ConfigError
+from adapt.serving.base import Base
+from adapt.serving.identity import identity
+from adapt.serving.mixed import takes_part
+
+CLASSIFICATION = "classification"
+DOES_NOT_FIT = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OSError, SafetensorError)
+
+
+@dataclass
+class Folder:
+    """What lies in a fine-tuned model's folder, checked against a base.
+
+    states: the weights of each adapter, oldest first; of a model without adapters, those of its own head.
+    """
+
+    path: Path
+    labels: list[str]
+    pooling: str
+    configs: list[PeftConfig]
+    states: list[dict[str, Tensor]]
+    quantization: str | None
+    unquantized: list[str]
+    changes_base: bool
+    """Whether an adapter holds weights that the base has: biases, norms."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its rows can share a pass with those of other adapters: one plain LoRA, or the base as it is."""
+        if len(self.configs) > 1 or self.changes_base:
+            return False
+        return all(takes_part(config) or isinstance(config, HeadConfig) for config in self.configs)
+
+
+@dataclass
+class Served:
+    """An adapter that is being served; a new version of it is a new object.
+
+    network: all of its model, or, where its rows share a pass with others', its head (``mixed`` is its key there).
+    """
+
+    folder: Folder
+    network: PreTrainedModel | None
+    head: models.MeanHead | None
+    mixed: str | None = None
+    lock: Lock = field(default_factory=Lock)
+
+    @property
+    def method(self) -> str:
+        """peft's words for its adapters, oldest first, or HEAD."""
+        return "+".join(map(kind, self.folder.configs)) or "HEAD"
+
+    def logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """[B, C] of its own pass; one at a time, because a pass may keep something in its modules."""
+        assert self.network is not None and self.mixed is None
+        with self.lock:
+            return models.Classifier(self.network, self.head)(**batch)
+
+    def of_states(self, hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """[B, C] of its head on the last hidden states [B, L, H] of a mixed pass."""
+        if self.head is not None:
+            return self.head(hidden, batch["attention_mask"]).float()
+        assert self.network is not None
+        given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        return self.network(**given, inputs_embeds=hidden).logits.float()
+
+
+def read(base: Base, name: str, path: Path) -> Folder:
+    """Read a fine-tuned folder. Raises ConfigError where it is none, of another base, or of another kind of task."""
+    if not (path / models.HEAD_NOTE).exists():
+        raise ConfigError(
+            f"{name}: {path} holds no fine-tuned classifier ({models.HEAD_NOTE} is missing); possible are folders of "
+            "fine-tuning stages and exports"
+        )
+    note = json.loads((path / models.HEAD_NOTE).read_text())
+    if note.get("kind", CLASSIFICATION) != CLASSIFICATION:
+        raise ConfigError(
+            f"{name}: {path} is a model for {note['kind']}; served are classifiers: use python -m adapt.predict"
+        )
+    adapters = files.adapter_folders(path)
+    mismatch = base.identity.mismatch(identity(path, base.encoder))
+    if mismatch is not None and adapters:
+        raise ConfigError(
+            f"{name}: {path} was fine-tuned on another base than {base.folder}: {mismatch}; serve it over its own, "
+            f"base={path}"
+        )
+    if mismatch is not None:
+        raise ConfigError(
+            f"{name}: {path} has no adapter, and its own weights are not the base's ({mismatch}): a model that was "
+            "trained whole is served by python -m adapt.predict"
+        )
+    for adapter in adapters:
+        if not (adapter / files.WEIGHTS).exists():
+            raise ConfigError(f"{name}: {adapter} has no {files.WEIGHTS}; weights are read from safetensors alone")
+    base_note = json.loads((path / files.ADAPTERS / files.NOTE).read_text()) if adapters else {}
+    try:
+        states = [load_file(adapter / files.WEIGHTS) for adapter in adapters] or [own_head(path, base)]
+        configs = [files.read_config(adapter) for adapter in adapters]
+    except DOES_NOT_FIT as error:
+        raise ConfigError(f"{name}: {path} cannot be read: {error}") from error
+    prefix = f"{base.encoder.base_model_prefix}."
+    held = {relative(key).removeprefix(prefix) for state in states for key in state}
+    return Folder(
+        path, note["labels"], note["pooling"], configs, states,
+        base_note.get("quantization"), base_note.get("unquantized", []),
+        changes_base=not held.isdisjoint(base.identity.weights),
+    )  # fmt: skip
+
+
+def own_head(path: Path, base: Base) -> dict[str, Tensor]:
+    """Of a model without adapters the weights outside its encoder, and its pooler's."""
+    prefix = f"{base.encoder.base_model_prefix}."
+    inside = set(base.identity.weights)
+    found: dict[str, Tensor] = {}
+    for file in path.glob("model*.safetensors"):
+        found |= {name: value for name, value in load_file(file).items() if name.removeprefix(prefix) not in inside}
+    return found
+
+
+def build(base: Base, folder: Folder) -> Served:
+    """The adapter's modules around the base's weights. Raises what torch and peft do where it does not fit."""
+    head = None
+    if folder.pooling == "mean":
+        head = models.MeanHead(base.encoder.config.hidden_size, len(folder.labels), 0.0).to(base.device).eval()
+        head.load_state_dict(load_file(folder.path / models.HEAD_FILE))
+    if folder.is_mixed:
+        if head is None:
+            network = base.headed(None)
+            lay_in(network, folder.states)
+            return Served(folder, network, None)
+        return Served(folder, None, head)
+    skin = base.skin(folder.quantization, folder.unquantized)
+    network = skin if head is not None else base.headed(skin)
+    make_room(network, folder.states, set(base.identity.weights))
+    files.put_back(network, files.adapter_folders(folder.path))
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return Served(folder, network.to(base.device).eval(), head)  # type: ignore[arg-type]
+
+
+def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]], inside: Collection[str] = ()) -> list[str]:
+    """Give the network weights of its own where an adapter has trained the model's: the base's stay as they are.
+
+    inside: the names of the encoder's weights. The others are a head's, and get the file's shape, which is that of its
+    labels. Returns their names.
+    """
+    prefix = f"{network.base_model_prefix}."
+    names = {name: name for name, _ in network.named_parameters(remove_duplicate=False)}
+    found = []
+    for state in states:
+        for key, value in state.items():
+            name = located(relative(key), names, network)
+            if name in names:
+                parent, _, own = name.rpartition(".")
+                old = network.get_parameter(name)
+                like = old if name.removeprefix(prefix) in inside else value
+                weight = nn.Parameter(torch.zeros_like(like, device=old.device), requires_grad=False)
+                setattr(network.get_submodule(parent), own, weight)
+                found.append(name)
+    return found
+
+
+def lay_in(network: Any, states: list[dict[str, Tensor]]) -> None:
+    """Fill a head by itself. Raises KeyError for a weight that no file has."""
+    names = make_room(network, states)
+    lacking = {name for name, _ in network.named_parameters(remove_duplicate=False)} - set(names)
+    if lacking:
+        raise KeyError(f"its files lack {sorted(lacking)[0]}")
+    known = {name: name for name in names}
+    for state in states:
+        for key, value in state.items():
+            name = located(relative(key), known, network)
+            if name in known:
+                network.get_parameter(name).copy_(value)

@@ -1,0 +1,225 @@
+"""Many adapters over one base in memory: each request names the one that answers it.
+
+A plain LoRA (``lora``, and over their own quantised base ``qlora`` and ``int8_lora``), ``head_only`` and a new head on
+the base as it is share one pass, whatever the rows of a batch want: peft's mixed batches, and after them each head on
+its rows. Every other method, and adapters that are stacked, cannot be mixed by peft, or by anybody where what a row
+wants changes weights of the base (``dora``, ``adalora``, ``vera``, ``ia3``, ``bitfit``, prompts, prefixes,
+``llama_adapter``, bottlenecks): their rows are grouped, with one pass an adapter. Both give what separate passes give.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapt.config import ConfigError
+from adapt.data import batching
+from adapt.serving.base import Base
+from adapt.serving.mixed import BASE, MixedBatches
+from adapt.serving.requests import Request, check_request
+from adapt.serving.served import DOES_NOT_FIT, Served, build, read
+
+Answer = dict[str, Any]
+OURS = ("predicted", "probabilities", "error")  # of a request they are left out, as when answers are asked again
+
+
+class Server:
+    """A base, and the adapters that were registered on it. May be used from any number of threads."""
+
+    def __init__(self, base: Path, *, device: str = "cpu", batch_size: int = 32) -> None:
+        """base: a model's folder. Raises ConfigError where it is none."""
+        self.base = Base(base, torch.device(device))
+        self.batch_size = batch_size
+        self._served: dict[str, Served] = {}  # replaced whole, so that a batch keeps the one that it began with
+        self._mixed: dict[Any, MixedBatches] = {}  # by the precision of the base
+        self._numbers = count()
+        self._changing, self._mixing = Lock(), Lock()
+
+    @property
+    def adapters(self) -> dict[str, Served]:
+        """What is being served, by name."""
+        return dict(self._served)
+
+    def register(self, name: str, folder: Path) -> None:
+        """Serve the classifier of a fine-tuning stage's folder (or an export) under a name that is free.
+
+        Raises ConfigError where it was fine-tuned on another base, is of another architecture or kind of task, is
+        damaged, or does not answer; nothing that is being served changes then.
+        """
+        if not name or name != name.strip():
+            raise ConfigError(f"{name!r}: the name of an adapter is a word or more, without blanks around")
+        with self._changing:
+            if name in self._served:
+                raise ConfigError(f"{name}: this name is being served; swap it, or unload it first")
+            self._put(name, folder)
+
+    def swap(self, name: str, folder: Path) -> None:
+        """Serve another folder under a name: requests that came before get the old one's answers. Raises as register.
+
+        The old one goes on being served where the new one is refused.
+        """
+        with self._changing:
+            self._known(name)
+            self._put(name, folder)
+
+    def unload(self, name: str) -> None:
+        """Serve a name no more. Raises ConfigError for one that is not served."""
+        with self._changing:
+            self._known(name)
+            self._publish({one: served for one, served in self._served.items() if one != name})
+
+    def answer(self, requests: Sequence[Any], where: Sequence[str] | None = None) -> list[Answer]:
+        """Answer requests ``{"adapter", "text"}``, perhaps with ``text_pair``, in their order.
+
+        An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. A request that is
+        none, names no adapter that is served, or has no token in its text gets ``error`` in their place, and disturbs
+        no other. where: what errors call each request.
+        """
+        called = where if where is not None else [f"request {number}" for number in range(len(requests))]
+        answers: list[Answer] = [
+            {key: value for key, value in given.items() if key not in OURS} if isinstance(given, Mapping) else {}
+            for given in requests
+        ]
+        wanted: list[Request] = []
+        for place, given in enumerate(requests):
+            try:
+                wanted.append(check_request(place, called[place], given))
+            except ConfigError as error:
+                answers[place]["error"] = str(error)
+        encoded = self.base.encode([(one.text, one.text_pair) for one in wanted])
+        for number, (served, logits) in self._logits(wanted, encoded).items():
+            labels, probabilities = served.folder.labels, logits.softmax(-1).tolist()
+            answer = answers[wanted[number].place]
+            answer["predicted"] = labels[max(range(len(labels)), key=probabilities.__getitem__)]
+            answer["probabilities"] = dict(zip(labels, probabilities, strict=True))
+        for number, request in enumerate(wanted):
+            answer = answers[request.place]
+            if not encoded.ids[number]:
+                answer["error"] = f"{called[request.place]}: {request.text[:40]!r} has no token"
+            elif "predicted" not in answer:
+                answer["error"] = (
+                    f"{called[request.place]}: adapter={request.adapter}: no such adapter is served; possible are "
+                    f"{', '.join(sorted(self._served)) or 'none: register one'}"
+                )
+        return answers
+
+    def _known(self, name: str) -> None:
+        if name not in self._served:
+            raise ConfigError(
+                f"{name}: no such adapter is served; possible are {', '.join(sorted(self._served)) or 'none yet'}"
+            )
+
+    def _put(self, name: str, path: Path) -> None:
+        """Build, try and publish an adapter; only after that the one of the same name goes."""
+        served: Served | None = None
+        try:
+            folder = read(self.base, name, path)
+            served = build(self.base, folder)
+            if folder.is_mixed:
+                served.mixed = self._mix_in(served)
+            self._try(name, served)
+        except DOES_NOT_FIT as error:
+            if served is not None:
+                self._forget(served)
+            if isinstance(error, ConfigError):
+                raise
+            kind = self.base.identity.architecture
+            raise ConfigError(f"{name}: {path}: what it holds does not fit a {kind}: {error}") from error
+        self._publish({**self._served, name: served})
+
+    def _publish(self, served: dict[str, Served]) -> None:
+        """Serve these; what is no longer among them is taken out of the mixed batches, between two of their passes."""
+        gone = [one for name, one in self._served.items() if served.get(name) is not one]
+        with self._mixing:
+            self._served = served
+        for one in gone:
+            self._forget(one)
+
+    def _mix_in(self, served: Served) -> str:
+        folder = served.folder
+        place = (folder.quantization, tuple(folder.unquantized))
+        with self._mixing:
+            if place not in self._mixed:
+                self._mixed[place] = MixedBatches(self.base.skin(folder.quantization, folder.unquantized))
+            if not served.method.startswith("LORA"):
+                return BASE
+            key = f"adapter{next(self._numbers)}"
+            self._mixed[place].add(key, folder.configs[0], folder.states[0])
+            return key
+
+    def _forget(self, served: Served) -> None:
+        if served.mixed not in (None, BASE):
+            with self._mixing:
+                self._batches_of(served).remove(str(served.mixed))
+
+    def _batches_of(self, served: Served) -> MixedBatches:
+        return self._mixed[served.folder.quantization, tuple(served.folder.unquantized)]
+
+    def _try(self, name: str, served: Served) -> None:
+        """One pass, so that what cannot answer is refused when it is registered. Raises ConfigError."""
+        encoded = self.base.encode([("a", None), ("a b c", None)])
+        if not all(encoded.ids):  # of a tokenizer that knows none of these letters
+            encoded = batching.Encoded([[0], [0, 0]], None)
+        batch = self.base.batch(encoded, [0, 1])
+        with self._mixing if served.mixed is not None else nullcontext():
+            logits = self._pass([served, served], batch)
+        if logits[0].shape[-1] != len(served.folder.labels):
+            labels = len(served.folder.labels)
+            raise ConfigError(f"{name}: its head has {logits[0].shape[-1]} answers, but its note {labels} labels")
+        if not all(row.isfinite().all() for row in logits):
+            raise ConfigError(f"{name}: {served.folder.path} answers with numbers that are not finite")
+
+    def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor]]:
+        """By the number of each request that can be answered, who answered and the logits [C], on the CPU."""
+        readable = [number for number in range(len(wanted)) if encoded.ids[number]]
+
+        def among(served: dict[str, Served]) -> dict[int, Served]:
+            return {number: served[wanted[number].adapter] for number in readable if wanted[number].adapter in served}
+
+        who, found = among(self._served), {}
+        if any(one.mixed is not None for one in who.values()):
+            with self._mixing:  # nobody is taken out of the mixed batches in between
+                who = among(self._served)
+                groups: dict[Any, list[int]] = defaultdict(list)
+                for number, one in who.items():
+                    if one.mixed is not None:
+                        groups[id(self._batches_of(one))].append(number)
+                for group in groups.values():
+                    found |= self._passes(group, who, encoded)
+        alone: dict[int, list[int]] = defaultdict(list)
+        for number, one in who.items():
+            if one.mixed is None:
+                alone[id(one)].append(number)
+        for group in alone.values():
+            found |= self._passes(group, who, encoded)
+        return {number: (who[number], logits) for number, logits in found.items()}
+
+    def _passes(self, numbers: list[int], who: dict[int, Served], encoded: batching.Encoded) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+        for places in batching.sorted_batches([len(encoded.ids[number]) for number in numbers], self.batch_size):
+            chosen = [numbers[place] for place in places]
+            logits = self._pass([who[number] for number in chosen], self.base.batch(encoded, chosen))
+            found |= {number: row.cpu() for number, row in zip(chosen, logits, strict=True)}
+        return found
+
+    @torch.no_grad()
+    def _pass(self, rows: list[Served], batch: dict[str, Tensor]) -> list[Tensor]:
+        """One pass over a batch: all rows are mixed, or all are one adapter's. Logits [C] of each row."""
+        if rows[0].mixed is None:
+            return list(rows[0].logits(batch))
+        hidden = self._batches_of(rows[0]).states([str(one.mixed) for one in rows], batch)
+        logits: list[Tensor] = [torch.empty(0)] * len(rows)
+        for one in {id(one): one for one in rows}.values():
+            own = [row for row, other in enumerate(rows) if other is one]
+            given = {name: value[own] for name, value in batch.items()}
+            for row, answer in zip(own, one.of_states(hidden[own], given), strict=True):
+                logits[row] = answer
+        return logits

@@ -1,0 +1,92 @@
+"""Exports of fine-tuned adapters: merged is what it was, quantised is measured, the rest is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from test_chain import pipeline
+from transformers import AutoModel, AutoModelForSequenceClassification
+from world import sentence, write_jsonl
+
+from adapt import export, models, predict, results
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    root = tmp_path_factory.mktemp("exported")
+    chosen = {"cls": ["peft=lora", "finetune.pooling=cls"], "mean": ["peft=lora", "finetune.pooling=mean"],
+              "prompt": ["peft=prompt"]}  # fmt: skip
+    return root, {name: pipeline(world, root, "pretrain=[]", *words).run() for name, words in chosen.items()}
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_merged_export_scores_as_the_run_did(finished, pooling: str, tmp_path: Path, capsys) -> None:
+    root, runs = finished
+    export.main([runs[pooling][:12], str(tmp_path / "out"), "--root", str(root)])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == [json.loads(line) for line in (tmp_path / "out" / export.MEASURES).read_text().splitlines()]
+    kept = results.load(root)
+    kept = kept[(kept["run_id"] == runs[pooling]) & (kept["attack"] == "none")].set_index(["split", "metric"])["value"]
+    before, after = (
+        {(row["split"], row["metric"]): row["value"] for row in rows if row["export"] == name}
+        for name in ("none", "merged")
+    )
+    scored = {key for key in before if key[1] != "checkpoint_bytes"}
+    assert {split for split, _ in scored} == {"dev", "test"} and ("test", "accuracy") in scored
+    for key in scored:
+        assert before[key] == after[key] == pytest.approx(kept[key], abs=1e-12)
+    assert not (tmp_path / "out" / "adapters").exists()
+    opened = (AutoModel if pooling == "mean" else AutoModelForSequenceClassification).from_pretrained(tmp_path / "out")
+    assert not any("lora" in name for name, _ in opened.named_parameters())
+
+
+def test_a_merged_export_answers_as_the_run(finished, tmp_path: Path, capsys) -> None:
+    root, runs = finished
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": sentence("animal", number)} for number in range(5)])
+    export.export(predict.finetuned_folder(runs["cls"], root), tmp_path / "out", "merged")
+    answers = []
+    for model in (runs["cls"], str(tmp_path / "out")):
+        predict.main([model, str(tmp_path / "texts.jsonl"), "--root", str(root)])
+        answers.append([json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()])
+    for one, other in zip(*answers, strict=True):
+        assert one == pytest.approx(other, abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_quantised_export_is_smaller_and_near(finished, pooling: str, kind: str, tmp_path: Path, capsys) -> None:
+    root, runs = finished
+    given = [runs[pooling], str(tmp_path / "out"), "--root", str(root), "--kind", kind]
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(SystemExit, match=r"adapt\[quantized\]"):
+            export.main(given)
+        assert not (tmp_path / "out").exists()
+        return
+    export.main(given)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    values = {(row["export"], row["split"], row["metric"]): row["value"] for row in rows}
+    for split in ("dev", "test"):
+        assert values[kind, split, "accuracy"] == pytest.approx(values["none", split, "accuracy"], abs=0.1)
+    model, labels = models.load_classifier(tmp_path / "out")
+    inside = [m for name, m in model.encoder.named_modules() if name.endswith("attention.self.query")]
+    assert inside and all(type(m).__module__.startswith("bitsandbytes") for m in inside)
+    heads = [m for name, m in model.named_modules() if name.endswith(("classifier", "pooler.dense", "head.out"))]
+    assert heads and not any(type(m).__module__.startswith("bitsandbytes") for m in heads)
+    assert labels == ["animal", "metal"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("prompt", "changes no weight of the base"), ("nobody", "no run of"), ("mean", "no empty folder")],
+)
+def test_what_cannot_be_exported_is_one_sentence(finished, name: str, words: str, tmp_path: Path) -> None:
+    root, runs = finished
+    if name == "mean":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").write_text("")
+    with pytest.raises(SystemExit, match=words):
+        export.main([runs.get(name, name), str(tmp_path / "out"), "--root", str(root)])
+    assert [path.name for path in tmp_path.glob("out/*")] == (["mine"] if name == "mean" else [])
