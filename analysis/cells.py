@@ -20,12 +20,9 @@ _NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-
 _NAMES |= {"span_f1": "span-F1"}
 _NAMES |= {"lora": "LoRA", "dora": "DoRA", "adalora": "AdaLoRA", "qlora": "QLoRA", "int8_lora": "LoRA, int8 base"}
 _NAMES |= {"vera": "VeRA", "ia3": "(IA)\N{SUPERSCRIPT THREE}", "bitfit": "BitFit", "llama_adapter": "LLaMA-Adapter"}
-_NAMES |= {
-    "p_tuning_lstm": "P-tuning (LSTM)",
-    "p_tuning_mlp": "P-tuning (MLP)",
-    "prefix_projection": "prefix (projected)",
-}
-_NAMES |= {"bottleneck_houlsby": "bottleneck (Houlsby)", "bottleneck_pfeiffer": "bottleneck (Pfeiffer)"}
+_NAMES |= {"p_tuning_lstm": "P-tuning (LSTM)", "p_tuning_mlp": "P-tuning (MLP)"}
+_NAMES |= {"prefix_projection": "prefix (projected)", "bottleneck_houlsby": "bottleneck (Houlsby)"}
+_NAMES |= {"bottleneck_pfeiffer": "bottleneck (Pfeiffer)"}
 _NAMES |= {"fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
 _NAMES |= {"freelb": "FreeLB", "freelb_plus_plus": "FreeLB++", "smart": "SMART", "alum": "ALUM", "sift": "SiFT"}
 _NAMES |= {"tavat": "TAVAT", "creat": "CreAT", "neftune": "NEFTune", "rdrop": "R-Drop", "awp": "AWP"}

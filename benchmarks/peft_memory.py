@@ -83,7 +83,7 @@ def child(base: Path, name: str) -> dict[str, float]:
 
 
 def measure(base: Path, name: str) -> dict[str, float]:
-    """Bytes kept for the backward pass, and the peak that forward and backward add to what weights and gradients take."""
+    """Bytes kept for the backward pass, and the peak that both passes add to what weights and gradients take."""
     from adapt.costs import forget_peak, peak_resident_bytes
 
     overrides, attacked = KEPT[name]

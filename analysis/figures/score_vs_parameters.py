@@ -134,9 +134,8 @@ def _legend(drawn: Figure, every: pd.DataFrame, chains: list[str], methods: list
         for name, (colour, shape) in looks.items()
     ]
     behind, _ = style.seeds_behind(_seeds(every))
-    numbered = [
-        style.key(f"{i}  {cells.method_label(name)}{behind.get(name, '')}") for i, name in enumerate(methods, 1)
-    ]
+    names = [cells.method_label(name) + behind.get(name, "") for name in methods]
+    numbered = [style.key(f"{number}  {name}") for number, name in enumerate(names, 1)]
     return style.legend(drawn, [block for block in (own if len(chains) > 1 else [], numbered) if block])
 
 
@@ -148,9 +147,9 @@ def _seeds(every: pd.DataFrame) -> pd.Series:
 def _how_to_read(every: pd.DataFrame, compared: list[Comparison]) -> str:
     behind, seeds = style.seeds_behind(_seeds(every))
     text = (
-        f"Marks: means over {seeds}, with the 95% t interval over seeds; those of one method stand side by side. Dotted: "
-        "the mean of all weights. Filled where the sign-flip test shows a difference to all weights of the same chain, "
-        f"paired by seed (p $\\leq$ {LEVEL:g}, taken alone); hollow where it shows none."
+        f"Marks: means over {seeds}, with the 95% t interval over seeds; those of one method stand side by side. "
+        "Dotted: the mean of all weights. Filled where the sign-flip test shows a difference to all weights of the same "
+        f"chain, paired by seed (p $\\leq$ {LEVEL:g}, taken alone); hollow where it shows none."
     )
     if any(behind.values()):
         text += " In brackets: the seeds of each method's marks, where they differ."

@@ -31,6 +31,9 @@ GAPS = {
 }
 
 
+FEW = ("unequal seeds", "one seed")
+
+
 @pytest.fixture(scope="module")
 def study() -> pd.DataFrame:
     return peft_study()
@@ -40,11 +43,12 @@ def marks_of(panel, shape: str):
     return [line for line in panel.get_lines() if line.get_marker() == shape]
 
 
-@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("gap", [pytest.param(gap, marks=() if gap in FEW else pytest.mark.full) for gap in GAPS])
 def test_nothing_is_cut_off_or_overlaps(gap: str, study: pd.DataFrame) -> None:
     is_tidy(figure(GAPS[gap](study)))
 
 
+@pytest.mark.full
 def test_many_methods_and_chains_stay_readable() -> None:
     is_tidy(figure(peft_study(MANY, ("none", "dapt", "tapt", "dapt+tapt"), ("none", "fgm", "pgd"))))
 
