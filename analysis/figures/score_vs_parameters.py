@@ -148,8 +148,8 @@ def _how_to_read(every: pd.DataFrame, compared: list[Comparison]) -> str:
     behind, seeds = style.seeds_behind(_seeds(every))
     text = (
         f"Marks: means over {seeds}, with the 95% t interval over seeds; those of one method stand side by side. "
-        "Dotted: the mean of all weights. Filled where the sign-flip test shows a difference to all weights of the same "
-        f"chain, paired by seed (p $\\leq$ {LEVEL:g}, taken alone); hollow where it shows none."
+        "Dotted: the mean of all weights. Filled where the sign-flip test shows a difference to all weights of "
+        f"the same chain, paired by seed (p $\\leq$ {LEVEL:g}, taken alone); hollow where it shows none."
     )
     if any(behind.values()):
         text += " In brackets: the seeds of each method's marks, where they differ."
