@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         folder = finetuned_folder(args.model, args.root)
         export(folder, args.target, args.kind)
-        task, max_length, run = args.task, None, {}
+        task, max_length = args.task, None
+        run: dict[str, Any] = {}
         if task is None and folder != Path(args.model):
             task, max_length, run = task_of(args.model, args.root)
         if task is None:

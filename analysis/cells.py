@@ -18,7 +18,12 @@ METRICS = ["macro_f1", "micro_f1", "span_f1", "accuracy"]  # which is the task's
 
 _NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
 _NAMES |= {"span_f1": "span-F1"}
-_NAMES |= {"lora": "LoRA", "fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
+_NAMES |= {"lora": "LoRA", "dora": "DoRA", "adalora": "AdaLoRA", "qlora": "QLoRA", "int8_lora": "LoRA, int8 base"}
+_NAMES |= {"vera": "VeRA", "ia3": "(IA)\N{SUPERSCRIPT THREE}", "bitfit": "BitFit", "llama_adapter": "LLaMA-Adapter"}
+_NAMES |= {"p_tuning_lstm": "P-tuning (LSTM)", "p_tuning_mlp": "P-tuning (MLP)"}
+_NAMES |= {"prefix_projection": "prefix (projected)", "bottleneck_houlsby": "bottleneck (Houlsby)"}
+_NAMES |= {"bottleneck_pfeiffer": "bottleneck (Pfeiffer)"}
+_NAMES |= {"fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
 _NAMES |= {"freelb": "FreeLB", "freelb_plus_plus": "FreeLB++", "smart": "SMART", "alum": "ALUM", "sift": "SiFT"}
 _NAMES |= {"tavat": "TAVAT", "creat": "CreAT", "neftune": "NEFTune", "rdrop": "R-Drop", "awp": "AWP"}
 _NAMES |= {"pseudo_labelled": "pseudo-labelled", "random": "random direction"}
@@ -214,6 +219,11 @@ def series(rows: pd.DataFrame) -> pd.Series:
 def series_label(name: str) -> str:
     """A series as a legend writes it."""
     return _said("pretrain", name)
+
+
+def method_label(name: str) -> str:
+    """What fine-tuning trains, as a legend writes it: 'LoRA', or 'all weights' for 'none'."""
+    return _said("peft", name)
 
 
 def adversary_label(name: str) -> str:

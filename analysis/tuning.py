@@ -16,6 +16,7 @@ from analysis import cells
 from analysis.cells import NotInTable
 
 LEARNING_RATE = "finetune.optimizer.learning_rate"
+_CHOICE = ("settings", "trials", "metric", "dev", "margin")  # what stands beside a chosen setting
 ARM = ["source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget"]
 
 
@@ -88,13 +89,21 @@ def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         tuned = chosen(table)
     except (UnequalBudgets, NotInTable) as reason:
         return table, f"Learning rates are not chosen yet, each is a cell of its own: {reason}"
-    rates = tuned.choices.groupby(LEARNING_RATE, sort=True)["pretrain"].agg(list)
-    said = "; ".join(f"{rate:g} for {', '.join(map(cells.display, chains))}" for rate, chains in rates.items())
+    rates = _in_words(tuned.choices).groupby(tuned.choices[LEARNING_RATE], sort=True).agg(", ".join)
+    said = "; ".join(f"{rate:g} for {arms}" for rate, arms in rates.items())
     first = tuned.choices.iloc[0]
     budget = f"among {first['settings']} rates in {first['trials']} trials each"
     if TUNING in tuned.rows.columns:
         budget = f"by search, {tuned.rows[TUNING].dropna().iloc[0]}"
     return tuned.rows, f"Learning rate chosen on dev for each arm, {budget}: {said}."
+
+
+def _in_words(choices: pd.DataFrame) -> pd.Series:
+    """What to call each arm: its chain, and where other columns tell arms apart too, all of them in brackets."""
+    telling = [c for c in choices.columns if c not in (LEARNING_RATE, *_CHOICE)]
+    if telling == ["pretrain"]:
+        return choices["pretrain"].map(cells.display)
+    return choices.apply(lambda arm: f"({cells.cell_label(arm, telling)})", axis=1)
 
 
 def _arm(runs: pd.DataFrame, tuned: list[str]) -> list[str]:

@@ -3,39 +3,68 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from world import adapt, overrides
 
 from adapt import grid, results
 from adapt.config import Config
 
+ConfigStore.instance().store(name="schema", node=Config)
+
 SEEDS = {"calibration": "seed=0,1"}  # whose one cell is one run a seed
 ONE_RATE = "finetune.optimizer.learning_rate=1e-3"  # a tuned study has as many runs a rate, each as the others
-FOLDER = Path(__file__).parents[1] / "conf" / "experiment"
-STUDIES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+FEWER = {  # of studies of many methods of training, each of which has tests of its own; all of them are marked full
+    "peft_vs_full": ["peft=full,lora,prefix", "adversary=fgm"],
+    "peft_vs_full_throughout": ["peft=full,ia3,bottleneck_pfeiffer"],
+    "peft_vs_full_all": ["peft=full,head_only,prompt", "pretrain=[dapt]", "adversary=pgd"],
+}
+QUANTIZED = {"qlora", "int8_lora"}  # they want an extra
 FEW_STEPS = [f"evaluate.attack.{key}=2" for key in ("num_steps", "minimal_norm_steps", "gradient_free_queries")]
-
-
-def sweeps(study: str) -> list[list[str]]:
-    """A command for each axis, whole, and the other axes at their last value: their product would be minutes."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    points = [dict(word.split("=", 1) for word in point) for point in grid.sweep(fixed(study)).points]
-    axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0]}
-    long = [key for key, values in axes.items() if len(values) > 1]
-    return [
-        fixed(study) + [f"{key}={','.join(axes[key] if key == whole else axes[key][-1:])}" for key in long]
-        for whole in long
-    ]
-
-
-def fixed(study: str) -> list[str]:
-    attack = FEW_STEPS if "/evaluate: ensemble" in (FOLDER / f"{study}.yaml").read_text() else []
-    return [f"experiment={study}", SEEDS.get(study, "seed=0"), "adaptation_seed=0", ONE_RATE, *attack]
+CONF = Path(__file__).parents[1] / "conf"
+STUDIES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_runs_and_the_second_time_trains_nothing(world: Path, tmp_path: Path, study: str) -> None:
-    commands = [[*words, *overrides(world, tmp_path)] for words in sweeps(study)]
+    runs_twice(study, sweeps(study, FEWER.get(study, [])), world, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("study", FEWER)
+def test_a_study_runs_with_every_method(world: Path, tmp_path: Path, study: str) -> None:
+    left = [name for name in methods(study) if name not in QUANTIZED]
+    runs_twice(study, sweeps(study, [f"peft={','.join(left)}"]), world, tmp_path)
+
+
+def test_the_study_of_all_methods_leaves_none_out() -> None:
+    options = {path.stem for path in (CONF / "peft").glob("*.yaml")}
+    assert set(methods("peft_vs_full_all")) == options - {"llama_adapter"}  # which serves decoders alone
+
+
+def methods(study: str) -> list[str]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = compose("config", [f"experiment={study}"], return_hydra_config=True).hydra
+    return [name.strip() for name in settings.sweeper.params["peft"].split(",")]
+
+
+def sweeps(study: str, fewer: list[str]) -> list[list[str]]:
+    """A command for each axis, whole, and the other axes at their last value: their product would be minutes."""
+    attack = FEW_STEPS if "/evaluate: ensemble" in (CONF / "experiment" / f"{study}.yaml").read_text() else []
+    fixed = [f"experiment={study}", SEEDS.get(study, "seed=0"), "adaptation_seed=0", ONE_RATE, *attack]
+    points = [dict(word.split("=", 1) for word in point) for point in grid.sweep([*fixed, *fewer]).points]
+    given = {word.partition("=")[0] for word in fixed}
+    axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0] if key not in given}
+    whole = [key for key, values in axes.items() if len(values) > 1] or [None]
+    return [
+        [*fixed, *(f"{key}={','.join(values if key == one else values[-1:])}" for key, values in axes.items())]
+        for one in whole
+    ]
+
+
+def runs_twice(study: str, sweeps: list[list[str]], world: Path, tmp_path: Path) -> None:
+    """The study's commands make rows, and the second time they train nothing and give the same."""
+    commands = [[*words, *overrides(world, tmp_path)] for words in sweeps]
     for command in commands:
         first = adapt(*command, timeout=600)
         assert first.returncode == 0, first.stderr

@@ -110,7 +110,9 @@ def answers(server: Any, lines: list[tuple[str, Any]]) -> list[dict[str, Any]]:
     """An answer a line, its probabilities with six digits; a line that is no JSON has its error alone."""
     readable = [(where, given) for where, given in lines if not isinstance(given, ConfigError)]
     given = iter(server.answer([request for _, request in readable], [where for where, _ in readable]))
-    found = [{"error": str(line)} if isinstance(line, ConfigError) else next(given) for _, line in lines]
+    found: list[dict[str, Any]] = [
+        {"error": str(line)} if isinstance(line, ConfigError) else next(given) for _, line in lines
+    ]
     for answer in found:
         if "probabilities" in answer and "error" not in answer:
             answer["probabilities"] = {label: round(value, 6) for label, value in answer["probabilities"].items()}

@@ -51,7 +51,7 @@ class Base:
             second = [str(texts[number][1]) for number in chosen] if paired else None
             with self._tokenizing:  # a fast tokenizer refuses a second thread
                 part = batching.encode(self.tokenizer, first, longest_input(self.encoder.config), second)
-            segments = part.segments or [None] * len(part.ids)
+            segments: Sequence[list[int] | None] = part.segments or [None for _ in part.ids]
             found |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
         ordered = [found[number] for number in range(len(texts))]
         segmented = [segment for _, segment in ordered if segment is not None]

@@ -184,7 +184,8 @@ class Server:
         def among(served: dict[str, Served]) -> dict[int, Served]:
             return {number: served[wanted[number].adapter] for number in readable if wanted[number].adapter in served}
 
-        who, found = among(self._served), {}
+        who = among(self._served)
+        found: dict[int, Tensor] = {}
         if any(one.mixed is not None for one in who.values()):
             with self._mixing:  # nobody is taken out of the mixed batches in between
                 who = among(self._served)

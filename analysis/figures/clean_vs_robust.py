@@ -26,7 +26,7 @@ def figure(table: pd.DataFrame) -> Figure:
     robust = cells.scores(methods, epsilon)
     metric = robust["metric"].iloc[0]
     clean = cells.scores(methods, metric=metric)
-    clean = clean.assign(series=cells.series(clean), key=cells.keys(clean))
+    clean = _told_apart(clean.assign(key=cells.keys(clean)))
     points = clean.merge(robust[["run_id", "value", "n"]], on="run_id", suffixes=("", "_robust"))
     compared = _compared(table, None, metric), _compared(table, epsilon, metric)
     numbers = {str(name): str(i) for i, name in enumerate(dict.fromkeys(points["adversary"]), 1)}
@@ -75,6 +75,19 @@ def figure(table: pd.DataFrame) -> Figure:
             means = seeds.groupby(level=0, sort=False).mean()
             beside(panel, means, [int(numbers[str(name)]) for name in means.index], avoid=seeds)
     return drawn
+
+
+def _told_apart(clean: pd.DataFrame) -> pd.DataFrame:
+    """With the series, which has a colour or a panel; where several methods of training vary, each with an adversary is
+    what a shape or a number stands for, in words in column adversary.
+    """
+    rows = clean.drop(columns="key")
+    if "peft" not in clean.columns or clean["peft"].nunique() < 2:
+        return clean.assign(series=cells.series(rows))
+    named = clean["peft"].map(cells.method_label)
+    if clean["adversary"].nunique() > 1:
+        named = named + ", " + clean["adversary"].map(cells.adversary_label)
+    return clean.assign(series=cells.series(rows.assign(peft="none")), adversary=named)
 
 
 def _far_out(points: pd.DataFrame, group: list[str]) -> set[str]:

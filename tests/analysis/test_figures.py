@@ -19,7 +19,8 @@ from analysis.labels import _ranges, beside
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))
 OF_ADAPTATION = {"loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"}  # test_adaptation.py
-FIGURES = sorted(set(FIGURES) - OF_ADAPTATION - {"expected_best", "beside_published"})  # tests of their own
+OF_THEIR_OWN = {"expected_best", "beside_published", "score_vs_parameters"}  # tests
+FIGURES = sorted(set(FIGURES) - OF_ADAPTATION - OF_THEIR_OWN)
 OF_ANY_STUDY = ["accuracy_vs_epsilon", "clean_vs_robust", "paired_differences"]
 main = importlib.import_module("analysis.figures.__main__")
 

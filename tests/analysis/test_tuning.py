@@ -122,6 +122,22 @@ def test_a_table_is_settled_where_the_rate_was_swept_and_left_alone_elsewhere() 
     assert tuning.settled(one_rate)[0].equals(one_rate) and not tuning.settled(one_rate)[1]
 
 
+def test_what_is_trained_is_a_part_of_an_arm_and_of_its_name() -> None:
+    def trained(rate: float, dev: float, method: str) -> tuple:
+        more = {"peft": method, "peft.learning_rate_factor": 10.0} if method != "none" else {}
+        return ("none", rate, 0, dev, 0.0, more)
+
+    table = pd.concat(
+        runs(*(trained(*tried, method) for tried in tries)).assign(run_id=lambda t, m=method: t["run_id"] + m)
+        for method, tries in {"none": [(1e-4, 0.5), (1e-3, 0.4)], "lora": [(1e-4, 0.5), (1e-3, 0.6)]}.items()
+    )
+    choices = tuning.chosen(table).choices
+    assert choices.set_index("peft")[LEARNING_RATE].to_dict() == {"none": 1e-4, "lora": 1e-3}
+    assert tuning.settled(table)[1].endswith("0.0001 for (not adapted, all weights); 0.001 for (not adapted, LoRA).")
+    with pytest.raises(tuning.UnequalBudgets, match="LoRA: 0.001"):
+        tuning.chosen(table[(table["peft"] == "none") | (table[LEARNING_RATE] == 1e-3)])
+
+
 def test_an_unfinished_sweep_is_shown_whole_and_says_so() -> None:
     unfinished = GRID[~((GRID["pretrain"] == "dapt") & (GRID["seed"] == 1) & (GRID[LEARNING_RATE] == 1e-3))]
     rows, note = tuning.settled(unfinished)
