@@ -17,6 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from adapt.adapters import virtual_tokens
 from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.data.pieces import SpecialTokens
@@ -92,8 +93,13 @@ def generate(
     own = decoder.generation_config
     ends = end_tokens(model, tokenizer)
     fill = batching.padding(tokenizer)
+    virtual = virtual_tokens.NAME in dict(decoder.base_model.named_children())  # they begin each pass, of all tokens
     settings = GenerationConfig(
-        max_new_tokens=how.max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=fill
+        max_new_tokens=how.max_new_tokens,
+        do_sample=False,
+        use_cache=not virtual,
+        eos_token_id=ends or None,
+        pad_token_id=fill,
     )
     answers: dict[int, list[int]] = {}
     decoder.generation_config = GenerationConfig()

@@ -47,7 +47,8 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
     Every setting of the config counts but seeds, so that two settings are never averaged by mistake.
     """
     runs = table.drop_duplicates("run_id")
-    config = sorted(c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed"))
+    config = [c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed")]
+    config.sort(key=lambda c: (not c.endswith(".name"), c))  # an option's name says more than one of its settings
     columns = list(IDENTITY)
     cell = runs.groupby(columns, dropna=False).ngroup().to_numpy()
     for candidate in varying(runs, [c for c in FURTHER + config if c in runs.columns]):
@@ -187,6 +188,11 @@ def display(value: Any) -> str:
     return "+".join(map(_name, str(value).split("+")))
 
 
+def heading(column: str) -> str:
+    """The short name of a column of settings: 'learning_rate', 'pretrain_peft' for the name of that option."""
+    return column.removesuffix(".name").rpartition(".")[2]
+
+
 def cell_label(cell: pd.Series, columns: list[str]) -> str:
     """A cell's label by the given columns: 'DAPT, FGM, steps 200'."""
     return ", ".join(_said(column, cell[column]) for column in columns if not pd.isna(cell[column]))
@@ -243,7 +249,7 @@ def _said(column: str, value: Any) -> str:
     if value == "none" and column in _NONES:
         return _NONES[column]
     named = column in {*IDENTITY, "corpus", "peft", "finetune.method"}  # values that need no name of the column
-    return display(value) if named else f"{display(column.rsplit('.', 1)[-1])} {display(value)}"
+    return display(value) if named else f"{display(heading(column))} {display(value)}"
 
 
 def _task_metric(table: pd.DataFrame) -> pd.Series:

@@ -87,7 +87,7 @@ def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, sp
     context = ", ".join(cells.display(found[c].iloc[0]) for c in ("task", "model") if c not in shown)
     return PaperTable(
         caption=f"{context}{': ' if context else ''}{outcomes[0].metric} on test, mean over seeds.",
-        words=tuple(cells.display(c.rsplit(".", 1)[-1]) for c in shown),
+        words=tuple(cells.display(cells.heading(c)) for c in shown),
         columns=tuple(column for outcome in outcomes for column in _columns(outcome, spread)),
         rows=rows,
         notes=[*paper_notes.notes(table, outcomes, rows, SPREADS[spread], len(known)), *([choice] if choice else [])],

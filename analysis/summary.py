@@ -47,7 +47,7 @@ def format_summary(table: pd.DataFrame) -> str:
     columns = cells.cell_columns(table)
     fixed = [c for c in columns if cell_table[c].nunique(dropna=False) == 1]
     shown = cell_table[[c for c in columns if c not in fixed] or columns[2:4]].map(cells.display)
-    shown.columns = [c.rsplit(".", 1)[-1] for c in shown.columns]
+    shown.columns = [cells.heading(c) for c in shown.columns]
     shown["seeds"] = cell_table["seeds"]
     for score in [c for c in cell_table.columns if f"{c}_sd" in cell_table.columns]:
         moments = zip(cell_table[score], cell_table[f"{score}_sd"], strict=True)

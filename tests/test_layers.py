@@ -147,7 +147,7 @@ MAY = {
     "leakage": {"cli", "data", "refusals", "validate"},
     "base_model": {"base_architectures", "data", "heldout", "language_modelling", "models", "stages"},
     "base_architectures": set(),
-    "generation": {"data", "models"},
+    "generation": {"adapters", "data", "models"},
     "repetition": set(),
     "generate": {"decoders", "generation", "models", "predict", "repetition", "sources", "store"},
 }

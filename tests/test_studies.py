@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from world import adapt, overrides
+from decoders import write_decoder
+from world import adapt, overrides, sentence
 
 from adapt import grid, results
 from adapt.config import Config
@@ -62,9 +63,20 @@ def sweeps(study: str, fewer: list[str]) -> list[list[str]]:
     ]
 
 
+def small(study: str, world: Path, tmp_path: Path) -> list[str]:
+    """The study's model and text in the small world: a decoder where the study lets one write."""
+    given = overrides(world, tmp_path)
+    if "/evaluate: samples" not in (CONF / "experiment" / f"{study}.yaml").read_text():
+        return given
+    decoder = write_decoder(tmp_path / "decoder", [sentence("animal", number) for number in range(20)])
+    given[given.index(f"model.path={world / 'model'}")] = f"model.path={decoder}"
+    short = ["evaluate.samples.prompt_words=4", "evaluate.samples.max_new_tokens=8"]
+    return [*given, *short, "model.modules.attention=[q_proj,v_proj]"]
+
+
 def runs_twice(study: str, sweeps: list[list[str]], world: Path, tmp_path: Path) -> None:
     """The study's commands make rows, and the second time they train nothing and give the same."""
-    commands = [[*words, *overrides(world, tmp_path)] for words in sweeps]
+    commands = [[*words, *small(study, world, tmp_path)] for words in sweeps]
     for command in commands:
         first = adapt(*command, timeout=600)
         assert first.returncode == 0, first.stderr

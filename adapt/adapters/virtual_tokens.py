@@ -35,13 +35,20 @@ class VirtualTokens(nn.Module):
         """The encoder's output for the text, [B, L, ...], with the virtual tokens before it in all layers.
 
         The text keeps the absolute positions that it was pretrained at, so that nothing is lost of its length; where a
-        model tells positions by their distance, it moves behind the prompt, as in peft.
+        model tells positions by their distance, it moves behind the prompt, as in peft. ``position_ids``, where a batch
+        is padded on the left, are those of the text alone.
         """
         (encoder,) = self.of
+        assert not more.get("use_cache"), "a cache: each pass begins with the virtual tokens"
         assert attention_mask is None or attention_mask.ndim == 2, "a packed batch: suitability has refused it"
         batch, length = input_ids.shape
         start = first_position(encoder)
-        places = None if start is None else torch.arange(length, device=input_ids.device) + start
+        places: Tensor | None = more.pop("position_ids", None)  # [1 or B, L]
+        if places is None and start is not None:
+            places = torch.arange(length, device=input_ids.device)[None] + start
+        virtual = sum(len(whole_table(one).weight) for one in [*self.prompts.values(), *self.prefixes.values()])
+        if places is not None and start is None:
+            places = places + virtual
         prompts, prefixes = list(self.prompts.values()), list(self.prefixes.values())
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -52,7 +59,9 @@ class VirtualTokens(nn.Module):
             if more.get("token_type_ids") is not None:
                 more["token_type_ids"] = nn.functional.pad(more["token_type_ids"], (len(soft), 0))
             if places is not None:
-                places = nn.functional.pad(places, (len(soft), 0), value=start)
+                own = torch.arange(len(soft), device=places.device) + virtual - len(soft)
+                own = own if start is None else torch.full_like(own, start)
+                places = torch.cat([own.expand(len(places), -1), places], dim=1)
             before = len(soft)
         else:
             more["input_ids"], before = input_ids, 0
@@ -72,8 +81,13 @@ class VirtualTokens(nn.Module):
 
 def whole(prompt: nn.Module) -> Tensor:
     """All virtual tokens of one prompt, [V, d]; of a prefix [V, layers * 2 * d]."""
-    table = cast(nn.Embedding, prompt.embedding) if hasattr(prompt, "embedding") else cast(nn.Embedding, prompt)
+    table = whole_table(prompt)
     return prompt(torch.arange(table.num_embeddings, device=table.weight.device))
+
+
+def whole_table(prompt: nn.Module) -> nn.Embedding:
+    """The table from which a prompt's or prefix's virtual tokens are made, one row each."""
+    return cast(nn.Embedding, prompt.embedding if hasattr(prompt, "embedding") else prompt)
 
 
 def keys_and_values(encoder: PreTrainedModel, states: Tensor, batch: int) -> list[tuple[Tensor, Tensor]]:

@@ -19,7 +19,7 @@ def varying(rows: pd.DataFrame, table: pd.DataFrame) -> list[str]:
 
 def headings(columns: list[str]) -> dict[str, str]:
     """A short heading for each column: its last part, or the whole where two columns end alike."""
-    short = [column.rsplit(".", 1)[-1].replace("_", " ") for column in columns]
+    short = [cells.heading(column).replace("_", " ") for column in columns]
     return {c: s if short.count(s) == 1 else c for c, s in zip(columns, short, strict=True)}
 
 
