@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from decoders import write_decoder
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from decoders import write_decoder
 from world import adapt, overrides, sentence
 
 from adapt import grid, results
