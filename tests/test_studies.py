@@ -75,7 +75,7 @@ def small(study: str, world: Path, tmp_path: Path) -> list[str]:
 
 
 def runs_twice(study: str, sweeps: list[list[str]], world: Path, tmp_path: Path) -> None:
-    """The study's commands make rows, and the second time they train nothing and give the same."""
+    """The study's commands make rows; the last of them, run again, trains nothing and gives the same."""
     commands = [[*words, *small(study, world, tmp_path)] for words in sweeps]
     for command in commands:
         first = adapt(*command, timeout=600)
@@ -85,8 +85,7 @@ def runs_twice(study: str, sweeps: list[list[str]], world: Path, tmp_path: Path)
     assert (table["experiment"] == study).all()
     assert "robust@" in first.stdout or "clean" in first.stdout
     stages = {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/*/*/stage.json")}
-    for command in commands:
-        second = adapt(*command, timeout=600)
-        assert second.returncode == 0, second.stderr
+    second = adapt(*commands[-1], timeout=600)
+    assert second.returncode == 0, second.stderr
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/*/*/stage.json")} == stages
     assert results.same_rows(table, results.load(tmp_path, study))
