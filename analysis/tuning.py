@@ -99,11 +99,12 @@ def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _in_words(choices: pd.DataFrame) -> pd.Series:
-    """What to call each arm: its chain, and where other columns tell arms apart too, all of them in brackets."""
-    telling = [c for c in choices.columns if c not in (LEARNING_RATE, *_CHOICE)]
-    if telling == ["pretrain"]:
+    """What to call each arm: its chain, and where other columns tell arms of one chain apart, they too, in brackets."""
+    others = [c for c in choices.columns if c not in (LEARNING_RATE, "pretrain", *_CHOICE)]
+    telling = [c for c in others if (choices.groupby("pretrain")[c].nunique(dropna=False) > 1).any()]
+    if not telling:
         return choices["pretrain"].map(cells.display)
-    return choices.apply(lambda arm: f"({cells.cell_label(arm, telling)})", axis=1)
+    return choices.apply(lambda arm: f"({cells.cell_label(arm, ['pretrain', *telling])})", axis=1)
 
 
 def _arm(runs: pd.DataFrame, tuned: list[str]) -> list[str]:

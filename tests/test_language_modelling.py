@@ -14,7 +14,7 @@ from adapt import language_modelling, models, projection
 from adapt.adversary.ball import Ball
 from adapt.adversary.pgd import pgd
 from adapt.adversary.plain import plain
-from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PretrainConfig
+from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PeftConfig, PretrainConfig
 from adapt.data import batching
 from adapt.data.next_tokens import predict_next
 from adapt.decoders import is_causal
@@ -226,7 +226,8 @@ def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> No
 
 
 def asked(**stage: object) -> Config:
-    cfg = Config(evaluate=EvaluateConfig(text=None, domains=None))
+    whole = PeftConfig(method=None, quantization=None)
+    cfg = Config(evaluate=EvaluateConfig(text=None, domains=None), peft=whole, pretrain_peft=whole)
     cfg.finetune = FinetuneConfig(method="full", pooling="mean", max_length=32)
     cfg.finetune.retention.frozen_layers = 0
     cfg.finetune.retention.layer_decay = 1.0

@@ -5,6 +5,7 @@ With more adversaries than shapes: a panel for each adversary with its differenc
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis.stats import t_interval
 
 LINES = 7  # adversaries that can share a panel
 COLUMNS, MANY_COLUMNS = 4, 5
+TITLE = 22  # letters of a line that a panel of many has room for
 HEIGHT, MANY_HEIGHT = 1.75, 1.25  # inches a row of panels
 CONTEXT = ["model", "task"]
 REFERENCE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.2)), "zorder": 1}
@@ -53,7 +55,8 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.tick_params(labelleft=named)
         several = [c for c in CONTEXT if points[c].nunique() > 1]
         title = (cells.adversary_label if many else cells.series_label)(curves[of_panel].iloc[0])
-        panel.set_title("\n".join([title, *(cells.display(curves[c].iloc[0]) for c in several)]))
+        titles = textwrap.wrap(title, TITLE) if columns > 2 else [title]
+        panel.set_title("\n".join([*titles, *(cells.display(curves[c].iloc[0]) for c in several)]))
         panel.locator_params(axis="x", nbins=3 if columns > 2 else 5)
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:  # those with no panel below
         panel.set_xlabel(r"$\epsilon$")  # in full below: it is wider than a panel

@@ -28,8 +28,8 @@ def labels(figure):
 
 def test_a_published_task_stands_beside_its_own_numbers_alone():
     figure = beside_published.figure(study("jsonl:acl_arc"))
-    assert labels(figure) == ["ours, tiny", "jsonl:acl arc, macro-F1", "gururangan2020, roberta-base",
-                              "acl arc, macro-F1"]  # fmt: skip
+    assert labels(figure) == ["ours, tiny", "ACL-ARC, macro-F1", "gururangan2020, roberta-base",
+                              "ACL-ARC, macro-F1"]  # fmt: skip
     dapt, tapt = figure.axes
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["DAPT", "TAPT"]
     ours, theirs = marks(dapt).values()
