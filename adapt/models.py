@@ -22,6 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from adapt.adapters import folder as adapters
+from adapt.adapters import quantization
 from adapt.config import ConfigError
 from adapt.decoders import decoder_inputs, is_causal, is_decoder, last_token, last_token_head
 from adapt.packing import keeps_apart
@@ -191,8 +192,9 @@ def load_masked_lm(folder: Path, *, dropout: float, adapted: bool = True) -> tup
 
 def load_encoder(folder: Path, *, dropout: float = 0.0, adapted: bool = True) -> PreTrainedModel:
     """The bare encoder of a folder, without BERT's pooler (masked-LM checkpoints have none)."""
+    config = config_with_dropout(folder, dropout)
     model, info = AutoModel.from_pretrained(
-        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
+        folder, config=config, output_loading_info=True, **quantization.no_new_pooler(config), **safe_loading()
     )
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:

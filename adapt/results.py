@@ -21,6 +21,7 @@ import pandas as pd
 
 from adapt import records
 from adapt.files import replace
+from adapt.kept_samples import SAMPLED as SAMPLED
 from adapt.kept_samples import samples as samples
 from adapt.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
 from adapt.schema import FACTORS as FACTORS

@@ -16,7 +16,7 @@ from adapt import results
 from analysis.record import EXPERIMENTS, Merge
 
 FILE = "samples.jsonl"
-SAMPLED = ["prompt_hash", "prompt", "decoding", "answer", "ended", "tokens", "repetition"]  # results.samples has them
+SAMPLED = list(results.SAMPLED)
 
 
 def of_root(root: Path, run_ids: Iterable[str]) -> pd.DataFrame:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from adapt.config import ConfigError
 
 VERSION = 1
-NAMES = ("nf4", "int8")
 
 
 def check(key: str, quantization: str | None) -> None:
@@ -73,3 +74,11 @@ def dequantized(layer: Any, added: torch.Tensor | None = None) -> nn.Linear:
     if layer.bias is not None:
         new.bias = nn.Parameter(layer.bias.float())  # bitsandbytes rounds it as it computes
     return new
+
+
+def no_new_pooler(config: Any) -> dict[str, bool]:
+    """What keeps a pooler from being made over 8 or 4 bits, where transformers cannot draw new weights (5.23)."""
+    quantized = getattr(config, "quantization_config", None) is not None
+    architecture: Any = MODEL_MAPPING[type(config)]
+    has_one = "add_pooling_layer" in inspect.signature(architecture).parameters
+    return {"add_pooling_layer": False} if quantized and has_one else {}
