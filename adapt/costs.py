@@ -14,13 +14,13 @@ from adapt.checkpoint import Progress
 MEANS = ("delta_norm_", "delta_at_", "ascent_")
 
 
-def costs(progress: Progress) -> dict[str, float]:
-    """What a training has cost, as metrics of its rows: sums over its steps.
+def costs(progress: Progress, device: torch.device) -> dict[str, float]:
+    """What a training on ``device`` has cost, as metrics of its rows: sums over its steps.
 
     The measurements of its perturbations (``Step.adversary_report``) are means over the steps instead.
     """
     counts = {name: value / (progress.step if name.startswith(MEANS) else 1) for name, value in progress.counts.items()}
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_resident_bytes()
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident_bytes()
     return {
         "train_seconds": progress.seconds,
         "peak_memory_bytes": float(peak),
@@ -43,7 +43,7 @@ def forget_peak() -> None:
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has held since :func:`forget_peak`, on a machine without a GPU."""
+    """The most memory that this process has held since :func:`forget_peak`, where it trains on no GPU."""
     with contextlib.suppress(OSError):
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])

@@ -145,8 +145,6 @@ def measures(
     folder: Path, exported: Path, kind: str, task_folder: Path, max_length: int | None, batch_size: int
 ) -> list[dict[str, Any]]:
     """The rows of both models on dev and test, and the bytes of their weights."""
-    import torch
-
     from adapt import models
     from adapt.data import tasks
     from adapt.measurement import measurement
@@ -167,9 +165,7 @@ def measures(
         for split in ("dev", "test"):
             length = max_length or longest_input(model.encoder.config)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)
-            rows += [
-                {**row, "export": name} for row in data.measure(data.predict(model, batch_size, torch.device("cpu")))
-            ]
+            rows += [{**row, "export": name} for row in data.measure(data.predict(model, batch_size, model.device))]
         size = sum(file.stat().st_size for file in place.rglob("*.safetensors"))
         rows.append({**measurement("train", "checkpoint_bytes", size), "export": name})
     return rows

@@ -60,7 +60,12 @@ class HeadedEncoder(nn.Module):
     def __init__(self, model: PreTrainedModel, head: nn.Module | None) -> None:
         super().__init__()
         self.model = model
-        self.head = head
+        self.head = head if head is None else head.to(model.device)  # transformers puts 8 and 4 bits on a GPU by itself
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.device
 
     @property
     def encoder(self) -> PreTrainedModel:

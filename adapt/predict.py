@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
-
 from adapt import models, prediction, results, token_classifier
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
@@ -82,7 +80,7 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
     pairs = [str(row.get("text_pair", "")) for row in rows] if any("text_pair" in row for row in rows) else None
     data = batching.encode(tokenizer, [row["text"] for row in rows], longest_input(model.encoder.config), pairs)
     model.eval()
-    logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, torch.device("cpu"))
+    logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, model.device)
     for row, probabilities in zip(rows, logits.softmax(-1).tolist(), strict=True):
         best = max(range(len(labels)), key=lambda index: probabilities[index])
         given = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
@@ -100,10 +98,9 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
     data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder.config))
     model.eval()
     sizes = [len(tokens) for tokens in rows]
-    device = torch.device("cpu")
     for tokens, answered in zip(
         rows,
-        token_classifier.predict_tags(model, tokenizer, data, sizes, batch_size=BATCH_SIZE, device=device),
+        token_classifier.predict_tags(model, tokenizer, data, sizes, batch_size=BATCH_SIZE, device=model.device),
         strict=True,
     ):
         tags = [labels[index] for index in answered]

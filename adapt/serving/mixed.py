@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
-from torch import Tensor
+from peft import LoraConfig, PeftConfig, PeftModel
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from adapt.adapters.folder import relative
@@ -24,44 +25,84 @@ def takes_part(config: PeftConfig) -> bool:
     return not any(getattr(config, name, None) for name in further)
 
 
+def settings(config: PeftConfig) -> dict[str, Any]:
+    """What decides the modules of a LoRA; not what it was trained on, or how it was loaded."""
+    aside = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "init_lora_weights")
+    return {name: value for name, value in config.to_dict().items() if name not in aside}
+
+
 class MixedBatches:
-    """LoRAs over one base. One pass, or one change, at a time: peft tells the layers by hooks which row wants which."""
+    """LoRAs over one base. One pass, or one change, at a time: peft tells the layers by hooks which row wants which.
+
+    To put modules into a network and to take them out, peft walks over all of it, several times. So a LoRA that goes
+    leaves its modules for the next one of the same settings, one for each settings; no row names them meanwhile.
+    """
 
     def __init__(self, encoder: PreTrainedModel) -> None:
         self._encoder = encoder
         self._network: PeftModel | None = None
+        self._weights: dict[str, dict[str, nn.Parameter]] = {}  # of each LoRA, by their names in its file
+        self._settings: dict[str, dict[str, Any]] = {}
+        self._free: list[str] = []
+        self._numbers = count()
 
-    def add(self, key: str, config: PeftConfig, state: dict[str, Tensor]) -> None:
-        """Take in a LoRA; state: its file. Raises ValueError or RuntimeError where it does not fit, and forgets it."""
-        own = {name: value for name, value in state.items() if "lora_" in name}
-        prefix = f"{self._encoder.base_model_prefix}."
-        own = {f"base_model.model.{relative(name).removeprefix(prefix)}": value for name, value in own.items()}
+    def add(self, config: PeftConfig, state: dict[str, Tensor]) -> str:
+        """Take in a LoRA; state: its file. Returns the word for it in :meth:`states`.
+
+        Raises ValueError or RuntimeError where it does not fit, and forgets it.
+        """
+        wanted = settings(config)
+        key = next((free for free in self._free if self._settings[free] == wanted), None)
+        if key is None:
+            key = self._make_room(config)
+        else:
+            self._free.remove(key)
+        try:
+            self._fill(key, state)
+        except (ValueError, RuntimeError):
+            self.remove(key)
+            raise
+        return key
+
+    def remove(self, key: str) -> None:
+        """Forget a LoRA; the weights under it were never touched."""
+        network = cast(PeftModel, self._network)
+        if all(self._settings[free] != self._settings[key] for free in self._free):
+            self._free.append(key)
+            return
+        network.set_adapter(next(name for name in network.peft_config if name != key))
+        network.delete_adapter(key)
+        frozen(network)
+        del self._weights[key], self._settings[key]
+
+    def _make_room(self, config: PeftConfig) -> str:
+        key = f"adapter{next(self._numbers)}"
         with torch.random.fork_rng(devices=[]):  # peft draws weights that are then replaced
             if self._network is None:
                 self._network = PeftModel(sharing(self._encoder), config, adapter_name=key)
             else:
                 self._network.add_adapter(key, config)
-        try:
-            found: Any = set_peft_model_state_dict(self._network, own, adapter_name=key)
-            mine = re.compile(rf"lora_.*\.{key}\.")
-            lacking = [name for name in found.missing_keys if mine.search(name)]
-            if lacking or found.unexpected_keys:
-                raise ValueError(f"its file lacks {lacking[:2]}, and holds {found.unexpected_keys[:2]} beyond")
-        except (ValueError, RuntimeError):
-            self.remove(key)
-            raise
         frozen(self._network).eval()
+        mine = re.compile(rf"\.{key}(?=\.|$)")
+        named = ((name.removeprefix("base_model.model."), one) for name, one in self._network.named_parameters())
+        self._weights[key] = {mine.sub("", name): weight for name, weight in named if mine.search(name)}
+        self._settings[key] = settings(config)
+        return key
 
-    def remove(self, key: str) -> None:
-        """Forget a LoRA; the weights under it were never touched."""
-        network = cast(PeftModel, self._network)
-        if len(network.peft_config) == 1:
-            self._network = None
-        else:
-            keep = next(name for name in network.peft_config if name != key)
-            network.set_adapter(keep)
-            network.delete_adapter(key)
-            frozen(network)
+    @torch.no_grad()
+    def _fill(self, key: str, state: dict[str, Tensor]) -> None:
+        prefix = f"{self._encoder.base_model_prefix}."
+        own = {relative(name).removeprefix(prefix): value for name, value in state.items() if "lora_" in name}
+        room = self._weights[key]
+        if own.keys() != room.keys():
+            lacking, beyond = sorted(room.keys() - own.keys()), sorted(own.keys() - room.keys())
+            raise ValueError(f"its file lacks {lacking[:2]}, and holds {beyond[:2]} beyond")
+        for name, value in own.items():
+            if value.shape != room[name].shape:
+                shapes = f"{list(value.shape)}, and its configuration asks for {list(room[name].shape)}"
+                raise ValueError(f"its file has {name} of {shapes}")
+        for name, value in own.items():
+            room[name].copy_(value)
 
     def states(self, keys: list[str], batch: dict[str, Tensor]) -> Tensor:
         """The last hidden states [B, L, H] of a batch whose row b wants the LoRA keys[b], or BASE."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -40,7 +39,6 @@ class Server:
         self.batch_size = batch_size
         self._served: dict[str, Served] = {}  # replaced whole, so that a batch keeps the one that it began with
         self._mixed: dict[Any, MixedBatches] = {}  # by the precision of the base
-        self._numbers = count()
         self._changing, self._mixing = Lock(), Lock()
 
     @property
@@ -151,9 +149,7 @@ class Server:
                 self._mixed[place] = MixedBatches(self.base.skin(folder.quantization, folder.unquantized))
             if not served.method.startswith("LORA"):
                 return BASE
-            key = f"adapter{next(self._numbers)}"
-            self._mixed[place].add(key, folder.configs[0], folder.states[0])
-            return key
+            return self._mixed[place].add(folder.configs[0], folder.states[0])
 
     def _forget(self, served: Served) -> None:
         if served.mixed not in (None, BASE):

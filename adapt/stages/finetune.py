@@ -79,7 +79,10 @@ def finetune(
         trained.cpu().save(out, tokenizer, task.labels)
         record = {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    cost = {**costs(progress), "trainable_parameters": float(models.trainable_parameters(model))}
+    cost = {
+        **costs(progress, training.device(runtime)),
+        "trainable_parameters": float(models.trainable_parameters(model)),
+    }
     if peft.method is not None and processes.leads():  # of a whole model it is its size, which older rows do not have
         cost["checkpoint_bytes"] = float(kept_bytes(out))
     return [measurement("train", metric, value) for metric, value in cost.items()]

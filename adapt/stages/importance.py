@@ -96,7 +96,7 @@ def importance(
         measurement("train", "important_tokens", share, n=sum(map(len, important))),
         measurement("heldout", "importance_f1", agreement, n=len(gold)),
         measurement("scoring", "sequences", scorer.sequences),
-        *(measurement("train", metric, value) for metric, value in costs(progress).items()),
+        *(measurement("train", metric, value) for metric, value in costs(progress, device).items()),
     ]
 
 

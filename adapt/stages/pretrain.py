@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerBase
 from adapt import language_modelling, models, processes, retention, sharding, training
 from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
-from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
 from adapt.costs import costs, forget_peak
 from adapt.data import batching
@@ -117,7 +116,7 @@ def pretrain(
         record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
         record |= {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    found = measurements(task, text, before, after, progress)
+    found = measurements(task, text, before, after, costs(progress, device))
     if peft.method is not None and processes.leads():  # without an adapter all is trained, and all must be kept
         found.append(measurement("train", "trainable_parameters", float(models.trainable_parameters(model))))
         found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(out))))
@@ -203,7 +202,7 @@ def snapshot(restore: sharding.Restore, text: Text, out: Path, step: int) -> Non
 
 
 def measurements(
-    task: LanguageModelling, text: Text, before: Losses, after: Losses, progress: Progress
+    task: LanguageModelling, text: Text, before: Losses, after: Losses, cost: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Held-out losses before and after, what was there to read, and the cost.
 
@@ -220,4 +219,4 @@ def measurements(
         sizes |= {"bytes": train.bytes_on_disk}
         found += [measurement(name, metric, float(size)) for metric, size in sizes.items()]
         found.append(measurement(name, "share", text.shares[name]))
-    return found + [measurement("train", metric, value) for metric, value in costs(progress).items()]
+    return found + [measurement("train", metric, value) for metric, value in cost.items()]

@@ -128,6 +128,30 @@ def test_swap_and_unload_touch_neither_the_base_nor_others(
     assert set(server.adapters) == {"beside"}
 
 
+def test_a_lora_that_goes_leaves_its_room_to_the_next_alone(bases: dict[str, Path], finetuned: Make) -> None:
+    folders = [finetuned("lora"), finetuned("lora", labels=2, seed=1), finetuned("lora", labels=4)]
+    server = Server(bases["bert"])
+    for number, folder in enumerate(folders[:2]):
+        server.register(f"a{number}", folder)
+    text = "w9 w8 w30"
+
+    def held() -> int:
+        return sum(name.endswith(".weight") for mixed in server._mixed.values() for name in mixed._network.state_dict())
+
+    server.swap("a0", folders[2])
+    room = held()  # of the two and of one that is free
+    for number in range(6):
+        server.swap("a0", folders[number % 3])
+        assert near(server.answer([{"adapter": "a0", "text": text}])[0], alone(folders[number % 3], text))
+        assert near(server.answer([{"adapter": "a1", "text": text}])[0], alone(folders[1], text))
+    assert held() == room
+    for name in ("a0", "a1"):
+        server.unload(name)
+    assert held() < room
+    server.register("again", folders[1])
+    assert near(server.answer([{"adapter": "again", "text": text}])[0], alone(folders[1], text))
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_whole_model_is_refused_unless_it_is_the_base(
     pooling: str, bases: dict[str, Path], finetuned: Make, tmp_path: Path
