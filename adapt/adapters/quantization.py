@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) 
                 layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
             )
         else:
-            new = bnb.nn.Linear8bitLt(*shape, bias, has_fp16_weights=False)
+            new = int8_linear()(*shape, bias, has_fp16_weights=False)
             new.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
         new.bias = layer.bias
         parent, _, own = name.rpartition(".")
@@ -59,9 +60,31 @@ def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) 
     setattr(encoder, "is_loaded_in_4bit" if quantization == "nf4" else "is_loaded_in_8bit", True)  # where peft looks
 
 
+@cache
+def int8_linear() -> type[nn.Module]:
+    """bitsandbytes' linear layer in 8 bits, which may be moved after it was quantised, within a model too.
+
+    bitsandbytes (0.50) takes the scales along where the layer itself is asked to move. Of a model that moves, torch
+    moves the tensors, and the weights come to lie on the GPU without their scales.
+    """
+    import bitsandbytes as bnb
+
+    class Linear8bit(bnb.nn.Linear8bitLt):
+        def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+            moved = super()._apply(fn, recurse)
+            for holder in (self.weight, self.state):
+                if holder.CB is not None:
+                    holder.CB = self.weight.data
+                if holder.SCB is not None:
+                    holder.SCB = fn(holder.SCB)
+            return moved
+
+    return Linear8bit
+
+
 def is_quantized(layer: nn.Module) -> bool:
     """Whether a linear layer's weights are in 4 or 8 bits."""
-    return type(layer).__module__.startswith("bitsandbytes.")
+    return any(kind.__module__.startswith("bitsandbytes.") for kind in type(layer).__mro__)
 
 
 def dequantized(layer: Any, added: torch.Tensor | None = None) -> nn.Linear:
