@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -90,13 +91,12 @@ def export(folder: Path, target: Path, kind: str) -> None:
     model.model.adaptation = None  # type: ignore[assignment]
     tokenizer = models.load_tokenizer(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if kind != "merged":
-        with tempfile.TemporaryDirectory(dir=target.parent) as merged:
-            model.model.save_pretrained(merged)
-            model.model = in_bits(Path(merged), model.model, kind)
-            model.save(target, tokenizer, labels)
-    else:
-        model.save(target, tokenizer, labels)
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:  # so that a kill leaves no part of a model in target
+        if kind != "merged":
+            model.model.save_pretrained(f"{work}/merged")
+            model.model = in_bits(Path(work) / "merged", model.model, kind)
+        model.save(Path(work) / "whole", tokenizer, labels)
+        os.replace(Path(work) / "whole", target)
 
 
 def in_bits(merged: Path, network: Any, kind: str) -> Any:

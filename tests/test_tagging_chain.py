@@ -13,7 +13,7 @@ from world import FILLER, WORDS, overrides, write_jsonl
 from adapt import leakage, models, predict, results
 from adapt.config import ConfigError
 from adapt.data.tagging import spans
-from adapt.data.tasks import load_task
+from adapt.data.tasks import Task, load_task
 
 TAGGING = ["task.kind=tagging", "task.metric=span_f1", "task.text_column=tokens", "task.label_column=tags"]
 TRAINING = [
@@ -57,6 +57,12 @@ def rows(trained: tuple[Path, dict[str, str]], name: str) -> dict[tuple[str, str
     return {(row.split, row.metric): (row.value, row.n) for row in mine.itertuples()}
 
 
+def measured_task(root: Path, size: int) -> Task:
+    """The task whose test split has that many sentences; another is the whole one."""
+    kept = [load_task(file.parent) for file in sorted(root.glob("store/task/*/task.json"))]
+    return next(task for task in kept if len(task.splits["test"]) == size)
+
+
 @pytest.mark.parametrize("name", ["mean", "cls", "tapt"])
 def test_a_plain_pattern_is_learnt(trained: tuple, name: str) -> None:
     found = rows(trained, name)
@@ -70,8 +76,7 @@ def test_rows_are_those_of_the_spans_in_the_file_of_answers(trained: tuple) -> N
     found = rows(trained, "mean")
     folder = results.evaluation(root, runs["mean"])
     answers = [json.loads(line) for line in (folder / "test_tags.jsonl").read_text().splitlines()]
-    kept = [load_task(file.parent) for file in sorted(root.glob("store/task/*/task.json"))]
-    task = next(task for task in kept if len(task.splits["test"]) == len(answers))  # the other is the whole task
+    task = measured_task(root, len(answers))
     gold = [[task.labels[tag] for tag in example.tags] for example in task.splits["test"]]
     predicted = [answer["tags"] for answer in answers]
     right = sum(len(set(spans(g)) & set(spans(p))) for g, p in zip(gold, predicted, strict=True))
@@ -130,6 +135,30 @@ def test_predict_answers_with_tags_and_spans(
     write_jsonl(file, [{"text": "cat and gold"}])
     with pytest.raises(SystemExit, match="no column 'tokens'"):
         predict.main([runs[name][:12], str(file), "--root", str(root)])
+
+
+@pytest.mark.parametrize(("method", "pooling"), [("lora", "mean"), ("prompt", "cls")])
+def test_an_adapter_tags_under_an_adversary_and_answers_again_what_it_was_measured_on(
+    world: Path,
+    sentences: Path,
+    trained: tuple,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    method: str,
+    pooling: str,
+) -> None:
+    words = [f"task.path={sentences}", *TAGGING, *TRAINING, f"peft={method}", f"finetune.pooling={pooling}"]
+    run = pipeline(world, trained[0], *words, "adversary=fgm").run()
+    found = rows((trained[0], {"it": run}), "it")
+    assert found["train", "delta_norm_p50"][0] > 0
+    assert found["train", "trainable_parameters"] < rows(trained, "mean")["train", "trainable_parameters"]
+    measured = (results.evaluation(trained[0], run) / "test_tags.jsonl").read_text().splitlines()
+    file = tmp_path / "sentences.jsonl"
+    task = measured_task(trained[0], len(measured))
+    write_jsonl(file, [{"tokens": list(example.tokens)} for example in task.splits["test"]])
+    predict.main([run[:12], str(file), "--root", str(trained[0])])
+    answers = [json.loads(line)["tags"] for line in capsys.readouterr().out.splitlines()]
+    assert answers == [json.loads(line)["tags"] for line in measured]
 
 
 def test_the_command_runs_a_tagging_task(world: Path, sentences: Path, tmp_path: Path) -> None:
