@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from adapt.config import Config, DomainsConfig, SamplesConfig
-from adapt.finetune_chain import adapted
+from adapt.finetune_chain import adapted, of_pretraining
 from adapt.stage import Source, Stage
 from adapt.text_chain import TextChain, tokens_stage
 
@@ -67,7 +67,7 @@ def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, to
         kind="domains",
         label="domains",
         function="adapt.stages.domains:domains",
-        modules=(*MEASURING, *adapted(cfg)),
+        modules=(*MEASURING, *adapted(*of_pretraining(cfg))),
         argument=settings,
         inputs={"model": model, **tokens},
         config=config,
@@ -95,7 +95,7 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
         kind="trajectory",
         label=f"trajectory/{inputs['model'].label}",
         function="adapt.stages.trajectory:trajectory",
-        modules=(*PROBE, *MEASURING, *adapted(cfg)),
+        modules=(*PROBE, *MEASURING, *adapted(*of_pretraining(cfg))),
         argument=settings,
         inputs=dict(inputs),
         config={"sequences": settings.sequences, **more},
@@ -109,7 +109,7 @@ def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: 
         kind="samples",
         label="samples",
         function="adapt.stages.samples:samples",
-        modules=(*SAMPLING, *adapted(cfg)),
+        modules=(*SAMPLING, *adapted(*of_pretraining(cfg))),
         argument=settings,
         inputs={"model": model, "text": text.source(settings.text, leaks="drop")},
         config=asdict(settings),

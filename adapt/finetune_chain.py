@@ -29,7 +29,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(cfg)),
+            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
@@ -47,7 +47,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             target_module(cfg.adversary),
             *MODEL,
             *LOOP,
-            *adapted(cfg),
+            *adapted(cfg.peft, *of_pretraining(cfg)),
         ),
         argument=cfg.finetune,
         inputs=inputs,
@@ -94,10 +94,14 @@ def target_module(cfg: AdversaryConfig) -> str:
     return str(cfg.method["_target_"]).rpartition(".")[0]
 
 
-def adapted(cfg: Config) -> tuple[str, ...]:
-    """The modules that put adapters on the run's models; none where every stage trains all weights."""
-    learned = cfg.peft.method is not None or (cfg.pretrain and cfg.pretrain_peft.method is not None)
-    return ADAPTED if learned else ()
+def adapted(*methods: PeftConfig) -> tuple[str, ...]:
+    """The modules that put adapters on a model that was trained by these methods; none where all train all weights."""
+    return ADAPTED if any(peft.method is not None for peft in methods) else ()
+
+
+def of_pretraining(cfg: Config) -> tuple[PeftConfig, ...]:
+    """The methods behind the model that fine-tuning starts from, which knows nothing of fine-tuning's own."""
+    return (cfg.pretrain_peft,) if cfg.pretrain else ()
 
 
 def is_whole(peft: PeftConfig) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapted import classification, classifier, composed, option, train
+from adapted import classification, classifier, composed, needs, option, train
 from adversaries import make_batch
 from world import pipeline
 
@@ -15,6 +15,7 @@ from adapt import results, training
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.finetune_chain import peft_identity
+from adapt.plan import ordered
 from adapt.predict import answer, export
 
 
@@ -68,6 +69,20 @@ def test_an_export_answers_as_the_run(adapted: tuple[Path, str], tmp_path: Path)
             out.seek(0)
             written.append(out.read())
     assert written[0] == written[1] != ""
+
+
+def test_what_comes_before_fine_tuning_is_the_same_stage_whatever_it_trains(
+    method: str, world: Path, tmp_path: Path
+) -> None:
+    needs(option(method))
+
+    def before(name: str) -> list[tuple]:
+        chain = pipeline(world, tmp_path, "pretrain=[tapt]", "evaluate=adaptation", f"peft={name}")
+        stages = [stage for stage in ordered(chain.stages[-1]) if stage.kind not in ("finetune", "evaluate")]
+        assert {"pretrain", "domains", "words"} <= {stage.kind for stage in stages}
+        return [(stage.label, stage.modules, stage.config) for stage in stages]
+
+    assert before(method) == before("full")
 
 
 def test_a_stage_that_trains_everything_has_the_key_that_it_had() -> None:
