@@ -22,7 +22,7 @@ DOCUMENT_LOSSES = ("mlm_document_loss", "clm_document_loss")
 DOMAINS = {"corpus": "domain", "task": "task", "other_task": "other task", "general": "general"}  # and their order
 
 _OF_RUNS = ("source", "model", "task", "budget")  # columns that a pair of runs must share
-_FINE_TUNING = ("adversary", "finetune", "evaluate")  # columns that say nothing about the adapted model
+_FINE_TUNING = ("adversary", "finetune", "evaluate", "peft")  # columns that say nothing about the adapted model
 
 
 def losses(table: pd.DataFrame, metrics: tuple[str, ...] = TOKEN_LOSSES) -> pd.DataFrame:
@@ -50,20 +50,23 @@ def changes(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an adapted run: MODEL, pretrain, seed, metric, gain: its clean test score minus that of the same seed
-    on the model that is not adapted, under plain fine-tuning of the same settings. Empty where there is no such pair.
+    """One row an adapted run: MODEL, pretrain, peft, seed, metric, gain: its clean test score minus that of the same
+    seed on the model that is not adapted, under plain fine-tuning of the same settings and method. Empty where there is
+    no such pair.
     """
     table = table[~cells.is_baseline_model(table) & (table["adversary"] == "none")]
     try:
         scores = cells.scores(table)
     except NotInTable:
-        return pd.DataFrame(columns=[*MODEL, "pretrain", "seed", "metric", "gain"])
-    settings = [c for c in cells.cell_columns(table) if c in _OF_RUNS or c.startswith("finetune")]
+        return pd.DataFrame(columns=[*MODEL, "pretrain", "peft", "seed", "metric", "gain"])
+    of_fine_tuning = ("finetune", "peft")
+    settings = [c for c in cells.cell_columns(table) if c in _OF_RUNS or c.startswith(of_fine_tuning)]
     keys = [*settings, "seed", "metric"]
     base = scores[scores["pretrain"] == "none"].groupby(keys, dropna=False)["value"].mean().rename("base")
     adapted = scores[scores["pretrain"] != "none"].merge(base.reset_index(), on=keys)
     adapted = adapted.assign(gain=adapted["value"] - adapted["base"]).merge(_chains(table), on="run_id")
-    return adapted[[*MODEL, "pretrain", "seed", "metric", "gain"]]
+    methods = table.drop_duplicates("run_id").set_index("run_id")["peft"]
+    return adapted.assign(peft=adapted["run_id"].map(methods))[[*MODEL, "pretrain", "peft", "seed", "metric", "gain"]]
 
 
 def trajectories(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +154,7 @@ def _measured(table: pd.DataFrame, split: str, metrics: tuple[str, ...]) -> pd.D
 def _chains(table: pd.DataFrame) -> pd.DataFrame:
     """Each run's run_id and chain: what tells its adapted model from others', but for seeds, in words."""
     fine_tuning = [c for c in table.columns if c.startswith(_FINE_TUNING) and c not in cells.IDENTITY]
-    runs = table.drop(columns=fine_tuning).assign(adversary="none").drop_duplicates("run_id")
+    runs = table.drop(columns=fine_tuning).assign(adversary="none", peft="none").drop_duplicates("run_id")
     return pd.DataFrame({"run_id": runs["run_id"], "chain": cells.series(runs)})
 
 

@@ -59,6 +59,10 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     points = points.join(forgotten, on=model, how="inner")
     if points.empty:
         raise NotInTable("no adapted model with a loss on general text and on another")
+    if points["peft"].nunique() > 1:  # methods that began with one adapted model are told apart where they are scored
+        scored = points["what"] == SCORE
+        named = points["chain"].map(cells.series_label) + ", " + points["peft"].astype("str").map(cells.method_label)
+        points["chain"] = points["chain"].mask(scored, named)
     kept = [*model, "pretrain", "what", "forgotten", "gain", "seed", "metric"]
     return points[kept].reset_index(drop=True)
 

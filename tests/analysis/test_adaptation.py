@@ -83,6 +83,22 @@ def test_adversarial_fine_tuning_is_no_other_chain_and_no_gain_of_adaptation(tab
     assert sorted(adaptation.score_gains(both)["gain"]) == pytest.approx(sorted(adaptation.score_gains(table)["gain"]))
 
 
+def test_methods_of_fine_tuning_share_the_adapted_model_and_each_is_paired_with_its_own(table) -> None:
+    moved = table.assign(
+        value=table["value"] - 0.1 * (table["split"] == "test"), run_id="l" + table["run_id"], peft="lora"
+    )
+    both = pd.concat([table, moved], ignore_index=True)
+    assert adaptation.losses(both).equals(adaptation.losses(table))
+    gains = adaptation.score_gains(both)
+    assert len(gains) == 2 * len(adaptation.score_gains(table))
+    assert gains[gains["chain"] == "dapt+tapt"]["gain"].to_numpy() == pytest.approx(0.06)
+    figure = drawn("learning_vs_forgetting", both)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(name.endswith("  DAPT") for name in names) and any(name.endswith("  DAPT, LoRA") for name in names)
+    domain, _, score = figure.axes
+    assert [len([line for line in panel.get_lines() if _is(line, 4.2)]) for panel in (domain, score)] == [4, 8]
+
+
 def test_two_settings_of_one_chain_are_two_chains(table) -> None:
     rows = table[table["pretrain"] == "dapt"]
     key = "pretrain.dapt.steps"
