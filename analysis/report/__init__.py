@@ -37,7 +37,7 @@ def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -
         ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
         ("tables", "Scores and differences", found),
         ("figures", "Figures", drawings.drawn(whole)),
-        *pages.sections(table),
+        *pages.sections(whole),
         *([("samples", "Samples", samples.samples(whole, written))] if written is not None and len(written) else []),
         ("leaks", "Leaks", leaks.leaks(whole)),
         ("cost", "Cost", costs.costs(whole)),
