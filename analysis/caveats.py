@@ -88,7 +88,8 @@ def _devices(table: pd.DataFrame) -> list[str]:
         for value, own in known.groupby(column, sort=True):
             tasks = ", ".join(cells.display(task) for task in sorted(own["task"].unique()))
             short = ", ".join(part for part in str(value).split("; ") if part not in shared)
-            said.append(f"{short} ({tasks if known['task'].nunique() > 1 else f'{len(own)} runs'})")
+            count = f"{len(own)} run{'s' * (len(own) > 1)}"
+            said.append(f"{short} ({tasks if known['task'].nunique() > 1 else count})")
         note = f"Note: the runs come from {len(said)} {what}: {'; '.join(said)}"
         if mixed := _unlike(table, known.set_index("run_id")[column]):
             note += f"; the two sides of {mixed} differ in it, and a difference may be the {whose}"

@@ -24,11 +24,12 @@ def report(table: pd.DataFrame) -> str:
     columns = tuning.arm_columns(tuned.choices)
     lines = [_line(arm, columns) for _, arm in cells.ordered(tuned.choices, columns).iterrows()]
     ends = int((tuned.choices["end"] != "").sum())
-    said = f"{ends} of {len(lines)} arms keep the lowest or the highest rate that they tried: a better may lie beyond"
+    said = f"{ends} of {len(lines)} arms keep the lowest or the highest rate that they tried: there may be a better one"
     return "\n\n".join([
         "# The learning rate of each arm",
         f"Chosen {tuning.budget(tuned)}, by the mean score on dev over the seeds; test is not read. Margin: over the "
         f"next best rate. {said if ends else 'No arm keeps the lowest or the highest rate that it tried'}.",
+        "## Arms",
         markdown.table(lines, words=[*map(_heading, columns), "metric", "end of the grid"]),
     ]) + "\n"  # fmt: skip
 

@@ -17,7 +17,8 @@ from analysis.report import configs, costs, drawings, html, leaks, pages, proven
 from analysis.report.html import Html, element
 
 NO_CAVEAT = (
-    "None of those that are looked for: a dirty tree, several commits, a failed check of an attack, missing seeds."
+    "None of those that are looked for: a dirty tree, several commits or machines, a failed check of an attack, "
+    "missing seeds."
 )
 
 

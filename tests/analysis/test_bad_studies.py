@@ -50,7 +50,7 @@ BAD = {
     ),
     "sides on two devices": (
         lambda t: t.assign(device=t["device"].where(t["run_id"] != "tiny-full-dapt-fgm-2", "H100")),
-        "Note: the runs come from 2 devices: H100 (1 runs); cpu (78 runs); the two sides of 1 of 11 comparisons "
+        "Note: the runs come from 2 devices: H100 (1 run); cpu (78 runs); the two sides of 1 of 11 comparisons "
         "(DAPT, FGM: seed 2) differ in it, and a difference may be the device's.",
     ),
     "two versions of a library": (

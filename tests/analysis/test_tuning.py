@@ -182,7 +182,7 @@ def test_the_page_of_rates_has_a_line_an_arm_with_its_margin_and_end() -> None:
     assert "| t0 | not adapted | 0.001 | macro-F1 | 0.300 | 0.100 | 3 | 6 |  |" in lines
     assert "| t4 | DAPT | 0.0001 | macro-F1 | 0.400 | 0.100 | 3 | 6 | lowest |" in lines
     assert "| t4 | TAPT | 0.01 | macro-F1 | 0.450 | 0.150 | 3 | 6 | highest |" in lines
-    assert "10 of 15 arms keep the lowest or the highest" in page and len(lines) == 4 + 2 + 15
+    assert "10 of 15 arms keep the lowest or the highest" in page and len(lines) == 6 + 2 + 15
     one_rate = GRID[GRID[LEARNING_RATE] == 1e-4]
     with pytest.raises(cells.NotInTable, match="one learning rate"):
         tuning_report.report(one_rate)
