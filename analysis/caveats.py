@@ -6,17 +6,25 @@ import itertools
 
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, comparisons
+from analysis.cells import NotInTable
 
 
 def caveats(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, a sentence each.
 
-    Rows of a dirty tree, several commits, one seed alone, runs that count for one seed, scores in another unit or of no
-    run, failed checks, and gaps.
+    Rows of a dirty tree, several commits, devices or versions, one seed alone, runs that count for one seed, scores in
+    another unit or of no run, failed checks, and gaps.
     """
     runs = table.drop_duplicates("run_id")
-    notes = [*_provenance(runs), *_one_seed(runs), *_repeated(table), *_units(table), *_without_score(table)]
+    notes = [
+        *_provenance(runs),
+        *_devices(table),
+        *_one_seed(runs),
+        *_repeated(table),
+        *_units(table),
+        *_without_score(table),
+    ]
     return notes + _failed_checks(table) + [f"Note: missing {gap}." for gap in missing(table)]
 
 
@@ -65,6 +73,45 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
             note += f"; within {_seeds(mixed)} they differ, and a difference may be the code's"
         notes.append(f"{note}.")
     return notes
+
+
+def _devices(table: pd.DataFrame) -> list[str]:
+    """Several devices or versions of libraries, of which tasks; and the comparisons whose two sides differ in them."""
+    runs = table.drop_duplicates("run_id")
+    notes = []
+    for column, what, whose in (("device", "devices", "device's"), ("versions", "sets of versions", "libraries'")):
+        known = runs[runs[column].notna() & (runs[column] != "none")] if column in runs.columns else runs[:0]
+        if known[column].nunique() < 2:
+            continue
+        shared = frozenset.intersection(*(frozenset(of.split("; ")) for of in known[column].unique()))
+        said = []
+        for value, own in known.groupby(column, sort=True):
+            tasks = ", ".join(cells.display(task) for task in sorted(own["task"].unique()))
+            short = ", ".join(part for part in str(value).split("; ") if part not in shared)
+            count = f"{len(own)} run{'s' * (len(own) > 1)}"
+            said.append(f"{short} ({tasks if known['task'].nunique() > 1 else count})")
+        note = f"Note: the runs come from {len(said)} {what}: {'; '.join(said)}"
+        if mixed := _unlike(table, known.set_index("run_id")[column]):
+            note += f"; the two sides of {mixed} differ in it, and a difference may be the {whose}"
+        notes.append(f"{note}.")
+    return notes
+
+
+def _unlike(table: pd.DataFrame, of_run: pd.Series) -> str:
+    """The comparisons that pair runs of unlike values, in words: '2 of 60 comparisons (DAPT: seed 1)'."""
+    try:
+        compared = comparisons.compare(table)
+    except NotInTable:
+        return ""
+    scores = cells.scores(table[~cells.is_baseline_model(table)])
+    behind = scores["run_id"].map(of_run)
+    values = behind.groupby([cells.keys(scores), scores["seed"]]).unique().map(set)
+    where = []
+    for one in compared:
+        seeds = [s for s in one.differences.index if values[one.key, s] != values[cells.key(one.baseline), s]]
+        if seeds:
+            where.append(f"{one.label}: {_seeds(seeds)}")
+    return f"{len(where)} of {len(compared)} comparisons ({'; '.join(where)})" if where else ""
 
 
 def _one_seed(runs: pd.DataFrame) -> list[str]:

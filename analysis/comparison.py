@@ -9,7 +9,9 @@ import pandas as pd
 
 from analysis import cells, stats
 
+CONTEXT = ["source", "model", "task"]  # a comparison never crosses these
 LEVEL = 0.05  # a difference is supported where p, uncorrected, is at most this; Holm's is always given beside it
+SAME = "the same in every pair"  # the two sides are the same model: another statement than a difference not shown
 
 
 def supported(differences: pd.Series) -> bool:
@@ -65,6 +67,26 @@ class Comparison:
         return cells.cell_label(self.cell, self.columns)
 
     @property
+    def context(self) -> tuple[str, ...]:
+        """Which of CONTEXT it is within."""
+        return tuple(str(self.cell[name]) for name in CONTEXT if name in self.cell)
+
+    @property
+    def context_label(self) -> str:
+        """What tells the context from the study's others, in words; nothing where it is the only one."""
+        return cells.cell_label(self.cell, [c for c in self.columns if c in CONTEXT])
+
+    @property
+    def method(self) -> str:
+        """The cell in words, without the context."""
+        return cells.cell_label(self.cell, self._within)
+
+    @property
+    def against(self) -> str:
+        """The baseline in words, without the context, which is the cell's."""
+        return cells.cell_label(self.baseline, self._within)
+
+    @property
     def key(self) -> str:
         """The cell's key, as cells.keys gives it."""
         return cells.key(self.cell)
@@ -84,13 +106,15 @@ class Comparison:
         """What may be said, in two or three words."""
         if math.isnan(self.p):
             return "no test"
+        if (self.differences == 0).all():
+            return SAME
         if not self.supported:
             return "not shown"
         return ("better" if self.mean > 0 else "worse") + (" (taken alone)" if self.p_holm > LEVEL else "")
 
     def verdict(self) -> str:
         """The comparison in one sentence, which claims no more than the test carries."""
-        who = f"{self.label} against {self.baseline_label}"
+        who = f"{self.label} against {self.against}"
         difference = f"{self.mean:+.3f} {cells.display(self.metric)}"
         scope = f", {self.scope}" if self.scope else ""
         if self.n < 2:
@@ -98,7 +122,7 @@ class Comparison:
         low, high = self.t_interval
         least = stats.smallest_p(self.n)
         test = f"sign-flip p = {self.p:.2g}"
-        if not self.supported and least > LEVEL:
+        if not self.supported and least > LEVEL and self.reading != SAME:
             test += f"; {self.n} pairs cannot give less than {least:.2g}"
         if self.supported and self.family > 1:
             cannot = f", which {self.n} pairs cannot pass" if least * self.family > LEVEL else ""
@@ -106,3 +130,7 @@ class Comparison:
         numbers = f"{difference} (95% t interval {low:+.3f} to {high:+.3f}, {self.n} pairs)"
         finding = "difference not shown" if self.reading == "not shown" else self.reading
         return f"{who}: {numbers}: {finding}{scope} ({test})."
+
+    @property
+    def _within(self) -> list[str]:
+        return [c for c in self.columns if c not in CONTEXT]

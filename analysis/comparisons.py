@@ -14,10 +14,10 @@ import pandas as pd
 
 from analysis import cells, stats
 from analysis.cells import NotInTable
+from analysis.comparison import CONTEXT as CONTEXT
 from analysis.comparison import Comparison
 
 METHOD = ["pretrain", "adversary", "peft"]  # the baseline is the cell with the most 'none' among these
-CONTEXT = ["source", "model", "task"]  # a comparison never crosses these
 
 
 def compare(table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None) -> list[Comparison]:
@@ -61,6 +61,14 @@ def contrast(
     if not found:
         raise NotInTable("no two chains of these pairs that share a seed")
     return _one_family(found)
+
+
+def by_context(found: Iterable[Comparison]) -> list[list[Comparison]]:
+    """The comparisons of each context, as they first occur."""
+    groups: dict[tuple[str, ...], list[Comparison]] = {}
+    for one in found:
+        groups.setdefault(one.context, []).append(one)
+    return list(groups.values())
 
 
 def scopes_in_words(comparisons: Iterable[Comparison]) -> str:

@@ -31,22 +31,17 @@ def report(table: pd.DataFrame) -> str:
         "Differences on test, paired by seed. p: exact sign-flip test over the pairs; Holm: over the "
         f"{found[0].family} comparisons of this page.",
     ]
-    for context in dict.fromkeys(map(_context, found)):
-        among = [one for one in found if _context(one) == context]
-        parts.append(f"## {among[0].cell['task']}, {among[0].cell['model']}: {cells.display(among[0].metric)}")
+    for among in comparisons.by_context(found):
+        task, model = (cells.display(among[0].cell[name]) for name in ("task", "model"))
+        parts.append(f"## {task}, {model}: {cells.display(among[0].metric)}")
         parts.append(markdown.table([_row(one) for one in among], words=("chain", "against", "isolates", "reading")))
     return "\n\n".join(parts) + "\n"
 
 
-def _context(one: Comparison) -> tuple[str, ...]:
-    return tuple(str(one.cell[name]) for name in comparisons.CONTEXT if name in one.cell)
-
-
 def _row(one: Comparison) -> dict[str, str]:
-    columns = [c for c in one.columns if c not in comparisons.CONTEXT]
     return {
-        "chain": cells.cell_label(one.cell, columns),
-        "against": cells.cell_label(one.baseline, columns),
+        "chain": one.method,
+        "against": one.against,
         "isolates": CONTRASTS[str(one.cell["pretrain"]), str(one.baseline["pretrain"])],
         "difference": f"{one.mean:+.3f}",
         "95% t interval": "" if one.n < 2 else "{:+.3f} to {:+.3f}".format(*one.t_interval),

@@ -93,7 +93,7 @@ def _tasks(table: pd.DataFrame) -> list[str]:
         lines = [line for chain in theirs["pretrain"].unique() for line in _lines(str(chain), theirs, mine)]
         if lines:
             metric = cells.display(mine[0].metric)
-            parts.append(f"## {task.rpartition(':')[2]}: {metric}")
+            parts.append(f"## {cells.display(task)}: {metric}")
             parts.append(markdown.table(lines, words=("chain", "published for")))
     return [SCORES, *parts] if parts else []
 
@@ -102,7 +102,7 @@ def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dic
     """A line for each of our cells of that chain, beside each that was published."""
     return [
         {
-            "chain": cells.cell_label(one.cell, [c for c in one.columns if c not in comparisons.CONTEXT]),
+            "chain": one.method,
             "published for": f"{row['model']} ({row['source']}, {row['where']})",
             "difference": f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})",
             "ours": f"{one.mean:+.3f}" + ("" if one.n < 2 else " ({:+.3f} to {:+.3f})".format(*one.t_interval)),

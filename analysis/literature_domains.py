@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
 
 from analysis import adaptation, cells, markdown
@@ -18,11 +21,14 @@ def sections(table: pd.DataFrame, published: pd.DataFrame) -> list[str]:
         ("Words that domains share", _OVERLAPS, overlaps, published_overlaps),
     ):
         try:
-            lines = [*ours(table), *theirs(published)]
+            lines = _in_one_table(ours(table), theirs(published))
         except NotInTable:
             continue
-        found += [f"## {heading}", said, markdown.table(lines, words=("source", "model", "adapted to", "text", "pair"))]
+        found += [f"## {heading}", said, markdown.table(lines, words=_WORDS)]
     return found
+
+
+_WORDS = ("source", "task", "model", "adapted to", "text", "pair")
 
 
 _LOSSES = (
@@ -33,16 +39,18 @@ _OVERLAPS = "The share of the most frequent words, stop words left out, that two
 
 
 def losses(table: pd.DataFrame) -> list[dict[str, str]]:
-    """A line for each model and text that DAPT alone was measured on. Raises NotInTable without any."""
+    """A line for each task, model and text that DAPT alone was measured on. Raises NotInTable without any."""
     found = adaptation.changes(adaptation.losses(table, ("mlm_loss",)))
     found = found[found["pretrain"] == "dapt"]
     if found.empty:
         raise NotInTable("no loss of a model after DAPT alone")
+    names = _names(table, adaptation.contexts(found))
     lines = []
-    for (model, _, domain), rows in found.groupby([*adaptation.CONTEXT, "domain"], sort=False):
+    for (model, task, domain), rows in found.groupby([*adaptation.CONTEXT, "domain"], sort=False):
         before, after = rows["base"].mean(), rows["value"].mean()
-        domain = adaptation.DOMAINS.get(str(domain), str(domain))
-        lines.append(_loss_line(("ours", cells.display(model), "domain", domain), before, after, len(rows)))
+        adapted_to, text = (names.get((str(task), name), name) for name in ("corpus", str(domain)))
+        line = _loss_line(("ours", cells.display(model), adapted_to, text), before, after, len(rows))
+        lines.append({"task": cells.display(task)} | line)
     return lines
 
 
@@ -61,13 +69,14 @@ def published_losses(published: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def overlaps(table: pd.DataFrame) -> list[dict[str, str]]:
-    """A line for each pair of domains. Raises NotInTable without any."""
-    found = adaptation.overlaps(table).drop_duplicates(["a", "b", "value"])
-    names = adaptation.DOMAINS
-    return [
-        _overlap_line("ours", names.get(row["a"], row["a"]), names.get(row["b"], row["b"]), row["n"], row["value"])
-        for _, row in found.iterrows()
-    ]
+    """A line for each task and pair of domains. Raises NotInTable without any."""
+    found = adaptation.overlaps(table)
+    names = _names(table, adaptation.contexts(found))
+    lines = []
+    for _, row in found.drop_duplicates(["task", "a", "b", "value"]).iterrows():
+        a, b = (names.get((row["task"], row[end]), row[end]) for end in ("a", "b"))
+        lines.append({"task": cells.display(row["task"])} | _overlap_line("ours", a, b, row["n"], row["value"]))
+    return lines
 
 
 def published_overlaps(published: pd.DataFrame) -> list[dict[str, str]]:
@@ -77,6 +86,36 @@ def published_overlaps(published: pd.DataFrame) -> list[dict[str, str]]:
         _overlap_line(row["source"], row["corpus"], row["split"].removeprefix("corpus:"), row["n"], row["value"])
         for _, row in rows.iterrows()
     ]
+
+
+def _in_one_table(ours: Sequence[dict[str, str]], theirs: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Ours, then the published ones; the task, which is ours alone, stands where there are several."""
+    several = len({line["task"] for line in ours}) > 1
+    lines = [*ours, *({"task": ""} | line for line in theirs)]
+    columns = ["source", *(["task"] if several else []), *(c for c in lines[0] if c not in ("source", "task"))]
+    return [{column: line[column] for column in columns} for line in lines]
+
+
+def _names(table: pd.DataFrame, contexts: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What to call a domain of a task: 'domain', and where tasks have corpora of their own 'domain (ml_abstracts)'."""
+    tasks = list(dict.fromkeys(task for _, task in contexts))
+    found = {}
+    for task in tasks:
+        runs = table[table["task"] == task]
+        for domain, word in adaptation.DOMAINS.items():
+            corpus = _corpus(runs, {"corpus": "corpus", "general": "general"}.get(domain)) if len(tasks) > 1 else ""
+            found[task, domain] = f"{word} ({corpus})" if corpus else word
+    return found
+
+
+def _corpus(runs: pd.DataFrame, option: str | None) -> str:
+    """The name of the option's corpus, or of its file where it is one of files; nothing where runs differ in it."""
+    settings = [c for c in (f"{option}.path", f"{option}.name") if c in runs.columns]
+    values = runs[settings].drop_duplicates().dropna(how="all")
+    if len(values) != 1:
+        return ""
+    given = [str(value) for value in values.iloc[0].dropna()]
+    return Path(given[0]).stem
 
 
 def _loss_line(names: tuple[str, str, str, str], before: float, after: float, n: int | None = None) -> dict[str, str]:

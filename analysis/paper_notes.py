@@ -51,7 +51,7 @@ def _differences(outcomes: Sequence[Outcome], spread: str) -> str:
     parts = []
     for outcome in outcomes:
         if outcome.compared:
-            against = " / ".join(dict.fromkeys(one.baseline_label for one in outcome.compared))
+            against = " / ".join(dict.fromkeys(one.against for one in outcome.compared))
             pairs = sorted({one.n for one in outcome.compared})
             family = outcome.compared[0].family
             where = "clean" if outcome.epsilon is None else f"epsilon {outcome.epsilon:g}"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import cells, comparisons, tuning
 from analysis.caveats import caveats
+from analysis.comparison import Comparison
 
 COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
 
@@ -114,23 +115,32 @@ def _attack_in_words(table: pd.DataFrame) -> str:
 def _differences(table: pd.DataFrame) -> list[str]:
     """The paired differences as text: clean, and under attack at the reference radius."""
     blocks = []
-    for epsilon, compared in comparisons.compare_each(table).items():
-        rows = [
-            {
-                "method": c.label,
-                "difference": f"{c.mean:+.3f}",
-                "95% t interval": "" if c.n < 2 else "{:+.3f} to {:+.3f}".format(*c.t_interval),
-                "pairs": c.n,
-                "p": "" if c.n < 2 else f"{c.p:.2g}",
-                "Holm": "" if c.n < 2 else f"{c.p_holm:.2g}",
-                "reading": c.reading + (f", {c.scope}" if c.scope and c.n > 1 else ""),
-            }
-            for c in compared
-        ]
-        against = " / ".join(dict.fromkeys(c.baseline_label for c in compared))
-        what = "clean" if epsilon is None else f"under attack, epsilon {epsilon:g}"
-        blocks.append(
-            f"Difference to '{against}', {cells.display(compared[0].metric)}, {what}; p: exact sign-flip test over "
-            f"seeds\n{_aligned(pd.DataFrame(rows))}"
-        )
+    for epsilon, family in comparisons.compare_each(table).items():
+        groups = comparisons.by_context(family)
+        blocks += [_block(compared, epsilon, len(groups)) for compared in groups]
     return blocks
+
+
+def _block(compared: list[Comparison], epsilon: float | None, blocks: int) -> str:
+    """The differences of one context; blocks: of the same family."""
+    rows = [
+        {
+            "method": c.method,
+            "difference": f"{c.mean:+.3f}",
+            "95% t interval": "" if c.n < 2 else "{:+.3f} to {:+.3f}".format(*c.t_interval),
+            "pairs": c.n,
+            "p": "" if c.n < 2 else f"{c.p:.2g}",
+            "Holm": "" if c.n < 2 else f"{c.p_holm:.2g}",
+            "reading": c.reading + (f", {c.scope}" if c.scope and c.n > 1 else ""),
+        }
+        for c in compared
+    ]
+    against = " / ".join(dict.fromkeys(c.against for c in compared))
+    what = "clean" if epsilon is None else f"under attack, epsilon {epsilon:g}"
+    heading = (
+        f"Difference to '{against}', {cells.display(compared[0].metric)}, {what}; p: exact sign-flip test over seeds"
+    )
+    if blocks > 1:
+        of_all = f"; Holm: over the {compared[0].family} comparisons of {blocks} such blocks"
+        heading = f"{compared[0].context_label}: {heading}" + of_all * (compared[0].family > 1)
+    return f"{heading}\n{_aligned(pd.DataFrame(rows))}"

@@ -2,14 +2,15 @@
 
 Rows of runs from a clean commit are merged into experiments/<study>/results.csv, their answers into
 predictions.parquet beside it. Then the table of a paper, table.tex, table.md and table.csv, and the pages that the rows
-allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md. All but the merge works without the runs.
+allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, tuning.md. All but the merge works without
+the runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ from analysis import (
     paper_tables,
     samples,
     tuning,
+    tuning_report,
 )
 from analysis.caveats import caveats as caveats
 from analysis.caveats import missing
@@ -33,11 +35,12 @@ from analysis.record import EXPERIMENTS, Merge, merge
 from analysis.summary import format_summary
 from analysis.summary import summary as summary
 
-PAGES = {
-    "equal_cost.md": (equal_cost_report.report, "methods against plain training of the same cost"),
-    "adaptation_cost.md": (adaptation_cost.report, "what pretraining costs and brings"),
-    "beside_published.md": (literature.report, "differences beside those that were published"),
-    "contrasts.md": (contrasts.report, "what each step of a chain adds"),
+PAGES = {  # name: the module whose ``report`` writes it, and what it says
+    "equal_cost.md": (equal_cost_report, "methods against plain training of the same cost"),
+    "adaptation_cost.md": (adaptation_cost, "what pretraining costs and brings"),
+    "beside_published.md": (literature, "differences beside those that were published"),
+    "contrasts.md": (contrasts, "what each step of a chain adds"),
+    "tuning.md": (tuning_report, "the learning rate that each arm keeps"),
 }
 
 
@@ -91,14 +94,25 @@ def _say(outcome: Merge, replaced: bool) -> None:
     print(f"  missing: {'; '.join(missing(outcome.table)) or 'no seed of any cell'}")
 
 
+def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Name and text of each page that the rows allow; table: with all trials.
+
+    A page is given the settled table (analysis.tuning), or all trials where its module says ``ALL_TRIALS = True``.
+    """
+    settled, _ = tuning.settled(table)
+    for name, (module, _) in PAGES.items():
+        try:
+            text = module.report(table if getattr(module, "ALL_TRIALS", False) else settled)
+        except cells.NotInTable:  # the study has nothing of the kind
+            continue
+        yield name, text
+
+
 def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> None:
     """The table of a paper in three formats, and the pages that the rows allow."""
-    settled, _ = tuning.settled(table)
-    for name, (report, what) in PAGES.items():
-        with contextlib.suppress(cells.NotInTable):  # the study has nothing of the kind
-            text = report(settled)
-            (folder / name).write_text(text, encoding="utf-8")
-            print(f"\n{folder / name}: {what}\n\n{text}")
+    for name, text in pages(table):
+        (folder / name).write_text(text, encoding="utf-8")
+        print(f"\n{folder / name}: {PAGES[name][1]}\n\n{text}")
     for name, text in paper_formats.formats(paper_tables.paper_table(table), label=study).items():
         (folder / name).write_text(text, encoding="utf-8")
         print(f"{folder / name}: for a paper")

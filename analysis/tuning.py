@@ -16,7 +16,8 @@ from analysis import cells
 from analysis.cells import NotInTable
 
 LEARNING_RATE = "finetune.optimizer.learning_rate"
-_CHOICE = ("settings", "trials", "metric", "dev", "margin")  # what stands beside a chosen setting
+CHOICE = ("settings", "trials", "metric", "dev", "margin", "end")  # what stands beside a chosen setting
+MANY = 12  # arms: a sentence that names more cannot be read, and says how many instead
 ARM = ["source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget"]
 
 
@@ -30,7 +31,8 @@ class Tuned:
 
     rows: of the chosen runs, and of baseline models, which have no such setting. choices: one row an arm, with the
     chosen setting, 'settings' and 'trials' (runs) that it was chosen among, 'metric', 'dev' (its mean dev score over
-    seeds) and 'margin' over the next best setting.
+    seeds), 'margin' over the next best setting, and 'end': 'lowest' or 'highest' where it is at an end of what was
+    tried of one number, so that a better one may lie beyond it, else ''.
     """
 
     rows: pd.DataFrame
@@ -69,9 +71,8 @@ def chosen(table: pd.DataFrame, by: str | Sequence[str] = LEARNING_RATE, metric:
         found = dict(zip(arm, names, strict=True)) | group.loc[mine, tuned].iloc[0].to_dict()
         others = means.drop(index=best)
         found |= {"settings": len(means), "trials": len(group), "metric": group["metric"].iloc[0]}
-        choices.append(
-            found | {"dev": means.iloc[place], "margin": means.iloc[place] - others.max()}
-        )  # NaN: no other setting
+        found |= {"dev": means.iloc[place], "margin": means.iloc[place] - others.max()}  # NaN: no other setting
+        choices.append(found | {"end": _end(means, place) if len(tuned) == 1 else ""})
     rows = table[reference | table["run_id"].isin(kept)].reset_index(drop=True)
     shown = cells.ordered(pd.DataFrame(choices), arm)
     return Tuned(rows, shown.drop(columns=[c for c in arm if c != "pretrain" and shown[c].nunique(dropna=False) == 1]))
@@ -82,29 +83,63 @@ def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
     A sweep that is not finished (UnequalBudgets) stays as it is, every rate a cell of its own, and the note says why.
     """
-    swept = not table.empty and LEARNING_RATE in cells.cell_columns(table[~cells.is_baseline_model(table)])
-    if not swept:
+    if not is_swept(table):
         return table, ""
     try:
         tuned = chosen(table)
     except (UnequalBudgets, NotInTable) as reason:
         return table, f"Learning rates are not chosen yet, each is a cell of its own: {reason}"
-    rates = _in_words(tuned.choices).groupby(tuned.choices[LEARNING_RATE], sort=True).agg(", ".join)
-    said = "; ".join(f"{rate:g} for {arms}" for rate, arms in rates.items())
-    first = tuned.choices.iloc[0]
-    budget = f"among {first['settings']} rates in {first['trials']} trials each"
+    return tuned.rows, f"Learning rate chosen on dev for each arm, {budget(tuned)}: {_rates(table, tuned.choices)}."
+
+
+def is_swept(table: pd.DataFrame) -> bool:
+    """Whether arms were tried at several learning rates."""
+    return not table.empty and LEARNING_RATE in cells.cell_columns(table[~cells.is_baseline_model(table)])
+
+
+def budget(tuned: Tuned) -> str:
+    """Among how many rates an arm's was chosen, in words."""
     if TUNING in tuned.rows.columns:
-        budget = f"by search, {tuned.rows[TUNING].dropna().iloc[0]}"
-    return tuned.rows, f"Learning rate chosen on dev for each arm, {budget}: {said}."
+        return f"by search, {tuned.rows[TUNING].dropna().iloc[0]}"
+    first = tuned.choices.iloc[0]
+    return f"among {first['settings']} rates in {first['trials']} trials each"
 
 
-def _in_words(choices: pd.DataFrame) -> pd.Series:
-    """What to call each arm: its chain, and where other columns tell arms of one chain apart, they too, in brackets."""
-    others = [c for c in choices.columns if c not in (LEARNING_RATE, "pretrain", *_CHOICE)]
-    telling = [c for c in others if (choices.groupby("pretrain")[c].nunique(dropna=False) > 1).any()]
-    if not telling:
-        return choices["pretrain"].map(cells.display)
-    return choices.apply(lambda arm: f"({cells.cell_label(arm, ['pretrain', *telling])})", axis=1)
+def arm_columns(choices: pd.DataFrame) -> list[str]:
+    """The columns that tell the arms of ``choices`` apart; those that follow from others before them are left out.
+
+    In the order of cells.IDENTITY, then the rest in theirs; the chain is always among them.
+    """
+    columns = [c for c in choices.columns if c not in (LEARNING_RATE, *CHOICE)]
+    columns.sort(key=lambda c: cells.IDENTITY.index(c) if c in cells.IDENTITY else len(cells.IDENTITY))
+    telling: list[str] = []
+    for column in columns:
+        finer = len(choices[[*telling, column]].drop_duplicates())
+        if column == "pretrain" or finer > (len(choices[telling].drop_duplicates()) if telling else 1):
+            telling.append(column)
+    return telling
+
+
+def _rates(table: pd.DataFrame, choices: pd.DataFrame) -> str:
+    """Which arms keep which rate, and which of them are at an end of the grid; of many arms their numbers."""
+    names = choices.apply(cells.cell_label, axis=1, columns=(columns := arm_columns(choices)))
+    names = names if columns == ["pretrain"] else "(" + names + ")"
+    ends, rates = names[choices["end"] != ""], choices[LEARNING_RATE]
+    cannot = "at an end of the grid, so not shown to be tuned"
+    if len(choices) <= MANY:
+        said = [f"{rate:g} for {', '.join(names[rates == rate])}" for rate in sorted(rates.unique())]
+        return "; ".join(said) + (f"; {cannot}: {', '.join(ends)}" if len(ends) else "")
+    said = [f"{min(rates):g} to {max(rates):g}"]
+    if (grid := sorted(table[LEARNING_RATE].dropna().unique())) and len(grid) <= MANY:
+        said = [f"{rate:g} for {(rates == rate).sum() or 'none'}" for rate in grid]
+        said[0] += f" of {len(choices)} arms"
+    said += [f"{cannot}: {len(ends)} arms"] if len(ends) else []
+    return "; ".join(said) + " (each arm's: tuning.md)"
+
+
+def _end(means: pd.Series, place: int) -> str:
+    """Whether the best of several ascending settings is the first or the last; means: over seeds, by setting."""
+    return "" if len(means) < 2 else {0: "lowest", len(means) - 1: "highest"}.get(place, "")
 
 
 def _arm(runs: pd.DataFrame, tuned: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ Dodge et al. (2019), "Show Your Work"; the estimate without bias is that of Tang
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,8 @@ ALL_TRIALS = True  # read before the best setting of each arm is kept
 LINES = 4  # arms that can share a panel
 COLUMNS = 6
 HEIGHT = 1.12  # inches a row of panels
-OTHERS = {"color": style.RULE, "linewidth": 0.7, "zorder": 0.6}
+AMONG: Any = {"color": style.GREY, "linewidth": 0.5, "zorder": 2}
+OTHERS: Any = {"color": style.RULE, "linewidth": 0.7, "zorder": 0.6}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Arm:
 
     context: tuple[str, ...]  # the model, the task and the adversary
     chain: str
+    task: str
     metric: str
     trials: Floats
 
@@ -42,40 +45,47 @@ class Arm:
 def figure(table: pd.DataFrame) -> Figure:
     """Expected best dev score against the number of trials, with the t interval over seeds. Raises NotInTable.
 
-    Few arms share a panel; of many each has its own, the others behind it in grey. table: with all trials, not only the
-    chosen ones.
+    Of several tasks a panel each. Few arms share a panel, in colours; many arms of one task have a panel each, the
+    others behind it in grey, and many of several tasks share a panel in grey, but for the best and the worst. table:
+    with all trials, not only the chosen ones.
     """
     arms = _arms(table)
     contexts = list(dict.fromkeys(arm.context for arm in arms))
-    together = all(sum(arm.context == context for arm in arms) <= LINES for context in contexts)
-    looks = style.chain_looks(["none", *(arm.chain for arm in arms)])
+    few = all(sum(arm.context == context for arm in arms) <= LINES for context in contexts)
+    several = len({arm.task for arm in arms}) > 1
+    together = few or several
     panels = [[a for a in arms if a.context == c] for c in contexts] if together else [[arm] for arm in arms]
+    coloured = arms if few or not several else [own[place] for own in panels for place in _ends(own)]
+    looks = style.chain_looks(["none", *(arm.chain for arm in coloured)])
     columns = min(len(panels), 2 if together else COLUMNS)
     rows = -(-len(panels) // columns)
     width = style.ONE_COLUMN if len(panels) == 1 else style.TWO_COLUMNS
     drawn = style.new_figure(width, (1.7 if together else HEIGHT) * rows + 0.85 + (0.3 if columns == 1 else 0))
-    axes = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for panel, own in zip(axes.flat, panels, strict=False):
+    axes = drawn.subplots(rows, columns, sharex=True, sharey=not several, squeeze=False)
+    for i, (panel, own) in enumerate(zip(axes.flat, panels, strict=False)):
         style.light_grid(panel, "y")
         panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
         for other in [] if together else [a for a in arms if a.context == own[0].context and a is not own[0]]:
             panel.plot(*_curve(other), **OTHERS)
-        for arm in own:
-            _line(panel, arm, *looks[arm.chain])
+        if few or not several:
+            for arm in own:
+                _line(panel, arm, *looks[arm.chain])
+        else:
+            _best_and_worst(panel, own, looks)
         title = [cells.series_label(own[0].chain)] if not together else []
         title += [_said(own[0].context, contexts)] if len(contexts) > 1 else []
         panel.set_title("\n".join(title), fontsize=7 if together else 6.2)
+        if several or i % columns == 0:
+            panel.set_ylabel(f"dev {cells.display(own[0].metric)}")
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[(rows - 1) * columns : len(panels)]:
         panel.set_xlabel("trials")
-    for panel in axes[:, 0]:
-        panel.set_ylabel(f"dev {' or '.join(dict.fromkeys(cells.display(arm.metric) for arm in arms))}")
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
-    if together:
+    if few:
         _legend(drawn, arms, looks)
-    style.footnote(drawn, _how_to_read(arms, _is_searched(table), together))
+    style.footnote(drawn, _how_to_read(arms, _is_searched(table), few, several))
     return drawn
 
 
@@ -96,7 +106,8 @@ def _arms(table: pd.DataFrame) -> list[Arm]:
         if by_setting.empty or len(by_setting) < 2:
             continue
         order = by_setting.mean(axis=1).sort_values(kind="stable").index
-        arms.append(Arm(tuple(map(str, names)), str(chain), str(metric), by_setting.loc[order].to_numpy(dtype=float)))
+        trials = by_setting.loc[order].to_numpy(dtype=float)
+        arms.append(Arm(tuple(map(str, names)), str(chain), str(own["task"].iloc[0]), str(metric), trials))
     if not arms:
         raise NotInTable(f"no arm with two of {LEARNING_RATE} that share a seed on dev")
     return arms
@@ -125,6 +136,29 @@ def _line(panel: Axes, arm: Arm, colour: str, shape: str) -> None:
     panel.plot(budgets, means, color=colour, marker=shape, markersize=3.2, markevery=every, linewidth=1.0, zorder=3)
 
 
+def _ends(arms: list[Arm]) -> tuple[int, int]:
+    """The places of the best and of the worst arm after all trials."""
+    last = [_curve(arm)[1][-1] for arm in arms]
+    return int(np.argmax(last)), int(np.argmin(last))
+
+
+def _best_and_worst(panel: Axes, arms: list[Arm], looks: dict[str, tuple[str, str]]) -> None:
+    """All arms thin and grey, but the best and the worst of all trials, with their names; and what differs how much."""
+    last = [_curve(arm)[1][-1] for arm in arms]
+    gains = [after - _curve(arm)[1][0] for arm, after in zip(arms, last, strict=True)]
+    ends = dict(zip(("bottom", "top"), _ends(arms), strict=True))  # of a name that stands above, below its line's end
+    for place, arm in enumerate(arms):
+        if place not in ends.values():
+            panel.plot(*_curve(arm), **AMONG)
+    for side, place in ends.items():
+        _line(panel, arms[place], *looks[arms[place].chain])
+        at = (len(arms[place].trials), last[place])
+        name = cells.series_label(arms[place].chain)
+        panel.annotate(name, at, (4, 0), textcoords="offset points", va=side, fontsize=5.8, annotation_clip=False)
+    said = f"more trials: +{np.mean(gains):.3f}\nbest to worst arm: {max(last) - min(last):.3f}"
+    panel.text(0.98, 0.04, said, transform=panel.transAxes, ha="right", va="bottom", fontsize=5.8)
+
+
 def _said(context: tuple[str, ...], contexts: list[tuple[str, ...]]) -> str:
     """What tells a context from the others."""
     varying = [i for i in range(len(context)) if len({other[i] for other in contexts}) > 1]
@@ -140,7 +174,7 @@ def _legend(drawn: Figure, arms: list[Arm], looks: dict[str, tuple[str, str]]) -
     style.legend(drawn, [keys])
 
 
-def _how_to_read(arms: list[Arm], searched: bool, together: bool) -> str:
+def _how_to_read(arms: list[Arm], searched: bool, few: bool, several: bool) -> str:
     trials, seeds = ({arm.trials.shape[axis] for arm in arms} for axis in (0, 1))
     number = f"{min(trials)}" if len(trials) == 1 else f"{min(trials)} to {max(trials)}"
     drawn = "as if drawn at random from those of the search" if searched else "drawn from those of the grid"
@@ -152,4 +186,12 @@ def _how_to_read(arms: list[Arm], searched: bool, together: bool) -> str:
     text += ", which show little more than how far the worst lies from the best." if max(trials) < 5 else "."
     if max(seeds) > 1:
         text += " Band: 95% t interval over seeds, for these trials alone."
-    return text if together else f"{text} Grey: the other arms."
+    if few:
+        return text
+    if not several:
+        return f"{text} Grey: the other arms."
+    return (
+        f"{text} Named: the arms with the best and the worst score after all trials; grey: the others. In numbers: "
+        "what all trials bring over one, the mean over the arms; and after all trials the best arm less the worst, "
+        "which chance makes larger, as they are the extremes. Each panel has a scale of its own."
+    )

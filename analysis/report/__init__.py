@@ -17,7 +17,8 @@ from analysis.report import configs, costs, drawings, html, leaks, pages, proven
 from analysis.report.html import Html, element
 
 NO_CAVEAT = (
-    "None of those that are looked for: a dirty tree, several commits, a failed check of an attack, missing seeds."
+    "None of those that are looked for: a dirty tree, several commits or machines, a failed check of an attack, "
+    "missing seeds."
 )
 
 
@@ -37,7 +38,7 @@ def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -
         ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
         ("tables", "Scores and differences", found),
         ("figures", "Figures", drawings.drawn(whole)),
-        *pages.sections(table),
+        *pages.sections(whole),
         *([("samples", "Samples", samples.samples(whole, written))] if written is not None and len(written) else []),
         ("leaks", "Leaks", leaks.leaks(whole)),
         ("cost", "Cost", costs.costs(whole)),

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis import tables
-from analysis.cells import NotInTable
 from analysis.report import html
 from analysis.report.html import Cell, Html, Number, element
 
@@ -18,13 +17,9 @@ _NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+-]?\d+)?")
 
 
 def sections(table: pd.DataFrame) -> list[tuple[str, str, Html]]:
-    """Name, title and content of each page that the table allows."""
+    """Name, title and content of each page that the table, with all trials, allows."""
     found = []
-    for name, (report, _) in tables.PAGES.items():
-        try:
-            text = report(table)
-        except NotInTable:  # the study has nothing of the kind
-            continue
+    for name, text in tables.pages(table):
         title, _, rest = text.removeprefix("# ").partition("\n")
         found.append((name.removesuffix(".md"), title, of_markdown(rest)))
     return found

@@ -54,7 +54,7 @@ def differences(found: dict[str, list[Comparison]]) -> Html:
     names = headings(columns)
     rows = [
         factors(one.cell, names)
-        | {"score": what, "against": one.baseline_label, "metric": cells.display(one.metric)}
+        | {"score": what, "against": one.against, "metric": cells.display(one.metric)}
         | _numbers(one)
         | {"reading": one.reading, "scope": one.scope}
         for what, family in found.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import cells, stats
-from analysis.comparison import LEVEL, Comparison
+from analysis.comparison import LEVEL, SAME, Comparison
 from analysis.comparisons import scopes_in_words
 from analysis.report import html
 from analysis.report.html import Html, element
@@ -17,6 +17,7 @@ READINGS = {
     "better (taken alone)": "Better if taken alone, not after Holm's correction",
     "worse (taken alone)": "Worse if taken alone, not after Holm's correction",
     "not shown": "Difference not shown",
+    SAME: "The same in every pair of seeds",
     "no test": "One pair of seeds: no test",
 }
 
@@ -39,6 +40,7 @@ def in_short(what: str, family: Sequence[Comparison]) -> str:
     ]
     said += [f"{alone} would be shown if taken alone"] if alone else []
     said += [f"{counts['not shown']} not shown"] if counts["not shown"] else []
+    said += [f"{counts[SAME]} {SAME}"] if counts[SAME] else []
     said += [f"{counts['no test']} of one pair of seeds, without a test"] if counts["no test"] else []
     pairs = max(one.n for one in family)
     if stats.smallest_p(pairs) * family[0].family > LEVEL:
@@ -52,7 +54,7 @@ def _of_score(what: str, family: list[Comparison]) -> Html:
     for reading, title in READINGS.items():
         among = [one.verdict() for one in family if one.reading == reading]
         if among:
-            shown = reading not in ("not shown", "no test") or len(among) <= FEW
+            shown = reading not in ("not shown", SAME, "no test") or len(among) <= FEW
             groups.append(html.folded(f"{title}: {len(among)}", html.listed(among), opened=shown))
     said = in_short(what, family)
     scopes = scopes_in_words(family)

@@ -44,6 +44,19 @@ BAD = {
         "Note: the runs come from 2 commits: 1234567, abcdef0; within seed 0 they differ, and a difference may be the "
         "code's.",
     ),
+    "two devices": (
+        lambda t: t.assign(device=t["device"].where(t["seed"] < 3, "H100")),
+        "Note: the runs come from 2 devices: H100 (39 runs); cpu (40 runs).",
+    ),
+    "sides on two devices": (
+        lambda t: t.assign(device=t["device"].where(t["run_id"] != "tiny-full-dapt-fgm-2", "H100")),
+        "Note: the runs come from 2 devices: H100 (1 run); cpu (78 runs); the two sides of 1 of 11 comparisons "
+        "(DAPT, FGM: seed 2) differ in it, and a difference may be the device's.",
+    ),
+    "two versions of a library": (
+        lambda t: t.assign(versions=t["seed"].map(lambda s: f"python 3.12; torch 2.{s // 3}; numpy 2")),
+        "Note: the runs come from 2 sets of versions: torch 2.0 (40 runs); torch 2.1 (39 runs).",
+    ),
     "dirty rows": (of_two_commits, "Note: 13 of 79 runs come from a dirty tree: no rows of record."),
     "two units": (
         lambda t: in_percent(t, (t["pretrain"] == "dapt") & (t["adversary"] == "fgm") & (t["seed"] == 2)),
@@ -138,6 +151,13 @@ def test_chains_that_are_trained_plainly_alone_lack_nothing():
     assert caveats(crossed) == []  # nothing says that plain training of another chain was meant
     crossed = runs(*[(*cell, s, 0.5) for cell in six if cell != ("none", "pgd") for s in (0, 1)])
     assert caveats(crossed) == ["Note: missing not adapted, PGD: every seed."]
+
+
+def test_tasks_on_devices_of_their_own_are_named_and_no_comparison_is_doubted(table):
+    other = table.assign(task="jsonl:acl_arc", run_id="a" + table["run_id"], device="H100")
+    assert caveats(pd.concat([table, other])) == [
+        "Note: the runs come from 2 devices: H100 (ACL-ARC); cpu (pydoc topic)."
+    ]
 
 
 def test_no_score_at_all_is_said():

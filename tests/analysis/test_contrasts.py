@@ -5,6 +5,7 @@ from frames import runs
 
 from analysis import comparisons, contrasts
 from analysis.cells import NotInTable
+from analysis.comparison import SAME
 
 SCORES = {"none": 0.50, "tapt": 0.52, "rand_tapt": 0.53, "knn_tapt_50": 0.56, "dapt": 0.55, "dapt+tapt": 0.6}
 
@@ -50,3 +51,22 @@ def test_the_page_says_what_a_difference_isolates_and_what_it_is_conditional_on(
 def test_a_table_without_such_a_pair_is_refused():
     with pytest.raises(NotInTable, match="no two chains"):
         contrasts.report(table(["none", "tapt"]))
+
+
+def test_two_chains_that_are_one_model_are_said_to_be_the_same_not_to_show_no_difference():
+    same = runs(
+        *[(chain, "none", seed, 0.5 + 0.01 * seed) for chain in ("knn_tapt_500", "rand_tapt_500") for seed in range(6)],
+        *[("dapt", "none", seed, 0.5) for seed in range(6)],
+        *[("dapt+tapt", "none", seed, 0.5 + 0.01 * (-1) ** seed) for seed in range(6)],
+    )
+    readings = [line.split(" | ")[-1] for line in contrasts.report(same).splitlines() if line.startswith("| ")][2:]
+    assert [reading.partition(",")[0].removesuffix(" |") for reading in readings] == ["not shown", SAME]
+    (one,) = comparisons.contrast(same, [("knn_tapt_500", "rand_tapt_500")])
+    assert f"6 pairs): {SAME}, given this adaptation (sign-flip p = 1)." in one.verdict()
+    (alone,) = comparisons.contrast(same[same["seed"] == 0], [("knn_tapt_500", "rand_tapt_500")])
+    assert alone.reading == "no test"
+
+
+def test_tasks_and_models_stand_under_their_own_names():
+    page = contrasts.report(table(["dapt", "dapt+tapt"]).assign(task="jsonl:acl_arc"))
+    assert "## ACL-ARC, tiny: macro-F1" in page.splitlines()

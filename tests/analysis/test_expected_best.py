@@ -91,12 +91,51 @@ def test_one_setting_is_no_budget():
 MANY = ("none", "dapt", "tapt", "dapt+tapt", "dsir", "knn_tapt_50", "rand_tapt")
 
 
+LEVELS = dict(zip(MANY, (0.10, 0.02, 0.03, 0.09, 0.04, 0.05, 0.06), strict=True))
+
+
+def many_tasks(count=3):
+    """Many arms of each task; not adapted is the best in all, DAPT the worst; the second task is in micro-F1."""
+    found = []
+    for place in range(count):
+        metric = "micro_f1" if place == 1 else "macro_f1"
+        table = study(MANY).assign(task=f"t{place}", metric=metric, **{"task.metric": metric})
+        level = table["pretrain"].map(LEVELS) - 0.1 * table["pretrain"].map(MANY.index)  # less what study adds
+        found.append(table.assign(value=table["value"] + level, run_id=f"{place}" + table["run_id"]))
+    return pd.concat(found, ignore_index=True)
+
+
+def test_of_several_tasks_each_has_a_panel_with_all_its_arms_the_best_and_the_worst_named():
+    figure = expected_best.figure(many_tasks())
+    panels = [panel for panel in figure.axes if panel.get_visible()]
+    assert [panel.get_title(loc="left") for panel in panels] == ["t0", "t1", "t2"]
+    assert [panel.get_ylabel() for panel in panels] == ["dev macro-F1", "dev micro-F1", "dev macro-F1"]
+    for panel in panels:
+        lines = panel.get_lines()
+        assert len(lines) == len(MANY) and len([line for line in lines if line.get_marker() == "None"]) == 5
+        # best mean .6 and .1 or .02 more; one drawn 1.4 / 3 of it: the same gain in all arms
+        said = ["not adapted", "DAPT", f"more trials: +{0.6 - 1.4 / 3:.3f}\nbest to worst arm: 0.080"]
+        assert [text.get_text() for text in panel.texts] == said
+        best, worst = (text.xy[1] for text in panel.texts[:2])
+        assert (best, worst) == pytest.approx((0.7, 0.62))
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "Named: the arms with the best and the worst score" in note and not figure.legends
+
+
+def test_few_arms_of_several_tasks_keep_their_colours_and_each_task_its_metric():
+    other = study().assign(task="u", run_id="u" + study()["run_id"], metric="micro_f1", **{"task.metric": "micro_f1"})
+    figure = expected_best.figure(pd.concat([study(), other]))
+    assert [panel.get_ylabel() for panel in figure.axes] == ["dev macro-F1", "dev micro-F1"]
+    assert figure.legends and "Named" not in figure.get_supxlabel()
+
+
 STUDIES = {
     "two arms": study,
     "many arms": lambda: study(MANY),
     "one arm": lambda: study(("none",)),
     "one seed": lambda: study(dev={rate: scores[:1] for rate, scores in DEV.items()}),
     "two tasks": lambda: pd.concat([study(), study().assign(task="u", run_id="u" + study()["run_id"])]),
+    "many arms of three tasks": many_tasks,
     "a run is missing": lambda: study()[lambda t: t["run_id"] != "dapt-0.01-1"],
 }
 

@@ -39,6 +39,16 @@ def with_two_models(table):
     return pd.concat([own, own.assign(model="minilm", run_id="m" + own["run_id"], value=own["value"] * 1.02)])
 
 
+def with_tasks(table, count=2):
+    """The same runs and a little more in other tasks, in micro-F1, the last without DAPT."""
+    found = [table]
+    for place in range(1, count):
+        metric = table["metric"].replace("macro_f1", "micro_f1")
+        own = table.assign(task=f"t{place}", metric=metric, run_id=f"{place}" + table["run_id"])
+        found.append(own.assign(**{"task.metric": "micro_f1"}, value=own["value"] * (1 + 0.01 * place)))
+    return pd.concat([*found[:-1], found[-1][lambda t: t["pretrain"] != "dapt"]])
+
+
 GAPS = {
     "whole": lambda t: t,
     "unequal seeds": with_gaps,
@@ -48,6 +58,7 @@ GAPS = {
     "one chain": lambda t: t[t["pretrain"] == "none"],
     "one adversary": lambda t: t[t["adversary"] == "none"],
     "two models": with_two_models,
+    "two tasks": with_tasks,
 }
 
 
@@ -98,6 +109,35 @@ def test_every_seed_and_only_supported_differences_are_filled(table):
         ends = [line.get_xdata() for line in panel.get_lines() if line.get_solid_capstyle() == "butt"]
         assert np.allclose(ends, [c.t_interval for c in found])
         assert [t.get_text() for t in panel.texts].count("6") == 11  # n of every row
+
+
+def test_of_several_tasks_each_has_a_panel_with_its_metric_and_rows_that_they_share(table):
+    clean = with_tasks(table[table["attack"] == "none"], 3)
+    figure = drawn("paired_differences", clean)
+    panels = [panel for panel in figure.axes if panel.get_visible()]
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert titles == ["pydoc topic, macro-F1", "t1, micro-F1", "t2, micro-F1"]
+    assert [panel.get_xlabel() for panel in panels] == [
+        f"difference in {metric}, test" for metric in ("macro-F1", "micro-F1", "micro-F1")
+    ]
+    found = comparisons.compare(clean)
+    heights = {}
+    for panel, group in zip(panels, comparisons.by_context(found), strict=True):
+        marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
+        assert [line.get_xdata()[0] for line in marks] == pytest.approx([c.mean for c in group])
+        for line, one in zip(marks, group, strict=True):
+            heights.setdefault(one.method, set()).add(float(line.get_ydata()[0]))
+    assert len(heights) == 11 and all(len(ys) == 1 for ys in heights.values())
+    assert len(set.union(*heights.values())) == 11
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "Method minus baseline (not adapted, plain), paired" in note and len(found) == 11 + 11 + 8
+    assert "the 30 comparisons of all panels" in note and "a panel's" not in note
+    attacked = drawn("paired_differences", with_tasks(table))
+    titles = [panel.get_title(loc="left") for panel in attacked.axes]
+    under = "under attack with $\\epsilon$ = 0.1"
+    assert titles == ["pydoc topic, clean", f"pydoc topic, {under}", "t1, clean", f"t1, {under}"]
+    is_tidy(drawn("paired_differences", with_tasks(table[table["attack"] == "none"], 5)))
+    assert "the 19 comparisons of all panels clean, or under attack," in attacked.get_supxlabel().replace("\n", " ")
 
 
 def test_every_seed_is_a_mark_of_the_plane(table):

@@ -92,6 +92,23 @@ def test_losses_and_words_of_domains_stand_beside_the_published_ones():
     assert len(lines) == 2 + 2 + 20 + 2 + 1 + 10
 
 
+def test_domains_of_several_tasks_are_told_apart_by_task_and_corpus():
+    files = {"corpus.name": "files", "general.name": "general text"}
+    one = domain_study().assign(task="jsonl:acl_arc", **files, **{"corpus.path": "texts/ml.jsonl"})
+    other = domain_study().assign(task="u", run_id="u" + one["run_id"], **files, **{"corpus.path": "texts/bio.jsonl"})
+    lines = [line for line in literature.report(pd.concat([one, other])).splitlines() if line.startswith("| ")]
+    assert "| ours | ACL-ARC | tiny | domain (ml) | domain (ml) | 3.00 | 2.50 | -0.50 | 2 |" in lines
+    assert "| ours | u | tiny | domain (bio) | general (general text) | 2.00 | 3.00 | +1.00 | 2 |" in lines
+    assert "| gururangan2020 |  | roberta-base | biomed | biomed | 1.32 | 0.99 | -0.33 |  |" in lines
+    # as many words are shared in both tasks, and neither line is dropped for it
+    assert "| ours | ACL-ARC | domain (ml), general (general text) | 1,234 | 25.0% |" in lines
+    assert "| ours | u | domain (bio), general (general text) | 1,234 | 25.0% |" in lines
+
+
+def test_a_published_task_is_headed_by_its_own_name():
+    assert "## ACL-ARC: macro-F1" in literature.report(study("jsonl:acl_arc")).splitlines()
+
+
 def test_every_number_that_was_handed_over_is_there():
     published = literature.published()
     counts = published.groupby(["source", "metric", "split"]).size().groupby(["source", "metric"]).sum().to_dict()

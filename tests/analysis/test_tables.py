@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from adapt import jobs
-from analysis import cells, frozen, record, tables
+from analysis import cells, frozen, paper_tables, record, tables
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -49,6 +49,29 @@ def test_text_says_what_a_reader_needs(table):
     assert "Difference to 'not adapted, plain', macro-F1, clean" in text
     assert "accuracy, under attack, epsilon 0.1" in text and "given this adaptation" in text
     assert "nan" not in text and "Note" not in text
+
+
+def with_another_task(table):
+    """The same runs on ChemProt, in micro-F1."""
+    own = table[~cells.is_baseline_model(table) & (table["attack"] == "none")]
+    metric = own["metric"].replace("macro_f1", "micro_f1")
+    other = own.assign(task="jsonl:chemprot", metric=metric, run_id="c" + own["run_id"], **{"task.metric": "micro_f1"})
+    return pd.concat([own, other], ignore_index=True)
+
+
+def test_of_several_tasks_each_has_a_block_in_its_own_metric(table):
+    text = tables.format_summary(with_another_task(table))
+    heads = [line for line in text.splitlines() if "ifference to" in line]
+    ending = "clean; p: exact sign-flip test over seeds; Holm: over the 22 comparisons of 2 such blocks"
+    assert heads == [
+        f"ChemProt: Difference to 'not adapted, plain', micro-F1, {ending}",
+        f"pydoc topic: Difference to 'not adapted, plain', macro-F1, {ending}",
+    ]
+    lines = [line for line in text.splitlines() if line.startswith("DAPT, FGM ")]
+    assert len(lines) == 2 and lines[0] == lines[1]
+    assert "Holm: over" not in tables.format_summary(table)
+    notes = " ".join(paper_tables.paper_table(with_another_task(table)).notes)
+    assert "clean: to 'not adapted, plain', 6 pairs, Holm over 22 comparisons" in notes
 
 
 def clean_part(table, n: int):

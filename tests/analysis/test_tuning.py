@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from adapt import results
-from analysis import cells, tuning
+from analysis import cells, report, tables, tuning, tuning_report
 from analysis.tuning import LEARNING_RATE
 
 
@@ -45,6 +45,7 @@ def test_the_best_mean_on_dev_is_kept_whatever_test_says() -> None:
     assert by_arm.loc["dapt", "dev"] == pytest.approx(0.71) and by_arm.loc["dapt", "margin"] == pytest.approx(0.02)
     assert by_arm["settings"].tolist() == [2, 2] and by_arm["trials"].tolist() == [4, 4]
     assert list(tuned.choices["pretrain"]) == ["none", "dapt"]
+    assert by_arm["end"].to_dict() == {"none": "highest", "dapt": "lowest"}
 
 
 def test_the_choice_never_looks_at_test() -> None:
@@ -116,7 +117,8 @@ def test_a_table_is_settled_where_the_rate_was_swept_and_left_alone_elsewhere() 
     rows, note = tuning.settled(GRID)
     assert rows["run_id"].tolist() == tuning.chosen(GRID).rows["run_id"].tolist()
     assert note == (
-        "Learning rate chosen on dev for each arm, among 2 rates in 4 trials each: 0.0001 for DAPT; 0.001 for none."
+        "Learning rate chosen on dev for each arm, among 2 rates in 4 trials each: 0.0001 for DAPT; 0.001 for not "
+        "adapted; at an end of the grid, so not shown to be tuned: not adapted, DAPT."
     )
     one_rate = GRID[GRID[LEARNING_RATE] == 1e-4]
     assert tuning.settled(one_rate)[0].equals(one_rate) and not tuning.settled(one_rate)[1]
@@ -133,9 +135,66 @@ def test_what_is_trained_is_a_part_of_an_arm_and_of_its_name() -> None:
     )
     choices = tuning.chosen(table).choices
     assert choices.set_index("peft")[LEARNING_RATE].to_dict() == {"none": 1e-4, "lora": 1e-3}
-    assert tuning.settled(table)[1].endswith("0.0001 for (not adapted, all weights); 0.001 for (not adapted, LoRA).")
+    assert "0.0001 for (not adapted, all weights); 0.001 for (not adapted, LoRA); " in tuning.settled(table)[1]
     with pytest.raises(tuning.UnequalBudgets, match="LoRA: 0.001"):
         tuning.chosen(table[(table["peft"] == "none") | (table[LEARNING_RATE] == 1e-3)])
+
+
+MIDDLE = {"none": (0.1, 0.3, 0.2), "dapt": (0.4, 0.3, 0.2), "tapt": (0.2, 0.3, 0.45)}  # dev at 1e-4, 1e-3, 1e-2
+
+
+def tasks(count: int) -> pd.DataFrame:
+    """Three chains of each task at three rates, two seeds; what DAPT reads follows from the task and the chain."""
+    found = []
+    for task in range(count):
+        rows = [
+            (chain, rate, seed, dev, 0.5, {"task": f"t{task}", "corpus": f"c{task}" if chain == "dapt" else "none"})
+            for chain, scores in MIDDLE.items()
+            for rate, dev in zip((1e-4, 1e-3, 1e-2), scores, strict=True)
+            for seed in (0, 1)
+        ]
+        found.append(runs(*rows).assign(run_id=lambda t, task=task: t["run_id"] + f"-{task}"))
+    return pd.concat(found, ignore_index=True)
+
+
+def test_of_few_arms_each_is_named_by_what_tells_it_apart() -> None:
+    note = tuning.settled(tasks(2))[1]
+    assert "0.0001 for (t0, DAPT), (t1, DAPT); 0.001 for (t0, not adapted), (t1, not adapted); 0.01 for" in note
+    ends = note.partition("at an end of the grid, so not shown to be tuned: ")[2]
+    assert sorted(ends.strip("().").split("), (")) == ["t0, DAPT", "t0, TAPT", "t1, DAPT", "t1, TAPT"]
+    assert "c0" not in note and "corpus" not in note
+
+
+def test_of_many_arms_their_numbers_are_said_and_where_they_stand() -> None:
+    assert tuning.settled(tasks(5))[1] == (
+        "Learning rate chosen on dev for each arm, among 3 rates in 6 trials each: 0.0001 for 5 of 15 arms; 0.001 for "
+        "5; 0.01 for 5; at an end of the grid, so not shown to be tuned: 10 arms (each arm's: tuning.md)."
+    )
+    lower = tasks(5)[lambda t: t["pretrain"] != "tapt"]
+    lower = pd.concat([lower, lower.assign(task=lower["task"] + "b", run_id=lower["run_id"] + "b")])
+    assert "0.0001 for 10 of 20 arms; 0.001 for 10; 0.01 for none; " in tuning.settled(lower)[1]
+
+
+def test_the_page_of_rates_has_a_line_an_arm_with_its_margin_and_end() -> None:
+    page = tuning_report.report(tasks(5))
+    lines = page.splitlines()
+    assert "| task | chain | rate | metric | dev | margin | settings | trials | end of the grid |" in lines
+    assert "| t0 | not adapted | 0.001 | macro-F1 | 0.300 | 0.100 | 3 | 6 |  |" in lines
+    assert "| t4 | DAPT | 0.0001 | macro-F1 | 0.400 | 0.100 | 3 | 6 | lowest |" in lines
+    assert "| t4 | TAPT | 0.01 | macro-F1 | 0.450 | 0.150 | 3 | 6 | highest |" in lines
+    assert "10 of 15 arms keep the lowest or the highest" in page and len(lines) == 6 + 2 + 15
+    one_rate = GRID[GRID[LEARNING_RATE] == 1e-4]
+    with pytest.raises(cells.NotInTable, match="one learning rate"):
+        tuning_report.report(one_rate)
+    with pytest.raises(cells.NotInTable, match="not chosen yet"):
+        tuning_report.report(GRID[GRID["run_id"] != "tiny-dapt-0.001-1-0"])
+
+
+def test_the_page_of_rates_is_among_the_pages_and_in_the_report() -> None:
+    table = tasks(2)
+    assert dict(tables.pages(table))["tuning.md"] == tuning_report.report(table)
+    assert "tuning" in [name for name, _, _ in report.pages.sections(table)]
+    assert "tuning.md" not in dict(tables.pages(tuning.settled(table)[0]))
 
 
 def test_an_unfinished_sweep_is_shown_whole_and_says_so() -> None:
