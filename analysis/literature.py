@@ -70,6 +70,12 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(brought, on=[*WHAT, "pretrain", "metric", "where"], how="left")
 
 
+def of_whole_models(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that compare with published chains, which trained all weights, and under no adversary."""
+    whole = table["peft"].astype("str") == "none"
+    return table[(table["adversary"] == "none") & (whole if whole.any() else True)]
+
+
 def report(table: pd.DataFrame) -> str:
     """For each task that was published too a table: a line a chain; then losses and words of domains, where measured.
 
@@ -85,7 +91,7 @@ def _tasks(table: pd.DataFrame) -> list[str]:
     """What the differences are, and a section for each task; nothing where no task of the study was published."""
     known, ours = differences(published()), []
     with contextlib.suppress(NotInTable):  # one method alone
-        ours = [one for one in comparisons.compare(table) if one.cell["pretrain"] != "none"]
+        ours = [one for one in comparisons.compare(of_whole_models(table)) if one.cell["pretrain"] != "none"]
     parts = []
     for task in dict.fromkeys(str(one.cell["task"]) for one in ours):
         theirs = known[known["task"] == task.rpartition(":")[2]]

@@ -40,7 +40,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
     Published ones are those of the study's own tasks; where none of these was published, of all tasks.
     """
-    compared = [c for c in compare(table[table["adversary"] == "none"]) if c.cell["pretrain"] != "none"]
+    compared = [c for c in compare(literature.of_whole_models(table)) if c.cell["pretrain"] != "none"]
     known = literature.differences(literature.published())
     same = known["task"].isin({str(c.cell["task"]).rpartition(":")[2] for c in compared})
     known = known[same] if same.any() else known

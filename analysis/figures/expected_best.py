@@ -5,6 +5,7 @@ Dodge et al. (2019), "Show Your Work"; the estimate without bias is that of Tang
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ ALL_TRIALS = True  # read before the best setting of each arm is kept
 LINES = 4  # arms that can share a panel
 COLUMNS = 6
 HEIGHT = 1.12  # inches a row of panels
+TITLE = 20  # letters of a line above one of COLUMNS panels
 AMONG: Any = {"color": style.GREY, "linewidth": 0.5, "zorder": 2}
 OTHERS: Any = {"color": style.RULE, "linewidth": 0.7, "zorder": 0.6}
 
@@ -72,7 +74,7 @@ def figure(table: pd.DataFrame) -> Figure:
                 _line(panel, arm, *looks[arm.chain])
         else:
             _best_and_worst(panel, own, looks)
-        title = [cells.series_label(own[0].chain)] if not together else []
+        title = textwrap.wrap(cells.series_label(own[0].chain), TITLE) if not together else []
         title += [_said(own[0].context, contexts)] if len(contexts) > 1 else []
         panel.set_title("\n".join(title), fontsize=7 if together else 6.2)
         if several or i % columns == 0:

@@ -14,6 +14,7 @@ from analysis.cells import NotInTable
 from analysis.comparison import LEVEL, supported
 
 LINE = 0.19  # inches a chain
+LINES = 8  # chains as high as the words beside the colours
 NOT_SHOWN = "\N{DEGREE SIGN}"
 WEIGHTS = {"a predicted token": TOKEN_LOSSES, "a document": DOCUMENT_LOSSES}
 
@@ -26,7 +27,7 @@ def figure(table: pd.DataFrame) -> Figure:
     every = pd.concat(changes.values())
     contexts = adaptation.contexts(every)
     lines = [len(adaptation.chain_names(adaptation.of(every, context))) for context in contexts]
-    drawn = style.new_figure(style.TWO_COLUMNS, LINE * sum(lines) + 0.42 * len(contexts) + 0.95)
+    drawn = style.new_figure(style.TWO_COLUMNS, LINE * max(sum(lines), LINES) + 0.42 * len(contexts) + 0.95)
     grid = drawn.subplots(len(contexts), len(WEIGHTS), squeeze=False, height_ratios=lines)
     limits = heat_maps.limits_of(every["change"])
     for row, context in zip(grid, contexts, strict=True):
