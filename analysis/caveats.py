@@ -91,7 +91,8 @@ def _devices(table: pd.DataFrame) -> list[str]:
             count = f"{len(own)} run{'s' * (len(own) > 1)}"
             said.append(f"{short} ({tasks if known['task'].nunique() > 1 else count})")
         note = f"Note: the runs come from {len(said)} {what}: {'; '.join(said)}"
-        if mixed := _unlike(table, known.set_index("run_id")[column]):
+        paired = known.groupby([*comparisons.CONTEXT, "seed"], dropna=False)[column].nunique()
+        if (paired > 1).any() and (mixed := _unlike(table, known.set_index("run_id")[column])):
             note += f"; the two sides of {mixed} differ in it, and a difference may be the {whose}"
         notes.append(f"{note}.")
     return notes
