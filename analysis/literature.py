@@ -115,6 +115,6 @@ def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dic
             "pairs": str(one.n),
         }
         for one in mine
-        if one.cell["pretrain"] == chain and one.cell["adversary"] == "none"
+        if one.cell["pretrain"] == chain
         for _, row in theirs[theirs["pretrain"] == chain].iterrows()
     ]
