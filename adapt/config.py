@@ -15,6 +15,11 @@ class ConfigError(ValueError):
     """The user's input is wrong: says which key or file, what was given and what is possible."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @dataclass
 class ModulesConfig:
     """Names of linear layers within a model's base; ``layer.*.output.dense``: * is any one part of a name."""

@@ -163,7 +163,7 @@ def measures(
         model = TASK_KINDS[task.kind].load(place).eval()
         tokenizer = models.load_tokenizer(place)
         for split in ("dev", "test"):
-            length = max_length or longest_input(model.encoder.config)
+            length = max_length or longest_input(model.encoder)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)
             rows += [{**row, "export": name} for row in data.measure(data.predict(model, batch_size, model.device))]
         size = sum(file.stat().st_size for file in place.rglob("*.safetensors"))

@@ -13,6 +13,7 @@ from adapt import models, prediction, results, token_classifier
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
 from adapt.data import batching, files, tagging
+from adapt.positions import most_tokens
 from adapt.sources import MODEL_FILES
 from adapt.store import MANIFEST
 
@@ -78,7 +79,7 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
     model, labels = models.load_classifier(folder)
     tokenizer = models.load_tokenizer(folder)
     pairs = [str(row.get("text_pair", "")) for row in rows] if any("text_pair" in row for row in rows) else None
-    data = batching.encode(tokenizer, [row["text"] for row in rows], longest_input(model.encoder.config), pairs)
+    data = batching.encode(tokenizer, [row["text"] for row in rows], longest_input(model.encoder), pairs)
     model.eval()
     logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, model.device)
     for row, probabilities in zip(rows, logits.softmax(-1).tolist(), strict=True):
@@ -95,7 +96,7 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
     rows = [tagging.read_tokens(row) for row in read_rows(sentences)]
     model, labels = token_classifier.load_tagger(folder)
     tokenizer = models.load_tokenizer(folder)
-    data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder.config))
+    data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder))
     model.eval()
     sizes = [len(tokens) for tokens in rows]
     for tokens, answered in zip(
@@ -111,9 +112,10 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
         out.write(json.dumps({"tokens": tokens, "tags": tags, "spans": spans}, ensure_ascii=False) + "\n")
 
 
-def longest_input(config: Any) -> int:
-    """The most tokens of a text that are read."""
-    return min(MAX_LENGTH, getattr(config, "max_position_embeddings", MAX_LENGTH))
+def longest_input(encoder: Any) -> int:
+    """The most tokens of a text that are read: as many as an encoder has positions for, MAX_LENGTH at most."""
+    of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)
+    return min(MAX_LENGTH, of_config, most_tokens(encoder) or MAX_LENGTH)
 
 
 def read_texts(texts: Path) -> list[dict[str, Any]]:

@@ -26,11 +26,12 @@ from transformers.models.auto.modeling_auto import (
 
 from adapt import models
 from adapt.adapters.check import check_method
-from adapt.config import Config, ConfigError, SamplesConfig
+from adapt.config import Config, ConfigError, SamplesConfig, first_line
 from adapt.data.strategies import OF_WORDS, SELECTIVE
 from adapt.decoders import is_causal, is_decoder, last_token_head
 from adapt.generation import check_room
 from adapt.packing import PACKABLE
+from adapt.positions import most_tokens
 from adapt.retention import check_frozen
 from adapt.text_attacks.names import MASKED_LM
 from adapt.validate_peft import OF_HEADS, target
@@ -219,19 +220,3 @@ def skeleton(config: PretrainedConfig, kind: Any = AutoModel) -> nn.Module:
     """A model of this config, an encoder unless ``kind`` is another: its modules and their shapes alone, no memory."""
     with torch.device("meta"):
         return kind.from_config(config, trust_remote_code=False)
-
-
-def most_tokens(encoder: nn.Module) -> int | None:
-    """How many tokens have a position embedding; None where positions are relative.
-
-    RoBERTa and its kin number the positions from the padding index + 1 on, so theirs hold fewer than their config says.
-    """
-    for name, module in encoder.named_modules():
-        if name.rpartition(".")[2] in ("position_embeddings", "wpe") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

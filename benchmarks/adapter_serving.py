@@ -1,4 +1,4 @@
-"""A mixed batch of 32 texts over 8 LoRAs (adapt.serving) against 8 separate calls of 4, and the time of a swap.
+"""A mixed batch of 32 texts over 8 LoRAs (adapt.serving) against 8 separate calls of 4; a swap, idle and beside calls.
 
 A separate call is what there is without serving: the adapter's own model in memory, its 4 texts tokenised, one pass.
 Both sides read the same texts, of the same number of tokens, in turns.
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from adapt.serving.server import Server
 from adapt.sources import ASSETS
 
 TARGET, SWAP_TARGET = 1.1, 50
-ADAPTERS, EACH, TOKENS, ROUNDS = 8, 4, 32, 15
+ADAPTERS, EACH, TOKENS, ROUNDS, BUSY = 8, 4, 32, 15, 50
 WORDS = ["the", "model", "of", "a", "function", "returns", "an", "array", "with", "one", "value", "for", "each", "row"]
 LORA = {"_target_": "peft.LoraConfig", "r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]}
 
@@ -66,14 +67,37 @@ def compare(name: str, base: Path, work: Path, device: str) -> list[str]:
 
     pairs = [(seconds(separate), seconds(mixed)) for _ in range(ROUNDS + 2)][2:]
     swaps = [seconds(lambda n=n: server.swap("a0", folders[n % 2])) for n in range(ROUNDS)]  # type: ignore[misc]
+    busy = swaps_beside_calls(server, folders, requests)
     ratio = statistics.median(one / other for one, other in pairs)
     apart, together = (len(texts) / statistics.median(times) for times in zip(*pairs, strict=True))
-    middle, most = 1000 * statistics.median(swaps), 1000 * max(swaps)
     return [
         f"{name}: mixed {together:.0f} texts a second, separate calls {apart:.0f}: {ratio:.2f} times "
         f"(target: {TARGET} at 6 x 384 on a CPU)",
-        f"{name}: a swap {middle:.1f} ms, at most {most:.1f} (target: {SWAP_TARGET})",
+        f"{name}: a swap {in_words(swaps)} (target: {SWAP_TARGET} ms); beside a thread that has {BUSY} batches "
+        f"answered a call {in_words(busy)}; one batch takes {1000 * len(texts) / together:.1f} ms",
     ]
+
+
+def swaps_beside_calls(server: Server, folders: list[Path], requests: list[Any]) -> list[float]:
+    """Seconds of swaps while another thread calls all the time."""
+    done = Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            server.answer(requests * BUSY)
+
+    thread = Thread(target=ask)
+    thread.start()
+    try:
+        return [seconds(lambda n=n: server.swap("a0", folders[n % 2])) for n in range(ROUNDS)]  # type: ignore[misc]
+    finally:
+        done.set()
+        thread.join()
+
+
+def in_words(times: list[float]) -> str:
+    """The median and the most."""
+    return f"{1000 * statistics.median(times):.1f} ms, at most {1000 * max(times):.1f}"
 
 
 def seconds(call: Callable[[], Any]) -> float:

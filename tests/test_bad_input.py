@@ -30,7 +30,8 @@ from world import REPOSITORY, adapt, overrides, write_jsonl
 
 from adapt import store
 from adapt.config import ConfigError
-from adapt.suitability import most_tokens, skeleton
+from adapt.positions import most_tokens
+from adapt.suitability import skeleton
 
 # Arguments, and what the error must say. None of them needs torch to be refused.
 KEYS_AND_TYPES: dict[str, list[str]] = {

@@ -57,8 +57,8 @@ MAY = {
         "text_chain",
     },
     "suitability": {
-        *("adapters", "data", "decoders", "generation", "models", "packing", "retention", "text_attacks"),
-        "validate_peft",
+        *("adapters", "data", "decoders", "generation", "models", "packing", "positions", "retention"),
+        *("text_attacks", "validate_peft"),
     },
     "chain": {
         *("data", "domain_chain", "finetune_chain", "importance_chain", "sources", "stage", "text_attacks"),
@@ -138,8 +138,11 @@ MAY = {
     "validate_kind": set(),
     "token_classifier": {"adapters", "data", "models", "objectives"},
     "marking": {"data", "models", "objectives", "token_classifier"},
-    "predict": {"adapters", "data", "models", "prediction", "results", "sources", "store", "token_classifier"},
-    "serving": {"adapters", "data", "models", "objectives", "predict", "sources"},
+    "positions": set(),
+    "predict": {
+        *("adapters", "data", "models", "positions", "prediction", "results", "sources", "store", "token_classifier"),
+    },
+    "serving": {"adapters", "data", "decoders", "models", "objectives", "predict", "sources"},
     "export": {
         *("adapters", "data", "measurement", "models", "predict", "results", "retention", "stages", "store"),
         "token_classifier",

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ words:
   REQUESTS.jsonl       {"adapter": NAME, "text": ...} lines, perhaps with "text_pair"; - is the standard input
 
 Each line of requests gets a line of answer, in their order: the request with "predicted" and the "probabilities" of its
-adapter's labels, or with "error", which names file and line. The exit code is 1 where a request was refused, or where
-nothing could be served. An adapter of another base, architecture or kind of task is refused before any request is read.
+adapter's labels, or with "error", which names file and line. Texts are cut after as many tokens as the base has
+positions for, 512 at most. Of a pipe, what has come is answered at once. The exit code is 1 where a request was
+refused, or where nothing could be served. An adapter of another base, architecture or kind of task is refused before
+any request is read.
 
 example:
   python -m adapt.serving base=outputs/base adapters=topic:1f3a9c,section:7be210 requests.jsonl > answers.jsonl
@@ -91,17 +92,18 @@ def serve(base: str | None, adapters: dict[str, str], requests: Path, root: Path
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device={device}: not on this machine ({str(error).splitlines()[0]})") from error
-    found = read_requests(requests)
+    found = read_requests(requests, AT_ONCE)
     folders = {name: finetuned_folder(model, root) for name, model in adapters.items()}
     server = Server(Path(base) if base else next(iter(folders.values())), device=device, batch_size=batch_size)
     for name, folder in folders.items():
         server.register(name, folder)
     refused = 0
     with tqdm(unit=" requests", desc="serving") as bar:
-        while lines := list(islice(found, AT_ONCE)):
+        for lines in found:
             for answer in answers(server, lines):
                 refused += "error" in answer
                 print(json.dumps(answer, ensure_ascii=False))
+            sys.stdout.flush()  # whoever stops the command has what was answered
             bar.update(len(lines))
     return refused
 

@@ -50,7 +50,7 @@ class Base:
             first = [texts[number][0] for number in chosen]
             second = [str(texts[number][1]) for number in chosen] if paired else None
             with self._tokenizing:  # a fast tokenizer refuses a second thread
-                part = batching.encode(self.tokenizer, first, longest_input(self.encoder.config), second)
+                part = batching.encode(self.tokenizer, first, longest_input(self.encoder), second)
             segments: Sequence[list[int] | None] = part.segments or [None for _ in part.ids]
             found |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
         ordered = [found[number] for number in range(len(texts))]
@@ -62,7 +62,7 @@ class Base:
         batch = model_inputs(batching.collate(self.tokenizer, encoded, numbers))
         return {name: value.to(self.device) for name, value in batch.items()}
 
-    def skin(self, precision: str | None, unquantized: list[str]) -> PreTrainedModel:
+    def skin(self, precision: str | None, unquantized: Sequence[str]) -> PreTrainedModel:
         """A network of its own around the base's weights, in float32 or in 4 or 8 bits, which are made once.
 
         unquantized: the names of what keeps its precision. Raises ConfigError where bitsandbytes is missing.
@@ -76,7 +76,7 @@ class Base:
             for layer in network.modules():
                 if isinstance(layer, nn.Linear) and layer.bias is not None:
                     layer.bias = nn.Parameter(layer.bias.clone())  # bitsandbytes rounds it in place as it computes
-            quantization.quantize(network, precision, unquantized)
+            quantization.quantize(network, precision, list(unquantized))
             self._quantized[key] = frozen(network)
         return sharing(self._quantized[key])
 

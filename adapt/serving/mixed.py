@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from itertools import count
 from typing import Any, cast
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from adapt.adapters.folder import relative
+from adapt.decoders import decoder_inputs, is_decoder
 from adapt.serving.base import frozen, sharing
 
 BASE = "__base__"  # peft's word for a row without an adapter
@@ -77,6 +79,8 @@ class MixedBatches:
 
     def _make_room(self, config: PeftConfig) -> str:
         key = f"adapter{next(self._numbers)}"
+        config = copy.copy(config)
+        config.init_lora_weights = True  # type: ignore[attr-defined]  # what is drawn is replaced; some draw with a cost
         with torch.random.fork_rng(devices=[]):  # peft draws weights that are then replaced
             if self._network is None:
                 self._network = PeftModel(sharing(self._encoder), config, adapter_name=key)
@@ -106,6 +110,21 @@ class MixedBatches:
 
     def states(self, keys: list[str], batch: dict[str, Tensor]) -> Tensor:
         """The last hidden states [B, L, H] of a batch whose row b wants the LoRA keys[b], or BASE."""
+        if is_decoder(self._encoder.config):
+            batch = batch | decoder_inputs(self._encoder, batch["attention_mask"])
         if self._network is None or set(keys) == {BASE}:
             return self._encoder(**batch).last_hidden_state
-        return self._network(**batch, adapter_names=keys).last_hidden_state
+        try:
+            return self._network(**batch, adapter_names=keys).last_hidden_state
+        except Exception:
+            forget_rows(self._network)
+            raise
+
+
+def forget_rows(network: nn.Module) -> None:
+    """Take away the hooks that tell layers which row wants which: peft leaves them there where a pass fails."""
+    for module in network.modules():
+        for number, hook in list(module._forward_pre_hooks.items()):
+            if "adapter_names" in getattr(hook, "keywords", {}):
+                del module._forward_pre_hooks[number]
+                module._forward_pre_hooks_with_kwargs.pop(number, None)

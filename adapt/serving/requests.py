@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 from adapt.config import ConfigError
 from adapt.data import files
+
+Line = tuple[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,55 @@ def check_request(place: int, where: str, given: Any) -> Request:
     return Request(place, given["adapter"], text, pair)
 
 
-def read_requests(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line that is not blank, with ``file:line``: its JSON, or the ConfigError that says why it has none.
+def read_requests(path: Path, at_once: int) -> Iterator[list[Line]]:
+    """The lines that are not blank, up to so many at once: each with ``file:line`` and its JSON, or why it has none.
 
-    ``-`` is the standard input. Raises ConfigError for a file that is missing.
+    ``-`` is the standard input, of which what has come is given at once. Raises ConfigError for a file that is missing
+    before anything is read.
     """
-    if str(path) != "-" and not path.is_file():
+    if str(path) == "-":
+        return as_they_come(read_lines(path, sys.stdin.buffer), at_once)
+    if not path.is_file():
         raise ConfigError(f"{path}: no such file; {files.nearby(path)}")
-    with ExitStack() as stack:
-        lines = sys.stdin.buffer if str(path) == "-" else stack.enter_context(path.open("rb"))
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                where = f"{path}:{number}"
-                yield where, parsed(where, line)
+    return of_file(path, at_once)
+
+
+def of_file(path: Path, at_once: int) -> Iterator[list[Line]]:
+    """The lines of a file, so many at once."""
+    with path.open("rb") as stream:
+        lines = read_lines(path, stream)
+        while found := list(islice(lines, at_once)):
+            yield found
+
+
+def as_they_come(lines: Iterator[Line], at_once: int) -> Iterator[list[Line]]:
+    """What is there, one line or more: who writes into a pipe may wait for the answer before the next request."""
+    waiting: Queue[Line | None] = Queue(at_once)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+        finally:
+            waiting.put(None)
+
+    Thread(target=read, daemon=True).start()
+    while (line := waiting.get()) is not None:
+        found = [line]
+        while len(found) < at_once and not waiting.empty():
+            if (line := waiting.get()) is None:
+                yield found
+                return
+            found.append(line)
+        yield found
+
+
+def read_lines(path: Path, stream: Iterable[bytes]) -> Iterator[Line]:
+    """Each line that is not blank."""
+    for number, line in enumerate(stream, start=1):
+        if line.strip():
+            where = f"{path}:{number}"
+            yield where, parsed(where, line)
 
 
 def parsed(where: str, line: bytes) -> Any:

@@ -22,11 +22,13 @@ from adapt.adapters.folder import located, relative
 from adapt.adapters.methods import kind
 from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError
+from adapt.decoders import is_decoder, last_token, last_token_head
 from adapt.serving.base import Base
 from adapt.serving.identity import identity
 from adapt.serving.mixed import takes_part
 
 CLASSIFICATION = "classification"
+KEEP_BASE = (True, False, "gaussian", "eva", "orthogonal")  # beginnings of a LoRA that leave the base as it is
 DOES_NOT_FIT = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OSError, SafetensorError)
 
 
@@ -67,6 +69,8 @@ class Served:
     head: models.MeanHead | None
     mixed: str | None = None
     lock: Lock = field(default_factory=Lock)
+    held: int = 0  # calls at work with it
+    ended: bool = False  # served no more, once they are done
 
     @property
     def method(self) -> str:
@@ -84,6 +88,8 @@ class Served:
         if self.head is not None:
             return self.head(hidden, batch["attention_mask"]).float()
         assert self.network is not None
+        if is_decoder(self.network.config):
+            return last_token_head(self.network)(last_token(hidden, batch["attention_mask"])).float()
         given = {name: batch[name] for name in ("input_ids", "attention_mask")}
         return self.network(**given, inputs_embeds=hidden).logits.float()
 
@@ -121,6 +127,8 @@ def read(base: Base, name: str, path: Path) -> Folder:
         configs = [files.read_config(adapter) for adapter in adapters]
     except DOES_NOT_FIT as error:
         raise ConfigError(f"{name}: {path} cannot be read: {error}") from error
+    for config in configs:
+        refuse_another_start(f"{name}: {path}", config)
     prefix = f"{base.encoder.base_model_prefix}."
     held = {relative(key).removeprefix(prefix) for state in states for key in state}
     return Folder(
@@ -128,6 +136,17 @@ def read(base: Base, name: str, path: Path) -> Folder:
         base_note.get("quantization"), base_note.get("unquantized", []),
         changes_base=not held.isdisjoint(base.identity.weights),
     )  # fmt: skip
+
+
+def refuse_another_start(where: str, config: PeftConfig) -> None:
+    """Refuse a LoRA whose start takes a part of the base's weights out of them, such as PiSSA. Raises ConfigError."""
+    start = getattr(config, "init_lora_weights", True)
+    if start not in KEEP_BASE:
+        raise ConfigError(
+            f"{where}: init_lora_weights={start}: it changes the base's weights, which all adapters share; possible "
+            f"are {', '.join(map(str, KEEP_BASE))}, or the adapter converted to a plain LoRA (peft's "
+            "path_initial_model_for_weight_conversion)"
+        )
 
 
 def own_head(path: Path, base: Base) -> dict[str, Tensor]:

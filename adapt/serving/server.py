@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapt.config import ConfigError
+from adapt.config import ConfigError, first_line
 from adapt.data import batching
 from adapt.serving.base import Base
-from adapt.serving.mixed import BASE, MixedBatches
+from adapt.serving.passes import Chosen, Passes
 from adapt.serving.requests import Request, check_request
 from adapt.serving.served import DOES_NOT_FIT, Served, build, read
 
@@ -38,8 +37,8 @@ class Server:
         self.base = Base(base, torch.device(device))
         self.batch_size = batch_size
         self._served: dict[str, Served] = {}  # replaced whole, so that a batch keeps the one that it began with
-        self._mixed: dict[Any, MixedBatches] = {}  # by the precision of the base
-        self._changing, self._mixing = Lock(), Lock()
+        self._passes = Passes(self.base)
+        self._changing = Lock()
 
     @property
     def adapters(self) -> dict[str, Served]:
@@ -78,8 +77,9 @@ class Server:
         """Answer requests ``{"adapter", "text"}``, perhaps with ``text_pair``, in their order.
 
         An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. A request that is
-        none, names no adapter that is served, or has no token in its text gets ``error`` in their place, and disturbs
-        no other. where: what errors call each request.
+        none, names no adapter that is served, has a text of which the tokenizer makes no token at all, or with which a
+        pass fails gets ``error`` in their place, and disturbs no other. A text is cut after as many tokens as the base
+        has positions for, 512 at most. where: what errors call each request.
         """
         called = where if where is not None else [f"request {number}" for number in range(len(requests))]
         answers: list[Answer] = [
@@ -94,15 +94,18 @@ class Server:
                 answers[place]["error"] = str(error)
         encoded = self.base.encode([(one.text, one.text_pair) for one in wanted])
         for number, (served, logits) in self._logits(wanted, encoded).items():
-            labels, probabilities = served.folder.labels, logits.softmax(-1).tolist()
-            answer = answers[wanted[number].place]
+            answer, labels = answers[wanted[number].place], served.folder.labels
+            if isinstance(logits, str):
+                answer["error"] = f"{called[wanted[number].place]}: adapter={wanted[number].adapter}: {logits}"
+                continue
+            probabilities = logits.softmax(-1).tolist()
             answer["predicted"] = labels[max(range(len(labels)), key=probabilities.__getitem__)]
             answer["probabilities"] = dict(zip(labels, probabilities, strict=True))
         for number, request in enumerate(wanted):
             answer = answers[request.place]
             if not encoded.ids[number]:
                 answer["error"] = f"{called[request.place]}: {request.text[:40]!r} has no token"
-            elif "predicted" not in answer:
+            elif not {"predicted", "error"} & answer.keys():
                 answer["error"] = (
                     f"{called[request.place]}: adapter={request.adapter}: no such adapter is served; possible are "
                     f"{', '.join(sorted(self._served)) or 'none: register one'}"
@@ -119,14 +122,12 @@ class Server:
         """Build, try and publish an adapter; only after that the one of the same name goes."""
         served: Served | None = None
         try:
-            folder = read(self.base, name, path)
-            served = build(self.base, folder)
-            if folder.is_mixed:
-                served.mixed = self._mix_in(served)
+            served = build(self.base, read(self.base, name, path))
+            self._passes.take_in(served)
             self._try(name, served)
         except DOES_NOT_FIT as error:
             if served is not None:
-                self._forget(served)
+                self._passes.end(served)
             if isinstance(error, ConfigError):
                 raise
             kind = self.base.identity.architecture
@@ -134,89 +135,58 @@ class Server:
         self._publish({**self._served, name: served})
 
     def _publish(self, served: dict[str, Served]) -> None:
-        """Serve these; what is no longer among them is taken out of the mixed batches, between two of their passes."""
+        """Serve these; what is no longer among them goes as soon as no call is at work with it."""
         gone = [one for name, one in self._served.items() if served.get(name) is not one]
-        with self._mixing:
-            self._served = served
+        self._served = served
         for one in gone:
-            self._forget(one)
-
-    def _mix_in(self, served: Served) -> str:
-        folder = served.folder
-        place = (folder.quantization, tuple(folder.unquantized))
-        with self._mixing:
-            if place not in self._mixed:
-                self._mixed[place] = MixedBatches(self.base.skin(folder.quantization, folder.unquantized))
-            if not served.method.startswith("LORA"):
-                return BASE
-            return self._mixed[place].add(folder.configs[0], folder.states[0])
-
-    def _forget(self, served: Served) -> None:
-        if served.mixed not in (None, BASE):
-            with self._mixing:
-                self._batches_of(served).remove(str(served.mixed))
-
-    def _batches_of(self, served: Served) -> MixedBatches:
-        return self._mixed[served.folder.quantization, tuple(served.folder.unquantized)]
+            self._passes.end(one)
 
     def _try(self, name: str, served: Served) -> None:
         """One pass, so that what cannot answer is refused when it is registered. Raises ConfigError."""
         encoded = self.base.encode([("a", None), ("a b c", None)])
         if not all(encoded.ids):  # of a tokenizer that knows none of these letters
             encoded = batching.Encoded([[0], [0, 0]], None)
-        batch = self.base.batch(encoded, [0, 1])
-        with self._mixing if served.mixed is not None else nullcontext():
-            logits = self._pass([served, served], batch)
-        if logits[0].shape[-1] != len(served.folder.labels):
-            labels = len(served.folder.labels)
+        logits = self._passes.run([served, served], self.base.batch(encoded, [0, 1]))
+        labels = len(served.folder.labels)
+        if logits[0].ndim != 1:  # ALBERT's pooler is a linear layer, and its model does the rest
+            raise ConfigError(
+                f"{name}: the own head of a {self.base.identity.architecture} does not read last hidden states alone; "
+                "served is one of finetune.pooling=mean"
+            )
+        if logits[0].shape[-1] != labels:
             raise ConfigError(f"{name}: its head has {logits[0].shape[-1]} answers, but its note {labels} labels")
         if not all(row.isfinite().all() for row in logits):
             raise ConfigError(f"{name}: {served.folder.path} answers with numbers that are not finite")
 
-    def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor]]:
-        """By the number of each request that can be answered, who answered and the logits [C], on the CPU."""
+    def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor | str]]:
+        """By the number of each request whose adapter is served, who answers, and its logits [C] or what went wrong."""
         readable = [number for number in range(len(wanted)) if encoded.ids[number]]
 
-        def among(served: dict[str, Served]) -> dict[int, Served]:
+        def among() -> Chosen:
+            served = self._served
             return {number: served[wanted[number].adapter] for number in readable if wanted[number].adapter in served}
 
-        who = among(self._served)
-        found: dict[int, Tensor] = {}
-        if any(one.mixed is not None for one in who.values()):
-            with self._mixing:  # nobody is taken out of the mixed batches in between
-                who = among(self._served)
-                groups: dict[Any, list[int]] = defaultdict(list)
-                for number, one in who.items():
-                    if one.mixed is not None:
-                        groups[id(self._batches_of(one))].append(number)
-                for group in groups.values():
-                    found |= self._passes(group, who, encoded)
-        alone: dict[int, list[int]] = defaultdict(list)
-        for number, one in who.items():
-            if one.mixed is None:
-                alone[id(one)].append(number)
-        for group in alone.values():
-            found |= self._passes(group, who, encoded)
-        return {number: (who[number], logits) for number, logits in found.items()}
+        with self._passes.holding(among) as who:
+            groups: dict[Any, list[int]] = defaultdict(list)
+            for number, one in who.items():
+                groups[self._passes.group(one)].append(number)
+            found: dict[int, Tensor | str] = {}
+            for group in groups.values():
+                for places in batching.sorted_batches([len(encoded.ids[number]) for number in group], self.batch_size):
+                    found |= self._answered([group[place] for place in places], who, encoded)
+            return {number: (who[number], logits) for number, logits in found.items()}
 
-    def _passes(self, numbers: list[int], who: dict[int, Served], encoded: batching.Encoded) -> dict[int, Tensor]:
-        found: dict[int, Tensor] = {}
-        for places in batching.sorted_batches([len(encoded.ids[number]) for number in numbers], self.batch_size):
-            chosen = [numbers[place] for place in places]
-            logits = self._pass([who[number] for number in chosen], self.base.batch(encoded, chosen))
-            found |= {number: row.cpu() for number, row in zip(chosen, logits, strict=True)}
-        return found
-
-    @torch.no_grad()
-    def _pass(self, rows: list[Served], batch: dict[str, Tensor]) -> list[Tensor]:
-        """One pass over a batch: all rows are mixed, or all are one adapter's. Logits [C] of each row."""
-        if rows[0].mixed is None:
-            return list(rows[0].logits(batch))
-        hidden = self._batches_of(rows[0]).states([str(one.mixed) for one in rows], batch)
-        logits: list[Tensor] = [torch.empty(0)] * len(rows)
-        for one in {id(one): one for one in rows}.values():
-            own = [row for row, other in enumerate(rows) if other is one]
-            given = {name: value[own] for name, value in batch.items()}
-            for row, answer in zip(own, one.of_states(hidden[own], given), strict=True):
-                logits[row] = answer
-        return logits
+    def _answered(self, numbers: list[int], who: Chosen, encoded: batching.Encoded) -> dict[int, Tensor | str]:
+        """One batch; where its pass fails each row gets one of its own, so that what fails alone is alone left out."""
+        try:
+            logits = self._passes.run([who[number] for number in numbers], self.base.batch(encoded, numbers))
+        except (RuntimeError, IndexError, ValueError) as error:
+            if len(numbers) == 1:
+                return {numbers[0]: first_line(error)}
+            alone = [self._answered([number], who, encoded) for number in numbers]
+            return {number: answer for found in alone for number, answer in found.items()}
+        finite = [bool(row.isfinite().all()) for row in logits]
+        return {
+            number: row.cpu() if known else "its logits are not finite"
+            for number, row, known in zip(numbers, logits, finite, strict=True)
+        }

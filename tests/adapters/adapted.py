@@ -67,7 +67,7 @@ def write_base(folder: Path, kind: str = "bert") -> Path:
     special = {"pad_token_id": PAD, "bos_token_id": CLS, "eos_token_id": SEP, "max_position_embeddings": 64}
     config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **special, **shape)
     torch.manual_seed(0)
-    auto: Any = AutoModelForCausalLM if kind == "llama" else AutoModelForMaskedLM
+    auto: Any = AutoModelForCausalLM if kind in ("llama", "gpt2") else AutoModelForMaskedLM
     model = auto.from_config(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():

@@ -69,8 +69,6 @@ def test_a_mixed_batch_is_as_separate_passes(
     method: str, pooling: str, bases: dict[str, Path], finetuned: Make
 ) -> None:
     usable(method)
-    if pooling == "cls" and base_of(method) != "bert":
-        pytest.skip("a decoder's own head reads the last token by its padding token")
     names = LLAMA_BESIDE if base_of(method) == "llama" else ("lora", "head_only")
     folders = {"it": finetuned(method, pooling=pooling), "again": finetuned(method, pooling=pooling, labels=2, seed=1)}
     folders |= {one: finetuned(one, pooling="mean", labels=4) for one in names}
@@ -136,7 +134,9 @@ def test_a_lora_that_goes_leaves_its_room_to_the_next_alone(bases: dict[str, Pat
     text = "w9 w8 w30"
 
     def held() -> int:
-        return sum(name.endswith(".weight") for mixed in server._mixed.values() for name in mixed._network.state_dict())
+        return sum(
+            name.endswith(".weight") for mixed in server._passes._mixed.values() for name in mixed._network.state_dict()
+        )
 
     server.swap("a0", folders[2])
     room = held()  # of the two and of one that is free
@@ -213,6 +213,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a tagger": (lambda folder: edit(folder / "head.json", kind="tagging"), "is a model for tagging"),
     "labels": (lambda folder: edit(folder / "head.json", labels=["x"]), "it|1 labels"),
     "torn note": (lambda folder: (folder / "head.json").write_text("{"), "does not fit a bert: Expecting"),
+    "a start that changes the base": (
+        lambda folder: edit(folder / "adapters/0/adapter_config.json", init_lora_weights="pissa"),
+        "init_lora_weights=pissa: it changes the base's weights|unexpected keyword",  # BitFit has no such setting
+    ),
     "not finite": (lambda folder: rewrite(folder, nan), "not finite"),
     "other shape": (lambda folder: rewrite(folder, narrow), "does not fit a bert"),
     "a weight is missing": (lambda folder: rewrite(folder, lacking), "does not fit a bert"),
