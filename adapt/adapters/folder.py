@@ -227,8 +227,12 @@ def link_base(base: Path, folder: Path) -> None:
             shutil.copyfile(base / name, folder / name)
 
 
-def kept_bytes(folder: Path) -> int:
-    """The bytes that must be kept beside the base: adapters and our head's file."""
-    return sum(
-        file.stat().st_size for file in [*folder.glob(f"{ADAPTERS}/*/{WEIGHTS}"), *folder.glob("head.safetensors")]
-    )
+def kept_bytes(network: Any, folder: Path) -> int:
+    """The bytes of a stage that must be kept beside the base that it began with: adapters and our head's file.
+
+    All weights, where they were trained, or where merging an earlier adapter has made a base of the stage's own.
+    """
+    adaptation = of(network)
+    own_base = adaptation is None or adaptation.base.resolve() == folder.resolve()
+    names = [f"{ADAPTERS}/*/{WEIGHTS}", "head.safetensors", *(["model*.safetensors"] if own_base else [])]
+    return sum(file.stat().st_size for name in names for file in folder.glob(name))

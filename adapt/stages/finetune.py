@@ -60,7 +60,7 @@ def finetune(
     rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
     cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
     train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
-    restore, progress = fit(
+    restore, progress, cost = fit(
         model,
         kind.objective,
         train,
@@ -79,12 +79,9 @@ def finetune(
         trained.cpu().save(out, tokenizer, task.labels)
         record = {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    cost = {
-        **costs(progress, training.device(runtime)),
-        "trainable_parameters": float(models.trainable_parameters(model)),
-    }
-    if peft.method is not None and processes.leads():  # of a whole model it is its size, which older rows do not have
-        cost["checkpoint_bytes"] = float(kept_bytes(out))
+    cost["trainable_parameters"] = float(models.trainable_parameters(model))
+    if processes.leads():
+        cost["checkpoint_bytes"] = float(kept_bytes(model.model, out))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
@@ -102,11 +99,11 @@ def fit(
     folder: Path,
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
-) -> tuple[sharding.Restore, Progress]:
+) -> tuple[sharding.Restore, Progress, dict[str, float]]:
     """Train a headed encoder in place by ``cfg`` and leave it with the weights of the epoch that is best on ``dev``.
 
     length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
-    Returns what gives the model whole (see sharding.distribute), and how the training went.
+    Returns what gives the model whole (see sharding.distribute), how the training went and what it has cost.
     """
     device = training.device(runtime)
     model.to(device)
@@ -126,7 +123,7 @@ def fit(
     steps_an_epoch = len(epoch(0))
     steps = max(1, round(cfg.epochs * steps_an_epoch * length))
     restore = sharding.distribute(model, runtime)
-    forget_peak()
+    held = forget_peak(device)
     progress = training.train(
         model,
         name=name,
@@ -156,7 +153,7 @@ def fit(
         ),
         after_update=adapters.after_update(model, steps),
     )
-    return restore, progress
+    return restore, progress, costs(progress, device, held)
 
 
 def head_of(model: Any) -> torch.nn.Module:

@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerBase
 from adapt import models, prediction, processes, training
 from adapt.adapters import stage as adapters
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
-from adapt.costs import costs
 from adapt.data import tasks
 from adapt.data.batching import Encoded
 from adapt.data.importance import important_tokens
@@ -78,7 +77,7 @@ def importance(
     torch.manual_seed(seed)
     model = new_tagger(inputs["model"], labels=LABELS, pooling=cfg.pooling, dropout=cfg.dropout)
     adapters.begin(model, adapters.FULL, out)
-    restore, progress = fit(
+    restore, _, cost = fit(
         model, Tagging(), train, chosen, cfg,
         name="importance", seed=seed, adversary=PLAIN, length=1.0, folder=out, runtime=runtime,
     )  # fmt: skip
@@ -96,7 +95,7 @@ def importance(
         measurement("train", "important_tokens", share, n=sum(map(len, important))),
         measurement("heldout", "importance_f1", agreement, n=len(gold)),
         measurement("scoring", "sequences", scorer.sequences),
-        *(measurement("train", metric, value) for metric, value in costs(progress, device).items()),
+        *(measurement("train", metric, value) for metric, value in cost.items()),
     ]
 
 

@@ -80,7 +80,7 @@ def pretrain(
     steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.losses(task, device)
     restore = sharding.distribute(model, runtime)
-    forget_peak()
+    held = forget_peak(device)
     progress = training.train(
         model,
         name=cfg.name,
@@ -107,6 +107,7 @@ def pretrain(
         folder=out,
         runtime=runtime,
     )
+    cost = costs(progress, device, held)
     after = held_out.losses(task, device)
     trained = restore()
     if processes.leads():
@@ -116,10 +117,10 @@ def pretrain(
         record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
         record |= {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    found = measurements(task, text, before, after, costs(progress, device))
-    if peft.method is not None and processes.leads():  # without an adapter all is trained, and all must be kept
-        found.append(measurement("train", "trainable_parameters", float(models.trainable_parameters(model))))
-        found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(out))))
+    found = measurements(task, text, before, after, cost)
+    found.append(measurement("train", "trainable_parameters", float(models.trainable_parameters(model))))
+    if processes.leads():
+        found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(model.model, out))))
     return found
 
 

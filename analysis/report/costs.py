@@ -17,11 +17,13 @@ FORMATS = {
     "backward_passes": ("backward passes", ",.0f"),
     "delta_backward_passes": ("passes to the perturbation", ",.0f"),
     "peak_memory_bytes": ("peak memory, MB", ",.0f"),
+    "training_memory_bytes": ("of that for training, MB", ",.0f"),
+    "checkpoint_bytes": ("to keep, MB", ",.3f"),
     "trainable_parameters": ("trainable parameters", ",.0f"),
     "documents": ("documents read", ",.0f"),
     "bytes": ("storage, MB", ",.1f"),
 }
-MEGABYTES = {"peak_memory_bytes", "bytes"}
+MEGABYTES = {"peak_memory_bytes", "training_memory_bytes", "checkpoint_bytes", "bytes"}
 
 
 def costs(table: pd.DataFrame) -> Html:

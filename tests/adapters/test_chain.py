@@ -44,9 +44,21 @@ def test_rows_say_what_was_trained_and_what_must_be_kept(adapted: tuple[Path, st
     assert found["train", "checkpoint_bytes"] > found["tapt/train", "checkpoint_bytes"] + 4 * (lora + 34)
     for split in ("dapt/train", "train"):
         assert found[split, "peak_memory_bytes"] > 0 and found[split, "examples_per_second"] > 0
+        assert found[split, "peak_memory_bytes"] > found[split, "training_memory_bytes"] >= 0
     table = results.load(root)
     assert set(table["peft"]) == {"lora"} and set(table["pretrain_peft.name"]) == {"lora"}
     assert "model.modules.attention" not in table
+
+
+@pytest.mark.parametrize("child", ["lora", "full"])
+def test_of_a_merged_parent_the_base_must_be_kept_too(child: str, world: Path, tmp_path: Path) -> None:
+    chain = ["pretrain=[dapt]", "peft@pretrain_peft=lora", f"peft={child}", "peft.inherit=merge"]
+    found = values(tmp_path, pipeline(world, tmp_path, *chain).run())
+    lora = 2 * 2 * 8 * (16 + 16)
+    whole = (world / "model" / "model.safetensors").stat().st_size
+    encoder = next(tmp_path.glob("store/finetune/*/model.safetensors")).stat().st_size
+    assert 4 * lora < found["dapt/train", "checkpoint_bytes"] < whole
+    assert 0.5 * whole < encoder < found["train", "checkpoint_bytes"] < encoder + 4 * lora + 10_000
 
 
 def test_the_store_keeps_one_base_for_all_of_the_chain(adapted: tuple[Path, str], world: Path) -> None:
