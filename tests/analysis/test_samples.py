@@ -81,6 +81,19 @@ def test_frozen_samples_are_those_of_the_root_and_are_kept(root: Path, tmp_path:
     assert "other greedy" in file.read_text("utf-8") and "adapted" not in file.read_text("utf-8")
 
 
+def test_a_line_separator_within_a_text_ends_no_line(tmp_path: Path) -> None:
+    """str.splitlines cuts at these too, and JSON that is not ASCII alone writes them as they are."""
+    said = "a\u2028b\u2029c\u0085d"
+    kept_samples.write(tmp_path, "a1", "".join(
+        json.dumps(json.loads(line), ensure_ascii=False) + "\n" for line in lines(said).splitlines()
+    ))  # fmt: skip
+    assert results.samples(tmp_path, "a1")["answer"].str.contains(said).all()
+    merged = Merge(pd.DataFrame({"run_id": ["a1"]}), merged=["a1"])
+    assert samples.freeze("study", tmp_path, merged, tmp_path / "book") == 1
+    frozen = samples.load(tmp_path / "book" / "study")
+    assert len(frozen) == 6 and frozen["answer"].str.contains(said).all()
+
+
 def test_the_report_sets_them_side_by_side(rows: pd.DataFrame, root: Path, monkeypatch) -> None:
     written = samples.of_root(root, ["a1", "a2", "b1"])
     assert list(named(rows, written).values()) == ["not adapted", "DAPT"]
