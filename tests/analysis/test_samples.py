@@ -107,3 +107,27 @@ def test_the_report_sets_them_side_by_side(rows: pd.DataFrame, root: Path, monke
     assert 'id="samples-title"' in page and "base greedy é 0" in page
     assert 'id="samples-title"' not in report.page(rows, "study", samples.load(root))
     assert results.samples(root, "a1")["repetition"].isna().sum() == 3
+
+
+def test_a_true_continuation_goes_on_unless_its_text_ended(rows: pd.DataFrame, root: Path) -> None:
+    written = samples.of_root(root, ["a1"])
+    assert "base truth é 0…" in section(rows, written)
+    written.loc[(written["decoding"] == "truth") & (written["prompt_hash"] == "0"), "tokens"] = 2
+    told = section(rows, written)
+    assert "base truth é 0<" in told and "base truth é 1…" in told
+
+
+def test_a_study_half_done_has_one_language_model(rows: pd.DataFrame, root: Path) -> None:
+    """Nothing varies, so that its architecture names it."""
+    done = rows[rows["run_id"] == "a1"]
+    written = samples.of_root(root, ["a1", "a2"])
+    assert list(named(done, written[written["run_id"] == "a1"]).values()) == ["tiny"]
+    assert "base greedy é 0" in section(done, written)
+
+
+def test_language_models_of_two_architectures_are_named_by_these(rows: pd.DataFrame, root: Path) -> None:
+    two = rows[rows["run_id"] != "b1"]
+    two = pd.concat([two, two[two["run_id"] == "a1"].assign(run_id="b1", model="other")])
+    written = samples.of_root(root, ["a1", "b1"])
+    assert list(named(two, written).values()) == ["other", "tiny"]
+    assert "adapted greedy é 0" in section(two, written)
