@@ -117,10 +117,14 @@ def longest_input(config: Any) -> int:
 
 
 def read_texts(texts: Path) -> list[dict[str, Any]]:
-    """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text."""
+    """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text.
+
+    And for a row that could not be written again beside its answer.
+    """
     rows = read_rows(texts)
     for row in rows:
         files.text_column(row, "text", "the column that predict reads")
+        files.check_written_back(row)
     return [columns for _, columns in rows]
 
 

@@ -78,3 +78,21 @@ def test_bad_input_is_one_sentence(finished, texts: Path, arguments: list[str], 
     given = [{"TEXTS": str(texts), "RUN": runs["mean"]}.get(word, word) for word in arguments]
     with pytest.raises(SystemExit, match=message):
         predict.main([*given, "--root", str(root)])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"text": "x", "id": NaN}', "texts.jsonl:7: column 'id' cannot be written back"),
+        ('{"text": "x", "id": "\\ud83d"}', "texts.jsonl:7: column 'id' holds half a character"),
+        ('{"text": "x", "id": ' + "1" * 5000 + "}", "texts.jsonl:7: holds an integer of more than"),
+    ],
+    ids=["nan", "surrogate", "digits"],
+)
+def test_a_row_that_could_not_be_written_with_its_answer(finished, texts: Path, row: str, message: str, capsys) -> None:
+    root, runs = finished
+    with texts.open("a") as stream:
+        stream.write(row + "\n")
+    with pytest.raises(SystemExit, match=message):
+        predict.main([runs["mean"], str(texts), "--root", str(root)])
+    assert not capsys.readouterr().out
