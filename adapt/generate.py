@@ -6,17 +6,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import torch
-from transformers import AutoConfig
-
-from adapt import generation, models, predict, repetition
+from adapt import predict
 from adapt.config import ConfigError
-from adapt.decoders import is_decoder
-from adapt.generation import Decoding
 from adapt.sources import ASSETS
 from adapt.store import MANIFEST
+
+if TYPE_CHECKING:
+    from adapt.generation import Decoding
 
 BATCH_SIZE = 16
 
@@ -41,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def decoding(given: argparse.Namespace) -> Decoding:
     """The settings of a command line, once they can be meant."""
+    from adapt.generation import Decoding
+
     refused = {
         f"--max-new-tokens {given.max_new_tokens}: must be 1 or more": given.max_new_tokens < 1,
         f"--temperature {given.temperature}: must be 0 or more": not 0 <= given.temperature < float("inf"),
@@ -74,6 +74,12 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
 
     Raises ConfigError for a folder whose model is no decoder or has no trained head, and for a missing or empty file.
     """
+    import torch
+    from transformers import AutoConfig
+
+    from adapt import generation, models, repetition
+    from adapt.decoders import is_decoder
+
     if (folder / models.HEAD_NOTE).exists():
         raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; python -m adapt.predict asks it")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from adapt import models, prediction, results, token_classifier
-from adapt.adapters import folder as adapters
+from adapt import results
 from adapt.config import ConfigError
-from adapt.data import batching, files, tagging
+from adapt.data import files
 from adapt.sources import MODEL_FILES
 from adapt.store import MANIFEST
 
@@ -47,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def finetuned_folder(model: str, root: Path) -> Path:
     """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
+    from adapt import models
+
     if (Path(model) / models.HEAD_NOTE).exists():
         return Path(model)
     runs = sorted((root / "runs").glob("*.json"))
@@ -71,6 +72,9 @@ def finetuned_folder(model: str, root: Path) -> Path:
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
     """Write one line a text: label and the probability of each label; one line a sentence where it is a tagger."""
+    from adapt import models, prediction, token_classifier
+    from adapt.data import batching
+
     if json.loads((folder / models.HEAD_NOTE).read_text()).get("kind") == token_classifier.KIND:
         answer_tags(folder, texts, out)
         return
@@ -92,6 +96,9 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
 
     Raises ConfigError for a missing file, or a row without a list of tokens.
     """
+    from adapt import models, token_classifier
+    from adapt.data import tagging
+
     rows = [tagging.read_tokens(row) for row in read_rows(sentences)]
     model, labels = token_classifier.load_tagger(folder)
     tokenizer = models.load_tokenizer(folder)
@@ -140,6 +147,9 @@ def read_rows(texts: Path) -> list[files.Row]:
 
 def export(folder: Path, target: Path) -> str:
     """Copy weights, config and tokenizer to a plain transformers folder, and say what opens it."""
+    from adapt import models, token_classifier
+    from adapt.adapters import folder as adapters
+
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"--export {target}: the folder is there and not empty")
     target.mkdir(parents=True, exist_ok=True)
