@@ -30,7 +30,8 @@ def answers(evaluation: Path, task: Path, clean: list[int], attack: AttackConfig
     examples = known.splits["test"]
     held = set(clean)
     if known.kind == "tagging":
-        predicted = [json.loads(line)["tags"] for line in (evaluation / TAGS).read_text(encoding="utf-8").splitlines()]
+        with (evaluation / TAGS).open(encoding="utf-8") as lines:
+            predicted = [json.loads(line)["tags"] for line in lines]
         return _table(
             known.labels,
             [(e, word) for e in examples for word in range(len(e.tags))],

@@ -33,8 +33,8 @@ def samples(root: Path | str, run_id: str) -> pd.DataFrame:
     tokens, repetition (seq-rep-4; missing in an answer of fewer than 4 tokens). No row for a run without.
     """
     path = _samples_of(root, run_id)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    table = pd.DataFrame([json.loads(line) for line in lines], columns=list(SAMPLED))
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []  # splitlines cuts at U+2028 too
+    table = pd.DataFrame([json.loads(line) for line in lines if line], columns=list(SAMPLED))
     return table.astype(SAMPLED)
 
 

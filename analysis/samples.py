@@ -28,7 +28,8 @@ def of_root(root: Path, run_ids: Iterable[str]) -> pd.DataFrame:
 def load(folder: Path) -> pd.DataFrame:
     """The frozen samples of a study's folder, as ``of_root`` gives them; no row for a study that has none."""
     path = folder / FILE
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    text = path.read_text("utf-8") if path.exists() else ""
+    lines = [json.loads(line) for line in text.split("\n") if line]  # splitlines cuts at U+2028 too
     of_runs: dict[str, list[dict[str, object]]] = {}
     for line in lines:
         for run_id in line.pop("run_ids"):

@@ -6,6 +6,7 @@ import csv
 import glob
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -103,15 +104,43 @@ def lines(file: Path) -> Iterator[str]:
             position += len(line)
 
 
+def json_of_line(where: str, line: str) -> Any:
+    """What a line of JSON says. Raises ConfigError, which begins with ``where``, for one that cannot be read."""
+    try:
+        return json.loads(line.rstrip())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: its JSON is nested too deep to be read") from error
+    except ValueError as error:  # Python reads no longer integer, because the time grows with the square of its digits
+        digits = sys.get_int_max_str_digits()
+        raise ConfigError(f"{where}: holds an integer of more than {digits} digits; write it as a string") from error
+
+
+def check_written_back(row: Row) -> None:
+    """Refuse a row that is no line of JSON in UTF-8, for commands that write the rows they read beside their answers.
+
+    Raises ConfigError that names the row for NaN and Infinity, half a surrogate pair, and what only a .parquet holds.
+    """
+    where, columns = row
+    for name, value in columns.items():
+        try:
+            json.dumps({name: value}, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"half a character, {error.object[error.start]!r}; remove or repair it"
+            raise ConfigError(f"{where}: column {name!r} holds {half}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ConfigError(
+                f"{where}: column {name!r} cannot be written back as JSON ({error}); remove it"
+            ) from error
+
+
 def _jsonl(file: Path) -> Iterator[Row]:
     for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
-        try:
-            columns = json.loads(line.rstrip())
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+        columns = json_of_line(where, line)
         if not isinstance(columns, dict):
             raise ConfigError(f'{where}: {line.strip()[:40]}: each line must be a JSON object, {{"text": "...", ...}}')
         yield where, columns

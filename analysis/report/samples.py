@@ -34,7 +34,7 @@ def samples(table: pd.DataFrame, written: pd.DataFrame) -> Html:
 def named(table: pd.DataFrame, written: pd.DataFrame) -> dict[str, str]:
     """What to call each language model, in the order of the report: by what varies between them, else its run."""
     runs = table.drop_duplicates("run_id").set_index("run_id")
-    first = written.groupby("model")["run_id"].min()
+    first = written.groupby("model")["run_id"].min().rename_axis("language_model")  # ``model`` is also a column of runs
     of_models = runs.loc[first, [name for name in NAMED_BY if name in runs.columns]].set_axis(first.index)
     used: list[str] = []
     for name in map(str, of_models.columns):
@@ -72,8 +72,10 @@ def _answers(written: pd.DataFrame, arms: dict[str, str]) -> list[Html]:
     blocks = []
     run_of = written.groupby("model")["run_id"].min()
     rows = written[written["run_id"].isin(run_of)]
+    most = rows.groupby("model")["tokens"].max()  # a truth of fewer tokens was not cut: its text ends there
     for number, (_, asked) in enumerate(rows.groupby("prompt_hash", sort=True)):
-        truth = asked[asked["decoding"] == "truth"]["answer"].iloc[0]
+        truth = asked[asked["decoding"] == "truth"].iloc[0]
+        goes_on = "…" * int(truth["tokens"] == most[truth["model"]])
         lines: list[dict[str, Cell]] = [
             {"language model": arm, "decoding": row["decoding"], "answer": row["answer"] + "…" * (not row["ended"])}
             | {"seq-rep-4": html.number(row["repetition"], ".2f")}
@@ -84,7 +86,7 @@ def _answers(written: pd.DataFrame, arms: dict[str, str]) -> list[Html]:
         blocks.append(
             html.folded(
                 f"{prompt} …",
-                element("p", element("strong", "The text goes on: "), f"{truth}…"),
+                element("p", element("strong", "The text goes on: "), f"{truth['answer']}{goes_on}"),
                 html.table(lines, f"Answers to prompt {number + 1}", ("language model", "decoding")),
                 opened=number == 0,
             )

@@ -81,6 +81,19 @@ def test_frozen_samples_are_those_of_the_root_and_are_kept(root: Path, tmp_path:
     assert "other greedy" in file.read_text("utf-8") and "adapted" not in file.read_text("utf-8")
 
 
+def test_a_line_separator_within_a_text_ends_no_line(tmp_path: Path) -> None:
+    """str.splitlines cuts at these too, and JSON that is not ASCII alone writes them as they are."""
+    said = "a\u2028b\u2029c\u0085d"
+    kept_samples.write(tmp_path, "a1", "".join(
+        json.dumps(json.loads(line), ensure_ascii=False) + "\n" for line in lines(said).splitlines()
+    ))  # fmt: skip
+    assert results.samples(tmp_path, "a1")["answer"].str.contains(said).all()
+    merged = Merge(pd.DataFrame({"run_id": ["a1"]}), merged=["a1"])
+    assert samples.freeze("study", tmp_path, merged, tmp_path / "book") == 1
+    frozen = samples.load(tmp_path / "book" / "study")
+    assert len(frozen) == 6 and frozen["answer"].str.contains(said).all()
+
+
 def test_the_report_sets_them_side_by_side(rows: pd.DataFrame, root: Path, monkeypatch) -> None:
     written = samples.of_root(root, ["a1", "a2", "b1"])
     assert list(named(rows, written).values()) == ["not adapted", "DAPT"]
@@ -94,3 +107,27 @@ def test_the_report_sets_them_side_by_side(rows: pd.DataFrame, root: Path, monke
     assert 'id="samples-title"' in page and "base greedy é 0" in page
     assert 'id="samples-title"' not in report.page(rows, "study", samples.load(root))
     assert results.samples(root, "a1")["repetition"].isna().sum() == 3
+
+
+def test_a_true_continuation_goes_on_unless_its_text_ended(rows: pd.DataFrame, root: Path) -> None:
+    written = samples.of_root(root, ["a1"])
+    assert "base truth é 0…" in section(rows, written)
+    written.loc[(written["decoding"] == "truth") & (written["prompt_hash"] == "0"), "tokens"] = 2
+    told = section(rows, written)
+    assert "base truth é 0<" in told and "base truth é 1…" in told
+
+
+def test_a_study_half_done_has_one_language_model(rows: pd.DataFrame, root: Path) -> None:
+    """Nothing varies, so that its architecture names it."""
+    done = rows[rows["run_id"] == "a1"]
+    written = samples.of_root(root, ["a1", "a2"])
+    assert list(named(done, written[written["run_id"] == "a1"]).values()) == ["tiny"]
+    assert "base greedy é 0" in section(done, written)
+
+
+def test_language_models_of_two_architectures_are_named_by_these(rows: pd.DataFrame, root: Path) -> None:
+    two = rows[rows["run_id"] != "b1"]
+    two = pd.concat([two, two[two["run_id"] == "a1"].assign(run_id="b1", model="other")])
+    written = samples.of_root(root, ["a1", "b1"])
+    assert list(named(two, written).values()) == ["other", "tiny"]
+    assert "adapted greedy é 0" in section(two, written)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from adapt.config import ConfigError
-from adapt.data.files import find_files, read_rows
+from adapt.data.files import check_written_back, find_files, json_of_line, read_rows
 
 CUT_ARCHIVE = gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[:-9]  # dated, it would name its test anew each second
 
@@ -50,6 +50,12 @@ def test_a_csv_text_may_hold_line_breaks(write: Write) -> None:
         ("a.jsonl", b'{"text": "x"}\n\n{"text": \n', r"a\.jsonl:3: not JSON: Expecting value at column 9"),
         ("a.jsonl", b'["x"]\n', r'a\.jsonl:1: \["x"\]: each line must be a JSON object, \{"text": "\.\.\.", \.\.\.\}'),
         ("a.jsonl", b'{"text": "x"}\n{"text": "\xe9"}\n', r"a\.jsonl:2: not UTF-8 at byte 24 of the file \(0xe9\)"),
+        (
+            "a.jsonl",
+            b'{"text": "x"}\n{"id": ' + b"7" * 5000 + b"}\n",
+            r"a\.jsonl:2: holds an integer of more than 4300 dig",
+        ),
+        ("a.jsonl", b"[" * 99999 + b"\n", r"a\.jsonl:1: its JSON is nested too deep to be read"),
         ("a.txt", b"abc\n\xff\n", r"a\.txt:2: not UTF-8 at byte 4 of the file \(0xff\)"),
         ("a.csv", b"text,label\nx,1\ny\n", r"a\.csv:3: 1 values, but the header names 2 columns"),
         ("a.csv", b'text\n"x\n', r"a\.csv:2: cannot be read as CSV: unexpected end of data"),
@@ -81,3 +87,36 @@ def test_a_path_without_files_says_what_is_there(write: Write, tmp_path: Path) -
         find_files("key", f"{tmp_path}/x/text.jsonl")
     with pytest.raises(ConfigError, match=re.escape(f"there is no folder {tmp_path}/y")):
         find_files("key", f"{tmp_path}/y/text.jsonl")
+
+
+def test_json_of_a_line_is_whatever_it_says() -> None:
+    assert json_of_line("x:1", ' [1, {"a": "\u2028"}]\r\n') == [1, {"a": "\u2028"}]
+    with pytest.raises(ConfigError, match="^standard input:7: not JSON: Expecting value at column 1"):
+        json_of_line("standard input:7", "cat")
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ("NaN", r"a\.jsonl:1: column 'id' cannot be written back as JSON \(Out of range float"),
+        ("-Infinity", r"a\.jsonl:1: column 'id' cannot be written back"),
+        ('[{"x": 1e999}]', r"a\.jsonl:1: column 'id' cannot be written back"),
+        ('{"x": ["\\ud83d"]}', r"a\.jsonl:1: column 'id' holds half a character, '\\ud83d'; remove or repair it"),
+    ],
+)
+def test_a_row_that_cannot_be_written_back(write: Write, value: str, message: str) -> None:
+    """It is read, because a corpus may have such a column beside its text."""
+    (row,) = read_rows(write("a.jsonl", f'{{"text": "x", "id": {value}}}'))
+    assert row[1]["text"] == "x"
+    with pytest.raises(ConfigError, match=message):
+        check_written_back(row)
+
+
+def test_half_a_character_in_a_name_and_a_date_cannot_be_written_back(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="x:1: column .* holds half a character"):
+        check_written_back(("x:1", {"\ud83d": 1}))
+    pd.DataFrame({"text": ["x"], "day": [pd.Timestamp("2020-01-01")]}).to_parquet(tmp_path / "a.parquet")
+    (row,) = read_rows(tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match="a.parquet: row 1: column 'day' cannot be written back .*type datetime"):
+        check_written_back(row)
+    check_written_back(("x:1", {"text": "größe \U0001f600", "id": [1, None, {"a": 0.5}]}))
