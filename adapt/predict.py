@@ -147,7 +147,8 @@ def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
 def part(data: Texts, some: slice) -> Texts:
     """Some of the texts, each list of which is cut alike."""
     lists = {each.name: getattr(data, each.name) for each in fields(data)}
-    return replace(data, **{name: None if one is None else one[some] for name, one in lists.items()})
+    cut: dict[str, Any] = {name: None if one is None else one[some] for name, one in lists.items()}
+    return replace(data, **cut)
 
 
 def longest_input(encoder: Any) -> int:

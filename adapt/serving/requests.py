@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -96,10 +95,11 @@ def read_lines(path: Path, stream: Iterable[bytes]) -> Iterator[Line]:
 def parsed(where: str, line: bytes) -> Any:
     """The line's JSON, or the ConfigError that says why it has none."""
     try:
-        return json.loads(line.decode("utf-8-sig"))
+        given = files.json_of_line(where, line.decode("utf-8-sig"))
+        if isinstance(given, dict):
+            files.check_written_back((where, given))
+        return given
     except UnicodeDecodeError as error:
         return ConfigError(f"{where}: not UTF-8 at byte {error.start} of the line; save the file as UTF-8")
-    except json.JSONDecodeError as error:
-        return ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}")
-    except RecursionError:
-        return ConfigError(f"{where}: not JSON that can be read: nested too deep")
+    except ConfigError as error:
+        return error

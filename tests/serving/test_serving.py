@@ -358,6 +358,16 @@ def test_a_thousand_requests_from_eight_threads_while_adapters_change(
     assert weights(server) == before
 
 
+UNREADABLE = {
+    '{"adapter": "one", "text": "w7", "id": "\\ud83d"}': "half a character",
+    '{"adapter": "\\ud83d", "text": "w7"}': "half a character",
+    '{"adapter": "one", "text": "w7", "id": NaN}': "'id' cannot be written back",
+    '{"adapter": "one", "text": "w7", "id": [1e999]}': "'id' cannot be written back",
+    '{"adapter": "one", "text": "w7", "id": ' + 5000 * "1" + "}": "more than 4300 digits",
+    '{"adapter": "one", "text": ' + 100_000 * "[": "nested too deep",
+}
+
+
 def test_the_command_answers_line_by_line(finetuned: Make, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     lora, dora = finetuned("lora"), finetuned("dora", labels=2)
     lines = [
@@ -365,15 +375,18 @@ def test_the_command_answers_line_by_line(finetuned: Make, tmp_path: Path, capsy
         json.dumps({"adapter": "three", "text": "w9"}), "[1]",
     ]  # fmt: skip
     file = tmp_path / "requests.jsonl"
-    file.write_bytes("\n".join(lines).encode() + b"\n\xff\n")
+    file.write_bytes("\n".join(lines).encode() + b"\n\xff\n" + "\n".join(UNREADABLE).encode())
     given = [f"base={lora}", f"adapters=one:{lora},two:{dora}", str(file)]
-    with pytest.raises(SystemExit, match="^4 of the requests refused"):
+    with pytest.raises(SystemExit, match="^10 of the requests refused"):
         main(given)
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert near(found[0], alone(lora, "w7 w8"), 2e-6) and found[0]["id"] == 5
     assert near(found[2], alone(dora, "w9"), 2e-6)
     for number, line, words in ((1, 2, "not JSON"), (3, 5, "possible are one, two"), (4, 6, "object"), (5, 7, "UTF-8")):
         assert f"requests.jsonl:{line}: " in found[number]["error"] and words in found[number]["error"]
+    for number, words in enumerate(UNREADABLE.values(), start=6):
+        assert f"requests.jsonl:{number + 2}: " in found[number]["error"] and words in found[number]["error"]
+        assert set(found[number]) == {"error"}
     file.write_text(lines[0] + "\n")
     main(given[1:])  # the base in the first adapter's folder; and no exit code
     assert json.loads(capsys.readouterr().out) == found[0]
