@@ -27,13 +27,13 @@ def figure(table: pd.DataFrame) -> Figure:
     every = pd.concat(changes.values())
     contexts = adaptation.contexts(every)
     lines = [len(adaptation.chain_names(adaptation.of(every, context))) for context in contexts]
-    drawn = style.new_figure(style.TWO_COLUMNS, LINE * max(sum(lines), LINES) + 0.42 * len(contexts) + 0.95)
+    drawn = style.new_figure(style.TWO_COLUMNS, LINE * max(sum(lines), LINES) + 0.54 * len(contexts) + 0.95)
     grid = drawn.subplots(len(contexts), len(WEIGHTS), squeeze=False, height_ratios=lines)
     limits = heat_maps.limits_of(every["change"])
     for row, context in zip(grid, contexts, strict=True):
         for panel, (name, losses) in zip(row, changes.items(), strict=True):
             image = _panel(panel, adaptation.of(losses, context), limits, named=panel is row[0])
-            panel.set_title(f"{adaptation.context_label(context)}: nats {name}" if panel is row[0] else f"nats {name}")
+            panel.set_title(f"{adaptation.context_label(context)}\nnats {name}" if panel is row[0] else f"nats {name}")
     if every["change"].notna().any():
         heat_maps.colour_bar(drawn, image, list(grid[:, -1]), "change to not adapted (nats)")
     style.footnote(drawn, _how_to_read(every))
