@@ -105,8 +105,8 @@ def of_pretraining(cfg: Config) -> tuple[PeftConfig, ...]:
 
 
 def is_whole(peft: PeftConfig) -> bool:
-    """Whether a stage trains all weights, on all that its parent learned: as before there were other methods."""
-    return peft.method is None and peft.inherit == "merge"
+    """Whether a stage trains all weights, at its own rate, on all that its parent learned, as at first they all did."""
+    return peft.method is None and peft.inherit == "merge" and peft.learning_rate_factor == 1
 
 
 def peft_identity(cfg: Config, peft: PeftConfig) -> dict[str, Any]:

@@ -88,8 +88,23 @@ def test_what_comes_before_fine_tuning_is_the_same_stage_whatever_it_trains(
 def test_a_stage_that_trains_everything_has_the_key_that_it_had() -> None:
     cfg = composed("model.path=x")
     assert peft_identity(cfg, cfg.peft) == peft_identity(cfg, cfg.pretrain_peft) == {}
+    faster = composed("model.path=x", "peft.learning_rate_factor=10", "pretrain_peft.inherit=drop")
+    assert peft_identity(faster, faster.peft)["peft"]["learning_rate_factor"] == 10
+    assert peft_identity(faster, faster.pretrain_peft)["peft"]["inherit"] == "drop"
     lora = composed("model.path=x", "peft=lora")
     assert peft_identity(lora, lora.peft)["peft"]["method"]["target_modules"] == ["query", "value"]
+
+
+def test_a_factor_on_the_rate_of_all_weights_is_another_stage_of_both_kinds(world: Path, tmp_path: Path) -> None:
+    def keys(*more: str) -> dict[str, str]:
+        chain = pipeline(world, tmp_path, "pretrain=[tapt]", "evaluate=clean", *more)
+        return {stage.label: chain.key(stage) for stage in chain.stages}
+
+    plain, one = keys(), keys("peft.learning_rate_factor=1.0", "pretrain_peft.learning_rate_factor=1")
+    finetuned, pretrained = keys("peft.learning_rate_factor=10"), keys("pretrain_peft.learning_rate_factor=10")
+    assert plain == one
+    assert finetuned["tapt"] == plain["tapt"] and finetuned["finetune"] != plain["finetune"]
+    assert pretrained["tapt"] != plain["tapt"]
 
 
 @pytest.mark.parametrize("child", ["full", "linear_probe"])
