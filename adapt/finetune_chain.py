@@ -32,7 +32,11 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
-            config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+            config={
+                **{key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+                **({"inherit": cfg.peft.inherit} if cfg.peft.inherit != "merge" else {}),  # as before it could be told
+            },
+            more={"adapted": cfg.peft.inherit != "drop"},
         )
     inputs: dict[str, Stage | Source] = {"model": model, "task": task}
     if cfg.adversary.kept is not None:

@@ -31,10 +31,10 @@ def check_peft(cfg: Config) -> None:
     Raises ConfigError.
     """
     for key, peft in {"peft": cfg.peft, "pretrain_peft": cfg.pretrain_peft}.items():
-        check_method(key, peft)
+        check_method(key, peft, probed=key == "peft" and is_probe(cfg))
     if cfg.peft.method is not None and cfg.model.format == "tfidf":
         raise ConfigError(f"peft={cfg.peft.name}: model=tfidf has no layers to adapt; use it with peft=full")
-    if cfg.peft.method is not None and cfg.finetune.method == "linear_probe":
+    if cfg.peft.method is not None and is_probe(cfg):
         raise ConfigError(
             f"peft={cfg.peft.name}: finetune=linear_probe trains nothing of the model; peft=head_only trains a head by "
             "gradient, with finetune=full"
@@ -47,15 +47,20 @@ def check_peft(cfg: Config) -> None:
         check_inheritance(cfg)
 
 
-def check_method(key: str, peft: PeftConfig) -> None:
-    """A quantised base is a frozen one, and what trains everything stacks on nothing."""
+def is_probe(cfg: Config) -> bool:
+    """Whether fine-tuning leaves the model as it is, the adapters on it included."""
+    return cfg.finetune.method == "linear_probe"
+
+
+def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
+    """A quantised base is a frozen one, and what trains everything stacks on nothing; a probe trains nothing of it."""
     if peft.quantization not in QUANTIZATIONS:
         raise ConfigError(f"{key}.quantization={peft.quantization}: possible are null, nf4, int8")
     if peft.method is None and peft.quantization is not None:
         raise ConfigError(
             f"{key}.quantization={peft.quantization}: {key}={peft.name} trains the base itself; use {key}=qlora"
         )
-    if peft.method is None and peft.inherit == "stack":
+    if peft.method is None and peft.inherit == "stack" and not probed:
         raise ConfigError(f"{key}.inherit=stack: {key}={peft.name} trains the base itself; possible are merge, drop")
     if peft.quantization is not None and target(peft) in (OF_BIASES, ALLOCATING):
         raise ConfigError(
@@ -99,7 +104,8 @@ def check_inheritance(cfg: Config) -> None:
         if not stages:
             continue
         if peft.inherit == "merge" and parent in NOT_MERGEABLE:
-            possible = "drop" if peft.method is None else "stack or drop"
+            trains_base = peft.method is None and not (key == "peft" and is_probe(cfg))
+            possible = "drop" if trains_base else "stack or drop"
             raise ConfigError(
                 f"{key}.inherit=merge: what pretrain_peft={cfg.pretrain_peft.name} learns before {stages[0]} is no "
                 f"change of the base's weights, and cannot be folded into them; set {key}.inherit to {possible}"

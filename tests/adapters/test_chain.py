@@ -107,11 +107,30 @@ def test_a_factor_on_the_rate_of_all_weights_is_another_stage_of_both_kinds(worl
     assert pretrained["tapt"] != plain["tapt"]
 
 
-@pytest.mark.parametrize("child", ["full", "linear_probe"])
-def test_what_a_prompt_learned_reaches_the_next_stage_or_not(child: str, world: Path, tmp_path: Path) -> None:
-    more = ["peft.inherit=drop"] if child == "full" else ["finetune=linear_probe", "peft.inherit=drop"]
-    run_id = pipeline(world, tmp_path, "pretrain=[dapt]", "peft@pretrain_peft=prompt", "evaluate=clean", *more).run()
+@pytest.mark.parametrize(("child", "inherit"), [("full", "drop"), ("linear_probe", "drop"), ("linear_probe", "stack")])
+def test_what_a_prompt_learned_reaches_the_next_stage_or_not(
+    child: str, inherit: str, world: Path, tmp_path: Path
+) -> None:
+    after = [f"finetune={child}", "evaluate=clean"]
+    prompted = ["pretrain=[dapt]", "peft@pretrain_peft=prompt", f"peft.inherit={inherit}"]
+    learned = pipeline(world, tmp_path, *prompted, "pretrain.dapt.optimizer.learning_rate=0.1", *after)
+    bare = pipeline(world, tmp_path, *after)
+    run_id = learned.run()
     assert values(tmp_path, run_id)["test", "accuracy"] > 0
+    folders = [chain.build(chain.stages[-2]).folder for chain in (learned, bare)]
+    heads = [(folder / "head.safetensors").read_bytes() for folder in folders]
+    assert (heads[0] == heads[1]) == (inherit == "drop")
+    assert (folders[0] / files.ADAPTERS).exists() == (inherit == "stack")
+
+
+def test_a_probe_that_merges_has_the_key_that_it_had(world: Path, tmp_path: Path) -> None:
+    chain = ["pretrain=[dapt]", "peft@pretrain_peft=lora", "finetune=linear_probe"]
+    configs = {
+        inherit: pipeline(world, tmp_path, *chain, f"peft.inherit={inherit}").stages[-2].config
+        for inherit in ("merge", "stack", "drop")
+    }
+    assert configs["merge"] == {"method": "linear_probe", "max_length": 32}
+    assert [configs[inherit]["inherit"] for inherit in ("stack", "drop")] == ["stack", "drop"]
 
 
 def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

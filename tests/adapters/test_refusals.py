@@ -31,6 +31,7 @@ from adapt.validate_peft import check_binding
         (["peft=adalora", "runtime.shard=true", "runtime.processes=2"], "choose lora"),
         (["pretrain=[dapt]", "peft@pretrain_peft=prompt"], "set peft.inherit to drop"),
         (["pretrain=[dapt]", "peft@pretrain_peft=prompt", "peft=lora"], "set peft.inherit to stack or drop"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=prompt", "finetune=linear_probe"], "inherit to stack or drop"),
         (
             ["pretrain=[dapt,tapt]", "peft@pretrain_peft=prompt", "pretrain_peft.inherit=merge", "peft=prompt"],
             "before tapt",
