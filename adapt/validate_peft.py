@@ -18,6 +18,14 @@ WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
 QUANTIZATIONS = (None, "nf4", "int8")
+# Settings of peft's configs for weights beside the adapter, which a stage freezes whatever they say -> what serves instead
+WITHOUT_EFFECT = {
+    "bias": "peft=bitfit trains the bias terms",
+    "modules_to_save": "heads are trained whole under every method; of the other modules peft=full trains all",
+    "trainable_token_indices": "peft=full trains the embeddings",
+    "target_parameters": "name linear layers under target_modules",
+    "layers_to_transform": "name the layers under target_modules, such as layer.1.attention.self.query",
+}
 
 
 def target(peft: PeftConfig) -> str | None:
@@ -148,3 +156,9 @@ def check_binding(key: str, settings: dict[str, Any] | None) -> None:
     possible = inspect.signature(found).parameters
     for unknown in sorted(set(settings) - set(possible) - {"_target_"}):
         raise ConfigError(f"{key}.{unknown}: {name} has no such setting; {suggestion(unknown, possible)}")
+    for setting, instead in WITHOUT_EFFECT.items():
+        if setting in settings and settings[setting] != possible[setting].default:
+            raise ConfigError(
+                f"{key}.{setting}={settings[setting]}: has no effect here, where a method trains its own weights and "
+                f"heads alone; leave it out: {instead}"
+            )

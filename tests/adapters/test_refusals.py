@@ -61,11 +61,21 @@ def test_a_combination_that_cannot_be_is_refused(overrides: list[str], words: st
         ({"_target_": "peft.LoraConfig", "rank": 8}, "no such setting"),
         ({"_target_": "peft.LoraConfigs"}, "no such class"),
         ({"_target_": "peft.get_peft_model"}, "no config of a method"),
+        ({"_target_": "peft.LoraConfig", "bias": "all"}, "peft.method.bias=all: .* peft=bitfit trains"),
+        ({"_target_": "peft.AdaLoraConfig", "bias": "lora_only"}, "peft.method.bias=lora_only: .* bitfit"),
+        ({"_target_": "peft.IA3Config", "modules_to_save": ["pooler"]}, "heads are trained whole"),
+        ({"_target_": "peft.LoraConfig", "trainable_token_indices": [1]}, "peft=full trains the embeddings"),
+        ({"_target_": "peft.LoraConfig", "target_parameters": ["w"]}, "under target_modules"),
+        ({"_target_": "peft.VeraConfig", "layers_to_transform": [0]}, "under target_modules"),
     ],
 )
 def test_a_method_that_is_none_is_refused(settings: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_binding("peft.method", settings)
+
+
+def test_a_setting_without_effect_may_have_its_default() -> None:
+    check_binding("peft.method", {"_target_": "peft.LoraConfig", "bias": "none", "modules_to_save": None})
 
 
 def test_an_option_binds_its_settings(method: str) -> None:
