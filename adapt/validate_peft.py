@@ -18,6 +18,7 @@ WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
 QUANTIZATIONS = (None, "nf4", "int8")
+UNQUANTIZED = (OF_BIASES, ALLOCATING)  # not on a base in 4 or 8 bits
 # Settings of peft's configs for weights beside the adapter, which a stage freezes whatever they say -> what serves instead
 WITHOUT_EFFECT = {
     "bias": "peft=bitfit trains the bias terms",
@@ -53,6 +54,7 @@ def check_peft(cfg: Config) -> None:
         check_stage(cfg, part, peft, stage)
     if cfg.pretrain and cfg.pretrain_peft.method is not None:
         check_inheritance(cfg)
+        check_vocabulary(cfg)
 
 
 def is_probe(cfg: Config) -> bool:
@@ -70,7 +72,7 @@ def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
         )
     if peft.method is None and peft.inherit == "stack" and not probed:
         raise ConfigError(f"{key}.inherit=stack: {key}={peft.name} trains the base itself; possible are merge, drop")
-    if peft.quantization is not None and target(peft) in (OF_BIASES, ALLOCATING):
+    if peft.quantization is not None and target(peft) in UNQUANTIZED:
         raise ConfigError(
             f"{key}.quantization={peft.quantization}: not with {key}={peft.name}; possible are lora, ia3, vera, prompt"
         )
@@ -92,6 +94,11 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
         raise ConfigError(
             f"{part}.retention.frozen_layers={stage.retention.frozen_layers}: {given} what is trained lies below the "
             "layers; set it to 0"
+        )
+    if stage.retention.layer_decay != 1 and method in VIRTUAL:
+        raise ConfigError(
+            f"{part}.retention.layer_decay={stage.retention.layer_decay}: {given} what is trained lies below the layers, "
+            "and would have the rate of the lowest; set it to 1"
         )
     if method == PREFIX and cfg.runtime.gradient_checkpointing:
         raise ConfigError(
@@ -123,6 +130,11 @@ def check_inheritance(cfg: Config) -> None:
                 f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base "
                 f"than one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
             )
+        if peft.inherit == "stack" and cfg.pretrain_peft.quantization is not None and target(peft) in UNQUANTIZED:
+            raise ConfigError(
+                f"{key}.inherit=stack: the base stays in pretrain_peft.quantization={cfg.pretrain_peft.quantization}, on "
+                f"which {key}={peft.name} cannot be; set {key}.inherit to merge or drop, or choose lora, ia3 or prompt"
+            )
         if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
             raise ConfigError(
                 f"{key}.inherit=stack: peft puts {peft.name} around no layer that another method is around; set it to "
@@ -135,6 +147,15 @@ def check_inheritance(cfg: Config) -> None:
         raise ConfigError(
             f"pretrain.{selective[0]}.masking.strategy=selective: its classifier is trained whole, and what "
             f"pretrain_peft={cfg.pretrain_peft.name} has learned by then cannot be merged; choose another of the two"
+        )
+
+
+def check_vocabulary(cfg: Config) -> None:
+    """New tokens are trained where all weights are: no other method trains embeddings."""
+    if cfg.vocabulary.new_tokens:
+        raise ConfigError(
+            f"vocabulary={cfg.vocabulary.name}: pretrain_peft={cfg.pretrain_peft.name} trains no embeddings, and those of "
+            "the new tokens would stay at the mean of their pieces; possible are pretrain_peft=full, or vocabulary=none"
         )
 
 

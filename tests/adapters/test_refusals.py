@@ -23,6 +23,22 @@ from adapt.validate_peft import check_binding
         (["peft=lora", "peft.learning_rate_factor=0"], "more than 0"),
         (["peft=lora", "finetune.retention.toward_start=0.1"], "no weight of the base is trained"),
         (["peft=prompt", "finetune.retention.frozen_layers=1"], "below the layers"),
+        (["peft=prompt", "finetune.retention.layer_decay=0.9"], "finetune.retention.layer_decay=0.9: .* set it to 1"),
+        (
+            [
+                "pretrain=[tapt]",
+                "peft@pretrain_peft=p_tuning_lstm",
+                "peft.inherit=drop",
+                "pretrain.tapt.retention.layer_decay=0.9",
+            ],
+            "pretrain.tapt.retention.layer_decay=0.9",
+        ),
+        (
+            ["pretrain=[tapt]", "vocabulary=extended", "peft@pretrain_peft=lora"],
+            "vocabulary=extended: .* pretrain_peft=full",
+        ),
+        (["pretrain=[dapt]", "peft@pretrain_peft=qlora", "peft=bitfit", "peft.inherit=stack"], "stays in .*=nf4"),
+        (["pretrain=[dapt]", "peft@pretrain_peft=int8_lora", "peft=adalora", "peft.inherit=stack"], "stays in .*=int8"),
         (["peft=prefix", "runtime.gradient_checkpointing=true"], "choose prompt or lora"),
         (
             ["pretrain=[dapt]", "peft@pretrain_peft=prefix", "peft.inherit=drop", "pretrain.dapt.packing=true"],
@@ -53,6 +69,20 @@ from adapt.validate_peft import check_binding
 def test_a_combination_that_cannot_be_is_refused(overrides: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words.replace("[", r"\[")):
         composed(*([] if "model=tfidf" in overrides else ["model.path=x"]), *overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["pretrain=[dapt]", "vocabulary=extended", "peft=lora"],  # fine-tuning finds the new tokens trained
+        ["vocabulary=none", "pretrain=[dapt]", "peft@pretrain_peft=lora"],
+        ["pretrain=[dapt]", "peft@pretrain_peft=qlora", "peft=bitfit", "peft.inherit=merge"],
+        ["pretrain=[dapt]", "peft@pretrain_peft=qlora", "peft=ia3", "peft.inherit=stack"],
+        ["peft=lora", "finetune.retention.layer_decay=0.9"],
+    ],
+)
+def test_its_neighbours_are_not(overrides: list[str]) -> None:
+    composed("model.path=x", *overrides)
 
 
 @pytest.mark.parametrize(
