@@ -11,7 +11,7 @@ from adapted import classification, classifier, composed, needs, option, train
 from adversaries import make_batch
 from world import pipeline
 
-from adapt import results, training
+from adapt import results, retention, training
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.finetune_chain import peft_identity
@@ -168,3 +168,17 @@ def test_adalora_ends_with_target_r_ranks_on_average(tmp_path: Path, bases: dict
     train(model, classification(make_batch(6)), steps=20)
     left = sum(int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name)
     assert left == 2 * 12  # target_r of 2 layers of 6 matrices
+
+
+@pytest.mark.parametrize("frozen", [1, 2])
+def test_adalora_shares_out_the_ranks_of_the_layers_that_are_trained(
+    frozen: int, tmp_path: Path, bases: dict[str, Path]
+) -> None:
+    model = classifier(bases["bert"], option("adalora"), tmp_path)
+    retention.freeze(model, frozen)
+    before = {name: weight.clone() for name, weight in model.named_parameters() if not weight.requires_grad}
+    train(model, classification(make_batch(6)), steps=20)
+    left = [int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name]
+    assert sum(left) == 2 * 6 * (2 - frozen)  # target_r of the 6 matrices of each layer that is trained
+    now = dict(model.named_parameters())
+    assert before and all(torch.equal(now[name], weight) for name, weight in before.items())
