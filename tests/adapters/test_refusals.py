@@ -1,11 +1,15 @@
 """What a method cannot serve is refused before training, in one sentence that says what is possible."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from adapted import LLAMA, METHODS, composed, option
 from transformers import AutoConfig, AutoModel
 
 from adapt.adapters.check import check_method
+from adapt.adapters.methods import Adapter, put_on
+from adapt.adapters.stage import method_of
 from adapt.config import ConfigError
 from adapt.validate_peft import check_binding
 
@@ -135,6 +139,30 @@ def skeleton(kind: str):
 def test_an_architecture_that_a_method_cannot_serve_is_refused(name: str, kind: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_method("peft", option(name), skeleton(kind))
+
+
+@pytest.mark.parametrize(
+    ("heads", "fit"),
+    [
+        ({"num_key_value_heads": 2}, True),
+        ({"num_key_value_heads": 1}, True),
+        ({"num_key_value_heads": 2, "head_dim": 4}, False),  # narrower than 16 / 2, as Mistral Nemo's
+        ({"num_key_value_heads": 2, "head_dim": 16}, False),
+        ({"num_key_value_heads": 1, "head_dim": 16}, False),
+    ],
+)
+def test_a_llama_adapter_on_heads_of_another_width_is_refused(heads: dict, fit: bool) -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = AutoConfig.for_model("mistral", vocab_size=50, **shape, **heads)
+    ours = option("llama_adapter")
+    if fit:
+        model = AutoModel.from_config(config)
+        put_on(model, Adapter("adapter0", method_of(ours, model)))
+        assert torch.isfinite(model(input_ids=torch.tensor([[1, 2, 3]]))[0]).all()
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    with nullcontext() if fit else pytest.raises(ConfigError, match=rf"head_dim={heads.get('head_dim')}.* lora"):
+        check_method("peft", ours, model)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("llama_adapter", "qlora", "int8_lora")])
