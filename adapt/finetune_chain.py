@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from adapt.config import AdversaryConfig, Config, KeptConfig, PeftConfig
+from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 from adapt.stage import Source, Stage, without
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
@@ -20,6 +20,7 @@ ADAPTED = (
     *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
     "adapt.adapters.quantization",
 )
+HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
 
 def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
@@ -53,10 +54,10 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             *LOOP,
             *adapted(cfg.peft, *of_pretraining(cfg)),
         ),
-        argument=cfg.finetune,
+        argument=settings_read(cfg),
         inputs=inputs,
         config={
-            "finetune": without(asdict(cfg.finetune), "name"),
+            "finetune": without(asdict(settings_read(cfg)), "name"),
             "adversary": identity(cfg.adversary),
             "seed": cfg.seed,
             **peft_identity(cfg, cfg.peft),
@@ -69,6 +70,12 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
         },
         trains=True,
     )
+
+
+def settings_read(cfg: Config) -> FinetuneConfig:
+    """Fine-tuning's settings; a head that is trained alone has the stage's own rate, so that a sweep of it is one."""
+    alone = (cfg.peft.method or {}).get("_target_") == HEAD_ALONE
+    return replace(cfg.finetune, head_learning_rate=None) if alone else cfg.finetune
 
 
 def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:

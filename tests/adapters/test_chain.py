@@ -15,8 +15,11 @@ from adapt import results, retention, training
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.finetune_chain import peft_identity
+from adapt.pipeline import science
 from adapt.plan import ordered
 from adapt.predict import answer, export
+
+OWN = "finetune.head_learning_rate=5e-3"
 
 
 def values(root: Path, run_id: str) -> dict[tuple[str, str], float]:
@@ -118,8 +121,9 @@ def test_what_a_prompt_learned_reaches_the_next_stage_or_not(
     run_id = learned.run()
     assert values(tmp_path, run_id)["test", "accuracy"] > 0
     folders = [chain.build(chain.stages[-2]).folder for chain in (learned, bare)]
-    heads = [(folder / "head.safetensors").read_bytes() for folder in folders]
-    assert (heads[0] == heads[1]) == (inherit == "drop")
+    names = ["head.safetensors"] + ["training.json"] * (child == "full")  # of a head that is fitted, and all losses
+    found = [[(folder / name).read_bytes() for name in names] for folder in folders]
+    assert (found[0] == found[1]) == (inherit == "drop")
     assert (folders[0] / files.ADAPTERS).exists() == (inherit == "stack")
 
 
@@ -131,6 +135,28 @@ def test_a_probe_that_merges_has_the_key_that_it_had(world: Path, tmp_path: Path
     }
     assert configs["merge"] == {"method": "linear_probe", "max_length": 32}
     assert [configs[inherit]["inherit"] for inherit in ("stack", "drop")] == ["stack", "drop"]
+
+
+def test_the_rate_of_a_head_that_is_trained_alone_is_the_one_that_is_swept(world: Path, tmp_path: Path) -> None:
+    def trained(*more: str) -> tuple[str, str]:
+        chain = pipeline(world, tmp_path, "peft=head_only", "evaluate=clean", *more)
+        built = chain.build(chain.stages[-2])
+        return built.folder.name, (built.folder / "training.json").read_text()  # the losses of all steps
+
+    slow, fast = (trained(f"finetune.optimizer.learning_rate={rate}", own) for rate, own in ((1e-3, OWN), (1e-2, OWN)))
+    assert slow[0] != fast[0] and slow[1] != fast[1]
+    assert trained("finetune.optimizer.learning_rate=1e-3") == slow  # the head's own rate is no part of it
+    as_one = trained("finetune.optimizer.learning_rate=5e-3", "peft.learning_rate_factor=1")
+    assert as_one[0] != slow[0] and as_one[1] == slow[1]
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny_decoder"])
+def test_an_embedded_models_head_alone_has_the_rate_of_its_heads(model: str) -> None:
+    cfg = composed(f"model={model}", "peft=head_only")
+    rate = cfg.finetune.optimizer.learning_rate * cfg.peft.learning_rate_factor
+    assert rate == cfg.model.head_learning_rate == cfg.finetune.head_learning_rate
+    assert science(cfg)["finetune"]["head_learning_rate"] is None
+    assert science(composed(f"model={model}", "peft=lora"))["finetune"]["head_learning_rate"] == rate
 
 
 def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
