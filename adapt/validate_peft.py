@@ -19,7 +19,7 @@ OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.sel
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
 QUANTIZATIONS = (None, "nf4", "int8")
 UNQUANTIZED = (OF_BIASES, ALLOCATING)  # not on a base in 4 or 8 bits
-# Settings of peft's configs for weights beside the adapter, which a stage freezes whatever they say -> what serves instead
+# Settings of peft's configs for weights beside the adapter, which a stage freezes all the same -> what serves instead
 WITHOUT_EFFECT = {
     "bias": "peft=bitfit trains the bias terms",
     "modules_to_save": "heads are trained whole under every method; of the other modules peft=full trains all",
@@ -85,7 +85,8 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
         return
     key = "peft" if part == "finetune" else "pretrain_peft"
     given = f"with {key}={peft.name}"
-    if stage.retention.toward_start and method != OF_BIASES:
+    trains_base = method == OF_BIASES or (peft.method or {}).get("norms")  # bottleneck_houlsby's norms are the base's
+    if stage.retention.toward_start and not trains_base:
         raise ConfigError(
             f"{part}.retention.toward_start={stage.retention.toward_start}: {given} no weight of the base is trained "
             "that could be pulled back; set it to 0"
@@ -97,8 +98,8 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
         )
     if stage.retention.layer_decay != 1 and method in VIRTUAL:
         raise ConfigError(
-            f"{part}.retention.layer_decay={stage.retention.layer_decay}: {given} what is trained lies below the layers, "
-            "and would have the rate of the lowest; set it to 1"
+            f"{part}.retention.layer_decay={stage.retention.layer_decay}: {given} what is trained lies below the "
+            "layers, and would have the rate of the lowest; set it to 1"
         )
     if method == PREFIX and cfg.runtime.gradient_checkpointing:
         raise ConfigError(
@@ -132,8 +133,8 @@ def check_inheritance(cfg: Config) -> None:
             )
         if peft.inherit == "stack" and cfg.pretrain_peft.quantization is not None and target(peft) in UNQUANTIZED:
             raise ConfigError(
-                f"{key}.inherit=stack: the base stays in pretrain_peft.quantization={cfg.pretrain_peft.quantization}, on "
-                f"which {key}={peft.name} cannot be; set {key}.inherit to merge or drop, or choose lora, ia3 or prompt"
+                f"{key}.inherit=stack: the base stays in pretrain_peft.quantization={cfg.pretrain_peft.quantization}, "
+                f"on which {key}={peft.name} cannot be; set it to merge or drop, or choose lora, ia3 or prompt"
             )
         if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
             raise ConfigError(
@@ -154,8 +155,8 @@ def check_vocabulary(cfg: Config) -> None:
     """New tokens are trained where all weights are: no other method trains embeddings."""
     if cfg.vocabulary.new_tokens:
         raise ConfigError(
-            f"vocabulary={cfg.vocabulary.name}: pretrain_peft={cfg.pretrain_peft.name} trains no embeddings, and those of "
-            "the new tokens would stay at the mean of their pieces; possible are pretrain_peft=full, or vocabulary=none"
+            f"vocabulary={cfg.vocabulary.name}: pretrain_peft={cfg.pretrain_peft.name} trains no embeddings, and those "
+            "of the new tokens would stay the mean of their pieces; possible are pretrain_peft=full, vocabulary=none"
         )
 
 

@@ -19,7 +19,7 @@ MEMORY = "rank_allocation"
 
 @dataclass(frozen=True)
 class Trained:
-    """All that peft's allocator reads of a model, without what is frozen: no gradient there says what a rank is worth."""
+    """What peft's allocator reads of a model, without what is frozen: no gradient there says what a rank is worth."""
 
     model: nn.Module
 

@@ -26,6 +26,7 @@ from adapt.validate_peft import check_binding
         (["peft=lora", "peft.inherit=keep"], "merge, stack, drop"),
         (["peft=lora", "peft.learning_rate_factor=0"], "more than 0"),
         (["peft=lora", "finetune.retention.toward_start=0.1"], "no weight of the base is trained"),
+        (["peft=bottleneck_pfeiffer", "finetune.retention.toward_start=0.1"], "no weight of the base is trained"),
         (["peft=prompt", "finetune.retention.frozen_layers=1"], "below the layers"),
         (["peft=prompt", "finetune.retention.layer_decay=0.9"], "finetune.retention.layer_decay=0.9: .* set it to 1"),
         (
@@ -83,6 +84,7 @@ def test_a_combination_that_cannot_be_is_refused(overrides: list[str], words: st
         ["pretrain=[dapt]", "peft@pretrain_peft=qlora", "peft=bitfit", "peft.inherit=merge"],
         ["pretrain=[dapt]", "peft@pretrain_peft=qlora", "peft=ia3", "peft.inherit=stack"],
         ["peft=lora", "finetune.retention.layer_decay=0.9"],
+        ["peft=bottleneck_houlsby", "finetune.retention.toward_start=0.1"],
     ],
 )
 def test_its_neighbours_are_not(overrides: list[str]) -> None:
@@ -96,7 +98,7 @@ def test_its_neighbours_are_not(overrides: list[str]) -> None:
         ({"_target_": "peft.LoraConfigs"}, "no such class"),
         ({"_target_": "peft.get_peft_model"}, "no config of a method"),
         ({"_target_": "peft.LoraConfig", "bias": "all"}, "peft.method.bias=all: .* peft=bitfit trains"),
-        ({"_target_": "peft.AdaLoraConfig", "bias": "lora_only"}, "peft.method.bias=lora_only: .* bitfit"),
+        ({"_target_": "peft.AdaLoraConfig", "bias": "lora_only"}, "peft.method.bias=lora_only: .*bitfit"),
         ({"_target_": "peft.IA3Config", "modules_to_save": ["pooler"]}, "heads are trained whole"),
         ({"_target_": "peft.LoraConfig", "trainable_token_indices": [1]}, "peft=full trains the embeddings"),
         ({"_target_": "peft.LoraConfig", "target_parameters": ["w"]}, "under target_modules"),
