@@ -189,7 +189,7 @@ class FinetuneConfig:
     epochs: int = MISSING
     patience: int | None = MISSING  # epochs without gain on dev before stopping; null never stops
     dropout: float = MISSING
-    head_learning_rate: float | None = MISSING  # null: the encoder's
+    head_learning_rate: float | None = MISSING  # null: the encoder's; not read where the head is trained alone
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 

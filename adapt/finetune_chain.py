@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from adapt.config import AdversaryConfig, Config, KeptConfig, PeftConfig
+from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 from adapt.stage import Source, Stage, without
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
@@ -20,6 +20,7 @@ ADAPTED = (
     *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
     "adapt.adapters.quantization",
 )
+HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
 
 def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
@@ -32,7 +33,11 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
-            config={key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+            config={
+                **{key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
+                **({"inherit": cfg.peft.inherit} if cfg.peft.inherit != "merge" else {}),  # as before it could be told
+            },
+            more={"adapted": cfg.peft.inherit != "drop"},
         )
     inputs: dict[str, Stage | Source] = {"model": model, "task": task}
     if cfg.adversary.kept is not None:
@@ -49,10 +54,10 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             *LOOP,
             *adapted(cfg.peft, *of_pretraining(cfg)),
         ),
-        argument=cfg.finetune,
+        argument=settings_read(cfg),
         inputs=inputs,
         config={
-            "finetune": without(asdict(cfg.finetune), "name"),
+            "finetune": without(asdict(settings_read(cfg)), "name"),
             "adversary": identity(cfg.adversary),
             "seed": cfg.seed,
             **peft_identity(cfg, cfg.peft),
@@ -65,6 +70,12 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
         },
         trains=True,
     )
+
+
+def settings_read(cfg: Config) -> FinetuneConfig:
+    """Fine-tuning's settings; a head that is trained alone has the stage's own rate, so that a sweep of it is one."""
+    alone = (cfg.peft.method or {}).get("_target_") == HEAD_ALONE
+    return replace(cfg.finetune, head_learning_rate=None) if alone else cfg.finetune
 
 
 def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:
@@ -105,8 +116,8 @@ def of_pretraining(cfg: Config) -> tuple[PeftConfig, ...]:
 
 
 def is_whole(peft: PeftConfig) -> bool:
-    """Whether a stage trains all weights, on all that its parent learned: as before there were other methods."""
-    return peft.method is None and peft.inherit == "merge"
+    """Whether a stage trains all weights, at its own rate, on all that its parent learned, as at first they all did."""
+    return peft.method is None and peft.inherit == "merge" and peft.learning_rate_factor == 1
 
 
 def peft_identity(cfg: Config, peft: PeftConfig) -> dict[str, Any]:

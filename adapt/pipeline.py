@@ -15,7 +15,7 @@ from adapt.answers import answers
 from adapt.chain import chain_of
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
-from adapt.finetune_chain import is_whole
+from adapt.finetune_chain import is_whole, settings_read
 from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
 from adapt.store import Entry, Store, digest, key_of
@@ -197,6 +197,7 @@ def science(cfg: Config) -> dict[str, Any]:
     """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
     config = asdict(cfg)
     del config["model"]["modules"]  # a method that reads them has them as its own
+    config["finetune"]["head_learning_rate"] = settings_read(cfg).head_learning_rate
     for stage in config["pretrain"].values():
         if stage["masking"]["strategy"] != SELECTIVE:  # rows that are older than the setting are of the same cells
             del stage["masking"]["importance_threshold"]

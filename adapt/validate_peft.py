@@ -18,6 +18,15 @@ WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
 QUANTIZATIONS = (None, "nf4", "int8")
+UNQUANTIZED = (OF_BIASES, ALLOCATING)  # not on a base in 4 or 8 bits
+# Settings of peft's configs for weights beside the adapter, which a stage freezes all the same -> what serves instead
+WITHOUT_EFFECT = {
+    "bias": "peft=bitfit trains the bias terms",
+    "modules_to_save": "heads are trained whole under every method; of the other modules peft=full trains all",
+    "trainable_token_indices": "peft=full trains the embeddings",
+    "target_parameters": "name linear layers under target_modules",
+    "layers_to_transform": "name the layers under target_modules, such as layer.1.attention.self.query",
+}
 
 
 def target(peft: PeftConfig) -> str | None:
@@ -31,10 +40,10 @@ def check_peft(cfg: Config) -> None:
     Raises ConfigError.
     """
     for key, peft in {"peft": cfg.peft, "pretrain_peft": cfg.pretrain_peft}.items():
-        check_method(key, peft)
+        check_method(key, peft, probed=key == "peft" and is_probe(cfg))
     if cfg.peft.method is not None and cfg.model.format == "tfidf":
         raise ConfigError(f"peft={cfg.peft.name}: model=tfidf has no layers to adapt; use it with peft=full")
-    if cfg.peft.method is not None and cfg.finetune.method == "linear_probe":
+    if cfg.peft.method is not None and is_probe(cfg):
         raise ConfigError(
             f"peft={cfg.peft.name}: finetune=linear_probe trains nothing of the model; peft=head_only trains a head by "
             "gradient, with finetune=full"
@@ -45,19 +54,25 @@ def check_peft(cfg: Config) -> None:
         check_stage(cfg, part, peft, stage)
     if cfg.pretrain and cfg.pretrain_peft.method is not None:
         check_inheritance(cfg)
+        check_vocabulary(cfg)
 
 
-def check_method(key: str, peft: PeftConfig) -> None:
-    """A quantised base is a frozen one, and what trains everything stacks on nothing."""
+def is_probe(cfg: Config) -> bool:
+    """Whether fine-tuning leaves the model as it is, the adapters on it included."""
+    return cfg.finetune.method == "linear_probe"
+
+
+def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
+    """A quantised base is a frozen one, and what trains everything stacks on nothing; a probe trains nothing of it."""
     if peft.quantization not in QUANTIZATIONS:
         raise ConfigError(f"{key}.quantization={peft.quantization}: possible are null, nf4, int8")
     if peft.method is None and peft.quantization is not None:
         raise ConfigError(
             f"{key}.quantization={peft.quantization}: {key}={peft.name} trains the base itself; use {key}=qlora"
         )
-    if peft.method is None and peft.inherit == "stack":
+    if peft.method is None and peft.inherit == "stack" and not probed:
         raise ConfigError(f"{key}.inherit=stack: {key}={peft.name} trains the base itself; possible are merge, drop")
-    if peft.quantization is not None and target(peft) in (OF_BIASES, ALLOCATING):
+    if peft.quantization is not None and target(peft) in UNQUANTIZED:
         raise ConfigError(
             f"{key}.quantization={peft.quantization}: not with {key}={peft.name}; possible are lora, ia3, vera, prompt"
         )
@@ -70,7 +85,8 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
         return
     key = "peft" if part == "finetune" else "pretrain_peft"
     given = f"with {key}={peft.name}"
-    if stage.retention.toward_start and method != OF_BIASES:
+    trains_base = method == OF_BIASES or (peft.method or {}).get("norms")  # bottleneck_houlsby's norms are the base's
+    if stage.retention.toward_start and not trains_base:
         raise ConfigError(
             f"{part}.retention.toward_start={stage.retention.toward_start}: {given} no weight of the base is trained "
             "that could be pulled back; set it to 0"
@@ -79,6 +95,11 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
         raise ConfigError(
             f"{part}.retention.frozen_layers={stage.retention.frozen_layers}: {given} what is trained lies below the "
             "layers; set it to 0"
+        )
+    if stage.retention.layer_decay != 1 and method in VIRTUAL:
+        raise ConfigError(
+            f"{part}.retention.layer_decay={stage.retention.layer_decay}: {given} what is trained lies below the "
+            "layers, and would have the rate of the lowest; set it to 1"
         )
     if method == PREFIX and cfg.runtime.gradient_checkpointing:
         raise ConfigError(
@@ -99,7 +120,8 @@ def check_inheritance(cfg: Config) -> None:
         if not stages:
             continue
         if peft.inherit == "merge" and parent in NOT_MERGEABLE:
-            possible = "drop" if peft.method is None else "stack or drop"
+            trains_base = peft.method is None and not (key == "peft" and is_probe(cfg))
+            possible = "drop" if trains_base else "stack or drop"
             raise ConfigError(
                 f"{key}.inherit=merge: what pretrain_peft={cfg.pretrain_peft.name} learns before {stages[0]} is no "
                 f"change of the base's weights, and cannot be folded into them; set {key}.inherit to {possible}"
@@ -108,6 +130,11 @@ def check_inheritance(cfg: Config) -> None:
             raise ConfigError(
                 f"{key}.inherit=stack: what pretrain_peft={cfg.pretrain_peft.name} learns, it learns on another base "
                 f"than one in {peft.quantization}; set it to merge or drop, or pretrain_peft.quantization to the same"
+            )
+        if peft.inherit == "stack" and cfg.pretrain_peft.quantization is not None and target(peft) in UNQUANTIZED:
+            raise ConfigError(
+                f"{key}.inherit=stack: the base stays in pretrain_peft.quantization={cfg.pretrain_peft.quantization}, "
+                f"on which {key}={peft.name} cannot be; set it to merge or drop, or choose lora, ia3 or prompt"
             )
         if peft.inherit == "stack" and target(peft) == VERA and parent in WRAPPING:
             raise ConfigError(
@@ -121,6 +148,15 @@ def check_inheritance(cfg: Config) -> None:
         raise ConfigError(
             f"pretrain.{selective[0]}.masking.strategy=selective: its classifier is trained whole, and what "
             f"pretrain_peft={cfg.pretrain_peft.name} has learned by then cannot be merged; choose another of the two"
+        )
+
+
+def check_vocabulary(cfg: Config) -> None:
+    """New tokens are trained where all weights are: no other method trains embeddings."""
+    if cfg.vocabulary.new_tokens:
+        raise ConfigError(
+            f"vocabulary={cfg.vocabulary.name}: pretrain_peft={cfg.pretrain_peft.name} trains no embeddings, and those "
+            "of the new tokens would stay the mean of their pieces; possible are pretrain_peft=full, vocabulary=none"
         )
 
 
@@ -142,3 +178,9 @@ def check_binding(key: str, settings: dict[str, Any] | None) -> None:
     possible = inspect.signature(found).parameters
     for unknown in sorted(set(settings) - set(possible) - {"_target_"}):
         raise ConfigError(f"{key}.{unknown}: {name} has no such setting; {suggestion(unknown, possible)}")
+    for setting, instead in WITHOUT_EFFECT.items():
+        if setting in settings and settings[setting] != possible[setting].default:
+            raise ConfigError(
+                f"{key}.{setting}={settings[setting]}: has no effect here, where a method trains its own weights and "
+                f"heads alone; leave it out: {instead}"
+            )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from peft.tuners.adalora import RankAllocator
+from torch import Tensor, nn
 
 from adapt.retention import Pull
 
@@ -15,18 +17,31 @@ AfterUpdate = Callable[[int, dict[str, Any]], None]
 MEMORY = "rank_allocation"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What peft's allocator reads of a model, without what is frozen: no gradient there says what a rank is worth."""
+
+    model: nn.Module
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The weights that are trained."""
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+
 def allocation(tuner: Any, steps: int) -> AfterUpdate:
     """What to call after each optimizer step, while its gradients are there, with its number from 1 and the memory.
 
     tuner: peft's AdaLoraModel. Its schedule (tinit, tfinal) is scaled from ``total_step`` to ``steps``. What the
     importances (Zhang et al., 2023, equations 8 to 10) remember lies in the memory, so that a training can resume.
+    Layers that are frozen take no part: the others come to ``target_r`` ranks on average.
     """
     config = tuner.peft_config[tuner.trainable_adapter_name]
     first, last = (round(part * steps / config.total_step) for part in (config.tinit, config.tfinal))
     config.total_step = steps
     config.tinit = min(first, max(0, steps - last - 1))
     config.tfinal = min(last, steps - 1)
-    allocator = tuner.rankallocator
+    trained = Trained(tuner.model)
+    allocator = RankAllocator(trained, config, tuner.trainable_adapter_name)
     kept = ("exp_avg_ipt", "exp_avg_unc")
 
     def after_update(step: int, memory: dict[str, Any]) -> None:
@@ -37,14 +52,27 @@ def allocation(tuner: Any, steps: int) -> AfterUpdate:
             allocator.ipt = {name: torch.zeros_like(value) for name, value in known["exp_avg_ipt"].items()}
             config.rank_pattern = {name: mask.tolist() for name, mask in known["rank_pattern"].items()} or None
         if step <= config.total_step - config.tfinal and not allocator.ipt:
-            allocator.update_ipt(tuner.model)  # an only step allocates by its own importances
-        tuner.update_and_allocate(step)
+            allocator.update_ipt(trained)  # an only step allocates by its own importances
+        allocate(allocator, trained, step)
         pattern = config.rank_pattern or {}
         memory[MEMORY] = {name: getattr(allocator, name) for name in kept} | {
             "rank_pattern": {name: torch.tensor(mask) for name, mask in pattern.items()}
         }
 
     return after_update
+
+
+def allocate(allocator: Any, trained: Trained, step: int) -> None:
+    """AdaLoraModel.update_and_allocate, which would read frozen weights as well."""
+    config = allocator.peft_config
+    last = config.total_step - config.tfinal
+    if step > last:
+        allocator.mask_using_rank_pattern(trained, config.rank_pattern)
+        return
+    _, pattern = allocator.update_and_allocate(trained, step, force_mask=step == last)
+    config.rank_pattern = pattern or config.rank_pattern
+    if step == last:
+        allocator.reset_ipt()
 
 
 def orthogonality(tuner: Any) -> Pull:

@@ -17,6 +17,18 @@ from adapt.config import ConfigError, PeftConfig
 LLAMA_ADAPTER = ("llama", "mistral", "gpt2")
 
 
+def heads_fit(encoder: nn.Module) -> bool:
+    """Whether peft's llama_adapter finds the heads: it takes hidden size over keys' width for the sharing of keys.
+
+    That is right where the queries of all heads together are as wide as the hidden states.
+    """
+    attentions = [module for name, module in encoder.named_modules() if name.endswith(".self_attn")]  # none in GPT-2
+    return all(
+        one.k_proj.in_features // one.k_proj.out_features * one.k_proj.out_features == one.q_proj.out_features  # type: ignore
+        for one in attentions
+    )
+
+
 def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
     """Refuse a method that the architecture cannot serve; says what can. Raises ConfigError.
 
@@ -37,6 +49,11 @@ def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
     if isinstance(config, AdaptionPromptConfig) and kind not in LLAMA_ADAPTER:
         raise ConfigError(
             f"{given}: serves {', '.join(LLAMA_ADAPTER)} alone, not a {kind}; possible are lora, ia3, prompt, bitfit"
+        )
+    if isinstance(config, AdaptionPromptConfig) and not heads_fit(network.base_model):
+        raise ConfigError(
+            f"{given}: peft's has heads of hidden_size / num_attention_heads, and this {kind} has others (head_dim="
+            f"{network.config.head_dim}); possible are lora, ia3, prompt"
         )
     if config.is_prompt_learning:
         virtual_tokens.check(given, config, core_of(network))

@@ -123,11 +123,13 @@ def after_update(model: Any, steps: int) -> AfterUpdate | None:
 
 
 def allocating(model: Any) -> Any:
-    """peft's AdaLoraModel, if that is what the model is trained by."""
+    """peft's AdaLoraModel, if that is what the model is trained by, in one layer or more."""
     adaptation = files.of(model.model)
     newest = adaptation.adapters[-1] if adaptation else None
-    trained = newest is not None and isinstance(newest.config, AdaLoraConfig)
-    return newest.tuner if newest is not None and trained else None
+    if newest is None or not isinstance(newest.config, AdaLoraConfig):
+        return None
+    trained = any(weight.requires_grad for name, weight in model.model.named_parameters() if newest.owns(name))
+    return newest.tuner if trained else None
 
 
 def adapter_weights(model: Any) -> list[nn.Parameter]:

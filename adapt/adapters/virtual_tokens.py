@@ -35,8 +35,8 @@ class VirtualTokens(nn.Module):
         """The encoder's output for the text, [B, L, ...], with the virtual tokens before it in all layers.
 
         The text keeps the absolute positions that it was pretrained at, so that nothing is lost of its length; where a
-        model tells positions by their distance, it moves behind the prompt, as in peft. ``position_ids``, where a batch
-        is padded on the left, are those of the text alone.
+        model tells positions by their distance, or counts them by the attention mask (OPT), it moves behind the prompt,
+        as in peft. ``position_ids``, where a batch is padded on the left, are those of the text alone.
         """
         (encoder,) = self.of
         assert not more.get("use_cache"), "a cache: each pass begins with the virtual tokens"
@@ -107,7 +107,7 @@ def shape_of(encoder: PreTrainedModel) -> tuple[int, int, int]:
 
 
 def first_position(encoder: PreTrainedModel) -> int | None:
-    """The absolute position of a text's first token; None where positions are relative or rotary."""
+    """The absolute position of a text's first token; None where positions are relative, rotary or OPT's own."""
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2] in ("position_embeddings", "wpe") and isinstance(module, nn.Embedding):
             takes = "position_ids" in inspect.signature(type(encoder).forward).parameters

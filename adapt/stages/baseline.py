@@ -69,16 +69,17 @@ def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: Runti
 
 
 def linear_probe(
-    cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig
+    cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, adapted: bool = True
 ) -> list[dict[str, Any]]:
     """Logistic regression on the frozen encoder's mean-pooled states, saved as a classifier like any other.
 
     The features are standardised for the fit; the scaling is then folded into the linear head.
+    adapted: False reads the states of the base alone, without the adapters that its parent learned.
     """
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
     tokenizer = models.load_tokenizer(inputs["model"])
-    model = models.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0)
+    model = models.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0, adapted=adapted)
     device = training.device(runtime)
     model.to(device).eval()
     scaler, best, _ = fit_probe(model, tokenizer, task, cfg.max_length, device)

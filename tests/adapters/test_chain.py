@@ -11,12 +11,15 @@ from adapted import classification, classifier, composed, needs, option, train
 from adversaries import make_batch
 from world import pipeline
 
-from adapt import results, training
+from adapt import results, retention, training
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.finetune_chain import peft_identity
+from adapt.pipeline import science
 from adapt.plan import ordered
 from adapt.predict import answer, export
+
+OWN = "finetune.head_learning_rate=5e-3"
 
 
 def values(root: Path, run_id: str) -> dict[tuple[str, str], float]:
@@ -100,15 +103,72 @@ def test_what_comes_before_fine_tuning_is_the_same_stage_whatever_it_trains(
 def test_a_stage_that_trains_everything_has_the_key_that_it_had() -> None:
     cfg = composed("model.path=x")
     assert peft_identity(cfg, cfg.peft) == peft_identity(cfg, cfg.pretrain_peft) == {}
+    faster = composed("model.path=x", "peft.learning_rate_factor=10", "pretrain_peft.inherit=drop")
+    assert peft_identity(faster, faster.peft)["peft"]["learning_rate_factor"] == 10
+    assert peft_identity(faster, faster.pretrain_peft)["peft"]["inherit"] == "drop"
     lora = composed("model.path=x", "peft=lora")
     assert peft_identity(lora, lora.peft)["peft"]["method"]["target_modules"] == ["query", "value"]
 
 
-@pytest.mark.parametrize("child", ["full", "linear_probe"])
-def test_what_a_prompt_learned_reaches_the_next_stage_or_not(child: str, world: Path, tmp_path: Path) -> None:
-    more = ["peft.inherit=drop"] if child == "full" else ["finetune=linear_probe", "peft.inherit=drop"]
-    run_id = pipeline(world, tmp_path, "pretrain=[dapt]", "peft@pretrain_peft=prompt", "evaluate=clean", *more).run()
+def test_a_factor_on_the_rate_of_all_weights_is_another_stage_of_both_kinds(world: Path, tmp_path: Path) -> None:
+    def keys(*more: str) -> dict[str, str]:
+        chain = pipeline(world, tmp_path, "pretrain=[tapt]", "evaluate=clean", *more)
+        return {stage.label: chain.key(stage) for stage in chain.stages}
+
+    plain, one = keys(), keys("peft.learning_rate_factor=1.0", "pretrain_peft.learning_rate_factor=1")
+    finetuned, pretrained = keys("peft.learning_rate_factor=10"), keys("pretrain_peft.learning_rate_factor=10")
+    assert plain == one
+    assert finetuned["tapt"] == plain["tapt"] and finetuned["finetune"] != plain["finetune"]
+    assert pretrained["tapt"] != plain["tapt"]
+
+
+@pytest.mark.parametrize(("child", "inherit"), [("full", "drop"), ("linear_probe", "drop"), ("linear_probe", "stack")])
+def test_what_a_prompt_learned_reaches_the_next_stage_or_not(
+    child: str, inherit: str, world: Path, tmp_path: Path
+) -> None:
+    after = [f"finetune={child}", "evaluate=clean"]
+    prompted = ["pretrain=[dapt]", "peft@pretrain_peft=prompt", f"peft.inherit={inherit}"]
+    learned = pipeline(world, tmp_path, *prompted, "pretrain.dapt.optimizer.learning_rate=0.1", *after)
+    bare = pipeline(world, tmp_path, *after)
+    run_id = learned.run()
     assert values(tmp_path, run_id)["test", "accuracy"] > 0
+    folders = [chain.build(chain.stages[-2]).folder for chain in (learned, bare)]
+    names = ["head.safetensors"] + ["training.json"] * (child == "full")  # of a head that is fitted, and all losses
+    found = [[(folder / name).read_bytes() for name in names] for folder in folders]
+    assert (found[0] == found[1]) == (inherit == "drop")
+    assert (folders[0] / files.ADAPTERS).exists() == (inherit == "stack")
+
+
+def test_a_probe_that_merges_has_the_key_that_it_had(world: Path, tmp_path: Path) -> None:
+    chain = ["pretrain=[dapt]", "peft@pretrain_peft=lora", "finetune=linear_probe"]
+    configs = {
+        inherit: pipeline(world, tmp_path, *chain, f"peft.inherit={inherit}").stages[-2].config
+        for inherit in ("merge", "stack", "drop")
+    }
+    assert configs["merge"] == {"method": "linear_probe", "max_length": 32}
+    assert [configs[inherit]["inherit"] for inherit in ("stack", "drop")] == ["stack", "drop"]
+
+
+def test_the_rate_of_a_head_that_is_trained_alone_is_the_one_that_is_swept(world: Path, tmp_path: Path) -> None:
+    def trained(*more: str) -> tuple[str, str]:
+        chain = pipeline(world, tmp_path, "peft=head_only", "evaluate=clean", *more)
+        built = chain.build(chain.stages[-2])
+        return built.folder.name, (built.folder / "training.json").read_text()  # the losses of all steps
+
+    slow, fast = (trained(f"finetune.optimizer.learning_rate={rate}", own) for rate, own in ((1e-3, OWN), (1e-2, OWN)))
+    assert slow[0] != fast[0] and slow[1] != fast[1]
+    assert trained("finetune.optimizer.learning_rate=1e-3") == slow  # the head's own rate is no part of it
+    as_one = trained("finetune.optimizer.learning_rate=5e-3", "peft.learning_rate_factor=1")
+    assert as_one[0] != slow[0] and as_one[1] == slow[1]
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny_decoder"])
+def test_an_embedded_models_head_alone_has_the_rate_of_its_heads(model: str) -> None:
+    cfg = composed(f"model={model}", "peft=head_only")
+    rate = cfg.finetune.optimizer.learning_rate * cfg.peft.learning_rate_factor
+    assert rate == cfg.model.head_learning_rate == cfg.finetune.head_learning_rate
+    assert science(cfg)["finetune"]["head_learning_rate"] is None
+    assert science(composed(f"model={model}", "peft=lora"))["finetune"]["head_learning_rate"] == rate
 
 
 def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,3 +206,17 @@ def test_adalora_ends_with_target_r_ranks_on_average(tmp_path: Path, bases: dict
     train(model, classification(make_batch(6)), steps=20)
     left = sum(int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name)
     assert left == 2 * 12  # target_r of 2 layers of 6 matrices
+
+
+@pytest.mark.parametrize("frozen", [1, 2])
+def test_adalora_shares_out_the_ranks_of_the_layers_that_are_trained(
+    frozen: int, tmp_path: Path, bases: dict[str, Path]
+) -> None:
+    model = classifier(bases["bert"], option("adalora"), tmp_path)
+    retention.freeze(model, frozen)
+    before = {name: weight.clone() for name, weight in model.named_parameters() if not weight.requires_grad}
+    train(model, classification(make_batch(6)), steps=20)
+    left = [int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name]
+    assert sum(left) == 2 * 6 * (2 - frozen)  # target_r of the 6 matrices of each layer that is trained
+    now = dict(model.named_parameters())
+    assert before and all(torch.equal(now[name], weight) for name, weight in before.items())

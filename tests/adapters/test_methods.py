@@ -22,7 +22,7 @@ from adapted import (
 )
 from adversaries import make_batch, masked
 
-from adapt import models
+from adapt import models, retention
 from adapt.adapters import folder as files
 from adapt.adapters import stage
 from adapt.adversary.perturbation import find_embedding, perturbed
@@ -273,6 +273,20 @@ BY_HAND = {
 def test_trainable_parameters_as_counted_by_hand(method: str, bases: dict[str, Path], tmp_path: Path) -> None:
     model = classifier(bases["bert"], option(method), tmp_path)
     assert models.trainable_parameters(model) == BY_HAND[method] + HEAD
+
+
+def test_the_norms_of_houlsbys_bottlenecks_can_be_pulled_back(bases: dict[str, Path], tmp_path: Path) -> None:
+    model = classifier(bases["bert"], option("bottleneck_houlsby"), tmp_path)
+    pull = retention.toward_start(model, 0.5, new=[*retention.outside(model), *stage.adapter_weights(model)])
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    with torch.no_grad():
+        for weight in trained.values():
+            weight.add_(1)
+            weight.grad = torch.zeros_like(weight)
+    pull(1.0)
+    assert sum("LayerNorm" in name for name in trained) == LAYERS * 2 * 2
+    for name, weight in trained.items():
+        torch.testing.assert_close(weight.grad, torch.full_like(weight, 0.5 if "LayerNorm" in name else 0.0))
 
 
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
