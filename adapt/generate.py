@@ -6,14 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from adapt import predict
 from adapt.config import ConfigError
+from adapt.data.files import Row
 from adapt.sources import ASSETS
 from adapt.store import MANIFEST
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from adapt.generation import Decoding
 
 BATCH_SIZE = 16
@@ -39,8 +42,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def decoding(given: argparse.Namespace) -> Decoding:
     """The settings of a command line, once they can be meant."""
-    from adapt.generation import Decoding
-
     refused = {
         f"--max-new-tokens {given.max_new_tokens}: must be 1 or more": given.max_new_tokens < 1,
         f"--temperature {given.temperature}: must be 0 or more": not 0 <= given.temperature < float("inf"),
@@ -49,6 +50,8 @@ def decoding(given: argparse.Namespace) -> Decoding:
     for why, wrong in refused.items():
         if wrong:
             raise ConfigError(why)
+    from adapt.generation import Decoding  # only now: torch takes seconds, and no mistake waits for it
+
     return Decoding(given.max_new_tokens, given.temperature, given.top_p, given.seed)
 
 
@@ -70,9 +73,10 @@ def language_model_folder(model: str, root: Path) -> Path:
 
 
 def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
-    """Write one line a prompt: answer, whether it ended, and its seq-rep-4.
+    """Write one line a prompt: answer, whether it ended, and its seq-rep-4; in the file's order, batch by batch.
 
-    Raises ConfigError for a folder whose model is no decoder or has no trained head, and for a missing or empty file.
+    Raises ConfigError for a folder whose model is no decoder or has no trained head, and for a missing or empty file;
+    and, before anything is written, with its line for a prompt without a token or too long for the model.
     """
     import torch
     from transformers import AutoConfig
@@ -87,21 +91,35 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
         raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")
     rows = predict.read_texts(prompts)
     tokenizer = models.load_tokenizer(folder)
+    asked = [tokens_of(row, tokenizer, config, how) for row in rows]
     model, new = models.load_causal_lm(folder, dropout=0.0)
     if new:
         raise ConfigError(f"{folder}: its language-model head is untrained ({new[0]} is new), so it has nothing to say")
-    asked = [generation.encode_prompt(tokenizer, row["text"]) for row in rows]
-    device = torch.device("cpu")
-    answers = generation.generate(model, tokenizer, asked, how, batch_size=BATCH_SIZE, device=device)
     ends = generation.end_tokens(model, tokenizer)
-    for row, tokens in zip(rows, answers, strict=True):
-        written = generation.without_end(tokens, ends)
-        found = {
-            "answer": generation.text_of(tokenizer, written),
-            "ended": len(written) < len(tokens),
-            "repetition": repetition.repeated(written),
-        }
-        out.write(json.dumps({**row, **found}, ensure_ascii=False) + "\n")
+    device = torch.device("cpu")
+    for some in predict.portions(len(rows), BATCH_SIZE, out):
+        answers = generation.generate(model, tokenizer, asked[some], how, batch_size=BATCH_SIZE, device=device)
+        for (_, columns), tokens in zip(rows[some], answers, strict=True):
+            written = generation.without_end(tokens, ends)
+            found = {
+                "answer": generation.text_of(tokenizer, written),
+                "ended": len(written) < len(tokens),
+                "repetition": repetition.repeated(written),
+            }
+            out.write(json.dumps({**columns, **found}, ensure_ascii=False) + "\n")
+
+
+def tokens_of(row: Row, tokenizer: PreTrainedTokenizerBase, config: Any, how: Decoding) -> list[int]:
+    """A row's prompt. Raises ConfigError, which names the row, for one without a token or room for an answer."""
+    from adapt import generation
+
+    where, columns = row
+    try:
+        ids = generation.encode_prompt(tokenizer, columns["text"])
+        generation.check_room(config, len(ids), how.max_new_tokens)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return ids
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from tqdm import tqdm
 
 from adapt import results
 from adapt.config import ConfigError
@@ -15,7 +19,12 @@ from adapt.data import files
 from adapt.sources import MODEL_FILES
 from adapt.store import MANIFEST
 
+if TYPE_CHECKING:
+    from adapt.data.batching import Encoded
+
+Texts = TypeVar("Texts", bound="Encoded")
 BATCH_SIZE = 64
+AT_ONCE = 4 * BATCH_SIZE  # rows between two writings: in batches by their length, so that little of them is padding
 MAX_LENGTH = 512
 
 
@@ -81,14 +90,19 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
     rows = read_texts(texts)
     model, labels = models.load_classifier(folder)
     tokenizer = models.load_tokenizer(folder)
-    pairs = [str(row.get("text_pair", "")) for row in rows] if any("text_pair" in row for row in rows) else None
-    data = batching.encode(tokenizer, [row["text"] for row in rows], longest_input(model.encoder.config), pairs)
+    given = [columns for _, columns in rows]
+    pairs = [str(row.get("text_pair", "")) for row in given] if any("text_pair" in row for row in given) else None
+    data = batching.encode(tokenizer, [row["text"] for row in given], longest_input(model.encoder.config), pairs)
+    for (where, _), ids in zip(rows, data.ids, strict=True):
+        if not ids:
+            raise ConfigError(f"{where}: its text has no token to read, and this tokenizer puts none around a text")
     model.eval()
-    logits = prediction.predict(model, tokenizer, data, BATCH_SIZE, model.device)
-    for row, probabilities in zip(rows, logits.softmax(-1).tolist(), strict=True):
-        best = max(range(len(labels)), key=lambda index: probabilities[index])
-        given = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
-        out.write(json.dumps({**row, "predicted": labels[best], "probabilities": given}, ensure_ascii=False) + "\n")
+    for some in portions(len(rows), AT_ONCE, out):
+        logits = prediction.predict(model, tokenizer, part(data, some), BATCH_SIZE, model.device)
+        for row, probabilities in zip(given[some], logits.softmax(-1).tolist(), strict=True):
+            best = max(range(len(labels)), key=lambda index: probabilities[index])
+            known = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
+            out.write(json.dumps({**row, "predicted": labels[best], "probabilities": known}, ensure_ascii=False) + "\n")
 
 
 def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
@@ -104,18 +118,36 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
     tokenizer = models.load_tokenizer(folder)
     data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder.config))
     model.eval()
-    sizes = [len(tokens) for tokens in rows]
-    for tokens, answered in zip(
-        rows,
-        token_classifier.predict_tags(model, tokenizer, data, sizes, batch_size=BATCH_SIZE, device=model.device),
-        strict=True,
-    ):
-        tags = [labels[index] for index in answered]
-        spans = [
-            {"type": kind, "first": start, "last": end - 1, "text": " ".join(tokens[start:end])}
-            for start, end, kind in tagging.spans(tags)
-        ]
-        out.write(json.dumps({"tokens": tokens, "tags": tags, "spans": spans}, ensure_ascii=False) + "\n")
+    for some in portions(len(rows), AT_ONCE, out):
+        sizes = [len(tokens) for tokens in rows[some]]
+        answered = token_classifier.predict_tags(
+            model, tokenizer, part(data, some), sizes, batch_size=BATCH_SIZE, device=model.device
+        )
+        for tokens, indices in zip(rows[some], answered, strict=True):
+            tags = [labels[index] for index in indices]
+            spans = [
+                {"type": kind, "first": start, "last": end - 1, "text": " ".join(tokens[start:end])}
+                for start, end, kind in tagging.spans(tags)
+            ]
+            out.write(json.dumps({"tokens": tokens, "tags": tags, "spans": spans}, ensure_ascii=False) + "\n")
+
+
+def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
+    """Where each ``size`` of some rows are; after each ``out`` is flushed, so that a kill keeps what was written.
+
+    A bar on the error stream, unless the answers run over its terminal, tells how many rows are done.
+    """
+    with tqdm(total=rows, unit=" rows", delay=2, leave=False, disable=out.isatty() or None) as bar:
+        for start in range(0, rows, size):
+            yield slice(start, min(start + size, rows))
+            out.flush()
+            bar.update(min(size, rows - start))
+
+
+def part(data: Texts, some: slice) -> Texts:
+    """Some of the texts, each list of which is cut alike."""
+    lists = {each.name: getattr(data, each.name) for each in fields(data)}
+    return replace(data, **{name: None if one is None else one[some] for name, one in lists.items()})
 
 
 def longest_input(config: Any) -> int:
@@ -123,7 +155,7 @@ def longest_input(config: Any) -> int:
     return min(MAX_LENGTH, getattr(config, "max_position_embeddings", MAX_LENGTH))
 
 
-def read_texts(texts: Path) -> list[dict[str, Any]]:
+def read_texts(texts: Path) -> list[files.Row]:
     """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text.
 
     And for a row that could not be written again beside its answer.
@@ -132,7 +164,7 @@ def read_texts(texts: Path) -> list[dict[str, Any]]:
     for row in rows:
         files.text_column(row, "text", "the column that predict reads")
         files.check_written_back(row)
-    return [columns for _, columns in rows]
+    return rows
 
 
 def read_rows(texts: Path) -> list[files.Row]:

@@ -1,15 +1,19 @@
 """Answers and exports of a finished run."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from decoders import byte_tokenizer, write_decoder
 from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from world import sentence, write_jsonl
 
-from adapt import models, predict
+from adapt import models, predict, token_classifier
+from adapt.config import ConfigError
+from adapt.data import batching
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,45 @@ def test_a_row_that_could_not_be_written_with_its_answer(finished, texts: Path, 
     with pytest.raises(SystemExit, match=message):
         predict.main([runs["mean"], str(texts), "--root", str(root)])
     assert not capsys.readouterr().out
+
+
+class Written(io.StringIO):
+    """Keeps how many lines were there at each flush."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[int] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue().count("\n"))
+
+
+def test_answers_are_written_as_they_come_and_are_the_same(finished, texts: Path, monkeypatch) -> None:
+    root, runs = finished
+    together, portions = Written(), Written()
+    predict.answer(predict.finetuned_folder(runs["mean"], root), texts, together)
+    monkeypatch.setattr(predict, "AT_ONCE", 4)
+    predict.answer(predict.finetuned_folder(runs["mean"], root), texts, portions)
+    assert (together.flushed, portions.flushed) == ([6], [4, 6])
+    assert portions.getvalue() == together.getvalue()
+
+
+def test_pairs_and_sentences_are_cut_alike() -> None:
+    data = batching.Encoded([[1], [2], [3]], [[0], [0], [1]])
+    assert predict.part(data, slice(1, 3)) == batching.Encoded([[2], [3]], [[0], [1]])
+    words = token_classifier.EncodedWords([[1], [2]], None, [[0], []], [[0], []])
+    assert predict.part(words, slice(0, 1)) == token_classifier.EncodedWords([[1]], None, [[0]], [[0]])
+
+
+def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> None:
+    """A decoder's tokenizer may put nothing around a text."""
+    said = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
+    model = models.new_classifier(
+        write_decoder(tmp_path / "base", said), labels=["x", "y"], pooling="mean", dropout=0.0
+    )
+    model.save(tmp_path / "model", byte_tokenizer(said), ["x", "y"])
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": "the cat"}, {"text": ""}])
+    out = Written()
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token to read"):
+        predict.answer(tmp_path / "model", tmp_path / "texts.jsonl", out)
+    assert not out.getvalue()

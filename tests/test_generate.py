@@ -1,0 +1,61 @@
+"""The command that answers prompts: each bad one is named before any answer, and answers are kept as they come."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from decoders import write_decoder
+from world import sentence, write_jsonl
+
+from adapt import generate
+from adapt.config import ConfigError
+from adapt.generation import Decoding
+
+HOW = Decoding(max_new_tokens=4, temperature=1.0, top_p=0.9, seed=3)
+TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
+
+
+class Written(io.StringIO):
+    """Keeps how many lines were there at each flush."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[int] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue().count("\n"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_decoder(tmp_path_factory.mktemp("generate") / "model", TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("", r"prompts.jsonl:3: prompt '': has no token to go on from"),
+        (
+            "cat " * 400,
+            r"prompts.jsonl:3: max_new_tokens=4: after a prompt of \d+ tokens this llama has positions for 0",
+        ),
+    ],
+)
+def test_a_bad_prompt_is_named_before_any_answer(model: Path, tmp_path: Path, bad: str, message: str) -> None:
+    write_jsonl(tmp_path / "prompts.jsonl", [{"text": "the cat"}] * 2 + [{"text": bad}])
+    out = io.StringIO()
+    with pytest.raises(ConfigError, match=message):
+        generate.answer(model, tmp_path / "prompts.jsonl", HOW, out)
+    assert not out.getvalue()
+
+
+def test_answers_are_written_as_they_come_and_are_the_same(model: Path, tmp_path: Path, monkeypatch) -> None:
+    write_jsonl(tmp_path / "prompts.jsonl", [{"text": text[: 5 + number]} for number, text in enumerate(TEXTS[:7])])
+    together, batches = Written(), Written()
+    generate.answer(model, tmp_path / "prompts.jsonl", HOW, together)
+    monkeypatch.setattr(generate, "BATCH_SIZE", 3)
+    generate.answer(model, tmp_path / "prompts.jsonl", HOW, batches)
+    assert (together.flushed, batches.flushed) == ([7], [3, 6, 7])
+    assert batches.getvalue() == together.getvalue()
