@@ -86,7 +86,8 @@ def generate(
     """The tokens that follow each prompt, in the order of ``prompts``: an answer that ended has its end token last.
 
     The model is left in evaluation mode. Defaults that its folder has for generation (a penalty, a temperature of its
-    own) count for nothing. Raises ConfigError where a prompt and its answer may need more positions than there are.
+    own) count for nothing, except which tokens end an answer (``end_tokens``). Raises ConfigError where a prompt and
+    its answer may need more positions than there are.
     """
     decoder: Any = model.to(device).model
     check_room(decoder.config, max(map(len, prompts)), how.max_new_tokens)
@@ -127,7 +128,9 @@ def padded_left(prompts: Sequence[Sequence[int]], fill: int) -> dict[str, Tensor
 
 
 def end_tokens(model: CausalLM, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the tokenizer's end of text, and those that the model's config names."""
+    """The tokens that end an answer: the tokenizer's end of text, and those that the model's config or the
+    generation config of its folder names.
+    """
     named = [tokenizer.eos_token_id, model.model.config.eos_token_id, model.model.generation_config.eos_token_id]
     flat = {end for ends in named for end in (ends if isinstance(ends, list) else [ends])}
     return sorted(flat - {None})

@@ -91,6 +91,8 @@ def test_a_folders_own_defaults_count_for_nothing(tokenizer) -> None:
     model.model.generation_config.max_length = 3
     assert written(model, tokenizer, PROMPTS, GREEDY) == plain
     assert model.model.generation_config.repetition_penalty == 5.0
+    model.model.generation_config.eos_token_id = plain[0][1]  # but what ends an answer
+    assert written(model, tokenizer, PROMPTS, GREEDY)[0] == generation.to_end(plain[0], [plain[0][1]])
 
 
 def test_more_positions_than_there_are_are_refused(tokenizer) -> None:
