@@ -12,18 +12,23 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapt.config import ConfigError
+
+if TYPE_CHECKING:
+    from adapt.data.tasks import Task
 
 KINDS = ("merged", "int8", "nf4")
 MEASURES = "export.jsonl"  # in the exported folder
 MORE = """
-Rows have the measurement columns of the results table, and "export": none (the model as it was) or the kind. They are
-also kept in export.jsonl in the new folder. Of a run its task is measured; of a folder only with --task. Methods that
-change no weight of the base (prompts, prefixes, bottlenecks, llama_adapter) cannot be folded into it, and are refused:
-python -m adapt.predict --export copies them as they are, and python -m adapt.serving serves them.
+Rows have the measurement columns of the results table, of a run also its id and factors (task, model, peft, seed ...),
+and "export": none (the model as it was) or the kind. They are also kept in export.jsonl in the new folder.
+Of a run its task is measured; of a folder only with --task. Methods that change no weight of the base (prompts,
+prefixes, bottlenecks, llama_adapter) cannot be folded into it, and are refused: python -m adapt.predict --export copies
+them as they are, and python -m adapt.serving serves them.
 The folder is read by adapt.predict and adapt.models, and by transformers' from_pretrained; 8 and 4 bits also need
 bitsandbytes there.
 
@@ -52,33 +57,50 @@ def main(arguments: list[str] | None = None) -> None:
         from adapt.predict import finetuned_folder
 
         folder = finetuned_folder(args.model, args.root)
-        export(folder, args.target, args.kind)
-        task, max_length = args.task, None
-        run: dict[str, Any] = {}
-        if task is None and folder != Path(args.model):
-            task, max_length, run = task_of(args.model, args.root)
+        place, max_length, run = args.task, None, {}
+        if place is None and folder != Path(args.model):
+            place, max_length, run = task_of(args.model, args.root)
+        task = None if place is None else load_task(place, folder)
         if task is None:
             print("not measured: of a folder the task is not known; give --task", file=sys.stderr)
-            return
-        rows = [run | row for row in measures(folder, args.target, args.kind, task, max_length, args.batch_size)]
+
+        def measured(exported: Path) -> str:
+            rows = [] if task is None else measures(folder, exported, args.kind, task, max_length, args.batch_size)
+            return "".join(json.dumps(run | row) + "\n" for row in rows)
+
+        print(export(folder, args.target, args.kind, measured), end="")
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (args.target / MEASURES).write_text(lines)
-    print(lines, end="")
 
 
-def export(folder: Path, target: Path, kind: str) -> None:
-    """Write the folder's model, whole, into a new folder. Raises ConfigError where it cannot be folded or quantised."""
-    from adapt import models
-    from adapt.adapters import quantization, stage
-    from adapt.token_classifier import load_tagger
+def export(folder: Path, target: Path, kind: str, measured: Callable[[Path], str] = lambda exported: "") -> str:
+    """Write the folder's model into a new folder, with what ``measured`` says of it; whole, or nothing is there.
 
+    Returns what was said. Raises ConfigError where the model cannot be folded or quantised.
+    """
     if kind not in KINDS:
         raise ConfigError(f"--kind={kind}: possible are {', '.join(KINDS)}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target}: it is there, and is no empty folder")
-    note = json.loads((folder / models.HEAD_NOTE).read_text())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:  # so that a kill leaves no part of a model in target
+        whole = Path(work) / "whole"
+        write(folder, whole, kind)
+        lines = measured(whole)
+        if lines:
+            (whole / MEASURES).write_text(lines)
+        os.replace(whole, target)
+    return lines
+
+
+def write(folder: Path, whole: Path, kind: str) -> None:
+    """Write the folder's model into ``whole``, folded and, beside it, merged alone where it is quantised after that."""
+    from adapt import models
+    from adapt.adapters import quantization, stage
+    from adapt.predict import head_note
+    from adapt.token_classifier import load_tagger
+
+    note = head_note(folder)
     quantization.check("export", None if kind == "merged" else kind)
     model, labels = load_tagger(folder) if note.get("kind") == "tagging" else models.load_classifier(folder)
     try:
@@ -89,14 +111,11 @@ def export(folder: Path, target: Path, kind: str) -> None:
             "python -m adapt.predict --export, which copies it as it is, and python -m adapt.serving"
         ) from error
     model.model.adaptation = None  # type: ignore[assignment]
-    tokenizer = models.load_tokenizer(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:  # so that a kill leaves no part of a model in target
-        if kind != "merged":
-            model.model.save_pretrained(f"{work}/merged")
-            model.model = in_bits(Path(work) / "merged", model.model, kind)
-        model.save(Path(work) / "whole", tokenizer, labels)
-        os.replace(Path(work) / "whole", target)
+    if kind != "merged":
+        merged = whole.with_name("merged")
+        model.model.save_pretrained(merged)
+        model.model = in_bits(merged, model.model, kind)
+    model.save(whole, models.load_tokenizer(folder), labels)
 
 
 def in_bits(merged: Path, network: Any, kind: str) -> Any:
@@ -127,37 +146,48 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     return models.without_pooler(quantized) if quantized.base_model is quantized else quantized
 
 
-def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, str]]:
-    """A run's task, the tokens at which texts are cut, and the whole id. Raises ConfigError where it was removed."""
+def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
+    """A run's task, the tokens at which texts are cut, and what its rows say of it: the whole id and the factors.
+
+    Raises ConfigError where the task was removed.
+    """
     from adapt import results
     from adapt.store import MANIFEST
 
-    (record,) = (path for path in (root / "runs").glob("*.json") if path.stem.startswith(run))
-    config = json.loads(record.read_text())["config"]
-    evaluation = json.loads((results.evaluation(root, record.stem) / MANIFEST).read_text())
+    (file,) = (path for path in (root / "runs").glob("*.json") if path.stem.startswith(run))
+    record = json.loads(file.read_text())
+    evaluation = json.loads((results.evaluation(root, file.stem) / MANIFEST).read_text())
     for manifest in sorted((root / "store" / "task").glob(f"*/{MANIFEST}")):
         if json.loads(manifest.read_text())["content"] == evaluation["inputs"]["task"]:
-            return manifest.parent, int(config["finetune.max_length"]), {"run_id": record.stem}
-    raise ConfigError(f"run {run}: its task was removed from {root / 'store' / 'task'}; run it again")
+            known = {"run_id": file.stem, **record["factors"]}
+            return manifest.parent, int(record["config"]["finetune.max_length"]), known
+    raise ConfigError(f"run {run}: its task was removed from {root / 'store' / 'task'}; run it again, or give --task")
+
+
+def load_task(place: Path, folder: Path) -> Task:
+    """The task to measure on. Raises ConfigError where it is none, or not what the folder's model was tuned for."""
+    from adapt.data import tasks
+    from adapt.predict import head_note
+
+    try:
+        task = tasks.load_task(place)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"--task={place}: no folder of a task stage ({error})") from error
+    note = head_note(folder)
+    if note.get("kind", "classification") != task.kind or note["labels"] != task.labels:
+        raise ConfigError(f"--task={place}: has other labels than the model, {', '.join(note['labels'][:5])} ...")
+    return task
 
 
 def measures(
-    folder: Path, exported: Path, kind: str, task_folder: Path, max_length: int | None, batch_size: int
+    folder: Path, exported: Path, kind: str, task: Task, max_length: int | None, batch_size: int
 ) -> list[dict[str, Any]]:
     """The rows of both models on dev and test, and the bytes of their weights."""
     from adapt import models
-    from adapt.data import tasks
     from adapt.measurement import measurement
     from adapt.predict import longest_input
     from adapt.stages.kinds import KINDS as TASK_KINDS
 
-    try:
-        task = tasks.load_task(task_folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"--task={task_folder}: no folder of a task stage ({error})") from error
-    note = json.loads((folder / models.HEAD_NOTE).read_text())
-    if note.get("kind", "classification") != task.kind or note["labels"] != task.labels:
-        raise ConfigError(f"--task={task_folder}: has other labels than the model, {', '.join(note['labels'][:5])} ...")
     rows = []
     for name, place in (("none", folder), (kind, exported)):
         model = TASK_KINDS[task.kind].load(place).eval()

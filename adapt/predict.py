@@ -79,12 +79,26 @@ def finetuned_folder(model: str, root: Path) -> Path:
     return folder
 
 
+def head_note(folder: Path) -> dict[str, Any]:
+    """What a fine-tuned model's folder says of its head: labels, pooling. Raises ConfigError where that is torn."""
+    from adapt import models
+
+    file = folder / models.HEAD_NOTE
+    try:
+        note = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{file}: broken, not JSON ({error}); copy or fine-tune the model again") from error
+    if not isinstance(note, dict) or not {"labels", "pooling"} <= set(note):
+        raise ConfigError(f"{file}: broken, without labels and pooling; copy or fine-tune the model again")
+    return note
+
+
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
     """Write one line a text: label and the probability of each label; one line a sentence where it is a tagger."""
     from adapt import models, prediction, token_classifier
     from adapt.data import batching
 
-    if json.loads((folder / models.HEAD_NOTE).read_text()).get("kind") == token_classifier.KIND:
+    if head_note(folder).get("kind") == token_classifier.KIND:
         answer_tags(folder, texts, out)
         return
     rows = read_texts(texts)
@@ -198,7 +212,7 @@ def export(folder: Path, target: Path) -> str:
             f"{target}: adapt.models.load_classifier opens it (of a tagger adapt.token_classifier.load_tagger); "
             f"AutoModel.from_pretrained opens the base alone, and {adapters.ADAPTERS}/<n> is in peft's format"
         )
-    note = json.loads((folder / models.HEAD_NOTE).read_text())
+    note = head_note(folder)
     tagger = note.get("kind") == token_classifier.KIND
     if note["pooling"] == "cls":
         return f"{target}: open it with AutoModelFor{'Token' if tagger else 'Sequence'}Classification.from_pretrained"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from world import sentence, write_jsonl
 
 from adapt import export, models, predict, results
+from adapt.data import tasks
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,10 @@ def test_a_merged_export_scores_as_the_run_did(finished, pooling: str, tmp_path:
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows == [json.loads(line) for line in (tmp_path / "out" / export.MEASURES).read_text().splitlines()]
     kept = results.load(root)
+    known = kept[kept["run_id"] == runs[pooling]].iloc[0]
+    factors = ("run_id", "task", "model", "peft", "pretrain")
+    assert all({name: row[name] for name in factors} == known[list(factors)].to_dict() for row in rows)
+    assert {row["seed"] for row in rows} == {known["seed"]}
     kept = kept[(kept["run_id"] == runs[pooling]) & (kept["attack"] == "none")].set_index(["split", "metric"])["value"]
     before, after = (
         {(row["split"], row["metric"]): row["value"] for row in rows if row["export"] == name}
@@ -90,3 +96,42 @@ def test_what_cannot_be_exported_is_one_sentence(finished, name: str, words: str
     with pytest.raises(SystemExit, match=words):
         export.main([runs.get(name, name), str(tmp_path / "out"), "--root", str(root)])
     assert [path.name for path in tmp_path.glob("out/*")] == (["mine"] if name == "mean" else [])
+
+
+@pytest.mark.parametrize(("name", "words"), [("nowhere", "no folder of a task stage"), ("other", "has other labels")])
+def test_a_wrong_task_is_refused_before_anything_is_written(finished, name: str, words: str, tmp_path: Path) -> None:
+    """Else the retry would find the folder there."""
+    root, runs = finished
+    given = [runs["mean"], str(tmp_path / "new" / "out"), "--root", str(root)]
+    examples = [tasks.Example(number, "a cat", 0) for number in range(2)]
+    (tmp_path / "other").mkdir()
+    tasks.write_task(tasks.Task(["x", "y"], "accuracy", dict.fromkeys(tasks.SPLITS, examples)), tmp_path / "other")
+    with pytest.raises(SystemExit, match=f"--task=.*{name}: {words}"):
+        export.main([*given, "--task", str(tmp_path / name)])
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_export_that_cannot_be_measured_is_not_placed(finished, tmp_path: Path, monkeypatch) -> None:
+    root, runs = finished
+
+    def killed(folder: Path, exported: Path, *_: object) -> list[dict]:
+        assert (exported / "config.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "measures", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export.main([runs["mean"], str(tmp_path / "new" / "out"), "--root", str(root)])
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("torn", ['{"labels": ["animal", ', "[]", "{}"])
+def test_a_torn_note_of_the_head_is_one_sentence(finished, torn: str, tmp_path: Path) -> None:
+    root, runs = finished
+    folder = shutil.copytree(predict.finetuned_folder(runs["mean"], root), tmp_path / "model")
+    (folder / models.HEAD_NOTE).write_text(torn)
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": "a cat"}])
+    for command in (export.main, predict.main):
+        last = tmp_path / ("out" if command is export.main else "texts.jsonl")
+        with pytest.raises(SystemExit, match="head.json: broken"):
+            command([str(folder), str(last)])
+    assert not (tmp_path / "out").exists()

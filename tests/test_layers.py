@@ -152,7 +152,7 @@ MAY = {
     "base_architectures": set(),
     "generation": {"adapters", "data", "models"},
     "repetition": set(),
-    "generate": {"decoders", "generation", "models", "predict", "repetition", "sources", "store"},
+    "generate": {"data", "decoders", "generation", "models", "predict", "repetition", "sources", "store"},
 }
 
 
