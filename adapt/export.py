@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
         from adapt.predict import finetuned_folder
 
         folder = finetuned_folder(args.model, args.root)
-        place, max_length, run = args.task, None, {}
+        run: dict[str, Any] = {}
+        place, max_length = args.task, None
         if place is None and folder != Path(args.model):
             place, max_length, run = task_of(args.model, args.root)
         task = None if place is None else load_task(place, folder)
