@@ -1,4 +1,4 @@
-"""The command that answers prompts: each bad one is named before any answer, and answers are kept as they come."""
+"""Prompts: each bad one is named before any answer, answers are kept as they come, and odd texts begin none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from decoders import write_decoder
 from world import sentence, write_jsonl
 
 from adapt import generate
-from adapt.config import ConfigError
+from adapt.config import ConfigError, SamplesConfig
 from adapt.generation import Decoding
+from adapt.stages import samples
 
 HOW = Decoding(max_new_tokens=4, temperature=1.0, top_p=0.9, seed=3)
 TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
@@ -59,3 +60,16 @@ def test_answers_are_written_as_they_come_and_are_the_same(model: Path, tmp_path
     generate.answer(model, tmp_path / "prompts.jsonl", HOW, batches)
     assert (together.flushed, batches.flushed) == ([7], [3, 6, 7])
     assert batches.getvalue() == together.getvalue()
+
+
+def test_an_odd_text_begins_no_prompt() -> None:
+    """4 words of at most 100 characters; the others are the same ones in the same order."""
+    asked = SamplesConfig("corpus", prompts=5, prompt_words=4, max_new_tokens=8, temperature=1.0, top_p=1.0, seed=0)
+    blobs = [f"see {'QUJD' * 99}{number} and so on with many more words" for number in range(40)]
+    assert samples.beginnings([*TEXTS, *blobs], asked) == samples.beginnings(TEXTS, asked)
+    fits, over = "a b c " + "d" * 94 + " e f g h", "a b c " + "d" * 95 + " e f g h"
+    assert [prompt.text for prompt in samples.beginnings([fits, over], asked)] == [fits[:100]]
+    with pytest.raises(
+        ConfigError, match="evaluate.samples.text=corpus: the first 4 words .* more than 100 characters"
+    ):
+        samples.beginnings(blobs, asked)

@@ -21,6 +21,7 @@ from adapt.measurement import measurement
 
 VERSION = 1
 FILE = "samples.jsonl"
+MOST_CHARACTERS = 25  # a word of a beginning, on average: more are no prose but a link, or a blob in base64
 TRUTH = "truth"  # what the text itself goes on with, among the ways to go on
 
 
@@ -68,7 +69,10 @@ def samples(
 def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
     """At most ``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, of the texts that have as many words again.
 
-    Chosen by the hash of each text, so that every model is asked the same. Raises ConfigError where there is no text.
+    Chosen by the hash of each text, so that every model is asked the same. A beginning of more than MOST_CHARACTERS a
+    word is passed over: it may be more tokens than a model has positions, and would stop a run after its pretraining.
+    Characters and not tokens are counted, because those are the same for every model. Raises ConfigError where there
+    is no text.
     """
     cut = re.compile(rf"\s*(?:\S+\s+){{{cfg.prompt_words - 1}}}\S+")
     long = [text for text in texts if len(text.split()) >= 2 * cfg.prompt_words]
@@ -78,10 +82,18 @@ def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
             "ask for shorter prompts, or hold out more text"
         )
     found = []
-    for text in in_hash_order(long, str)[: cfg.prompts]:
+    for text in in_hash_order(long, str):
         beginning = cut.match(text)
         assert beginning, text
-        found.append(Prompt(beginning[0], text[beginning.end() :]))
+        if len(beginning[0]) <= MOST_CHARACTERS * cfg.prompt_words:
+            found.append(Prompt(beginning[0], text[beginning.end() :]))
+        if len(found) == cfg.prompts:
+            return found
+    if not found:
+        raise ConfigError(
+            f"evaluate.samples.text={cfg.text}: the first {cfg.prompt_words} words of each held-out text have more "
+            f"than {MOST_CHARACTERS * cfg.prompt_words} characters; possible is text with spaces between its words"
+        )
     return found
 
 
