@@ -32,6 +32,9 @@ _NAMES |= {f"knn_tapt_{k}": f"{k}NN-TAPT" for k in (50, 150, 500)} | {"knn_tapt_
 _NAMES |= {"rand_tapt": "RAND-TAPT", "dsir": "DSIR", "rand_dsir": "RAND-DSIR"}
 _NAMES |= {f"rand_tapt_{k}": f"RAND-TAPT ({k})" for k in (150, 500)} | {"knn_tapt_sentences": "kNN-TAPT (sentences)"}
 _NAMES |= {"acl_arc": "ACL-ARC", "chemprot": "ChemProt", "sciie": "SciERC"}  # by the names of their files
+ADAPTED_BY = (
+    "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
+)
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
 _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
@@ -195,7 +198,10 @@ def heading(column: str) -> str:
 
 def cell_label(cell: pd.Series, columns: list[str]) -> str:
     """A cell's label by the given columns: 'DAPT, FGM, steps 200'."""
-    return ", ".join(_said(column, cell[column]) for column in columns if not pd.isna(cell[column]))
+    adapted = cell.get("pretrain", "none") != "none"
+    values = {column: "none" if column == ADAPTED_BY and adapted else math.nan for column in columns}
+    values |= {column: cell[column] for column in columns if not pd.isna(cell[column])}
+    return ", ".join(_said(column, value) for column, value in values.items() if not pd.isna(value))
 
 
 def keys(rows: pd.DataFrame) -> pd.Series:
@@ -246,6 +252,8 @@ def _name(part: str) -> str:
 
 
 def _said(column: str, value: Any) -> str:
+    if column == ADAPTED_BY:
+        return f"adapted by {_said('peft', value)}"
     if value == "none" and column in _NONES:
         return _NONES[column]
     named = column in {*IDENTITY, "corpus", "peft", "finetune.method"}  # values that need no name of the column

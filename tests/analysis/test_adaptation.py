@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 
 import numpy as np
 import pandas as pd
@@ -321,4 +322,9 @@ def test_an_option_is_told_apart_by_its_name_before_its_settings() -> None:
     assert cells.cell_columns(table) == [*cells.IDENTITY, "pretrain_peft.name"]
     assert cells.heading("pretrain_peft.name") == "pretrain_peft"
     assert cells.heading("finetune.optimizer.learning_rate") == "learning_rate"
-    assert cells.cell_label(table.iloc[0], ["pretrain_peft.name"]) == "pretrain peft LoRA"
+    assert cells.cell_label(table.iloc[0], ["pretrain_peft.name"]) == "adapted by LoRA"
+    whole = table.iloc[0].copy()
+    whole["pretrain_peft.name"] = math.nan
+    assert cells.cell_label(whole, ["pretrain_peft.name"]) == "adapted by all weights"
+    whole["pretrain"] = "none"
+    assert cells.cell_label(whole, ["pretrain", "pretrain_peft.name"]) == "not adapted"
