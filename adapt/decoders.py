@@ -40,7 +40,7 @@ def decoder_inputs(decoder: nn.Module, attention_mask: Tensor) -> dict[str, Any]
     """What a decoder must be told so that padding on the left moves no token: positions that begin at the first real
     one, where it takes any (ALiBi models read the mask instead); and to keep no keys for a generation.
     """
-    takes = inspect.signature(decoder.forward).parameters
+    takes = inspect.signature(type(decoder).forward).parameters  # an instance's own, of virtual tokens, passes all on
     given = {"position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0), "use_cache": False}
     return {name: value for name, value in given.items() if name in takes}
 

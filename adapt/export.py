@@ -128,11 +128,11 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     from torch import nn
     from transformers import BitsAndBytesConfig
 
-    from adapt import models, retention
+    from adapt import models
+    from adapt.adapters import bits
 
-    inside = {id(module) for stack in retention.layer_stacks(network.base_model) for module in stack.modules()}
-    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not any(id(module) in inside for _, module in linear):
+    inside = bits.linear_layers(network)
+    if not inside:
         raise ConfigError(f"--kind={kind}: a {network.config.model_type} has no nn.Linear in its layers to quantise")
     settings: dict[str, Any] = {"load_in_8bit": True}
     if kind == "nf4":
@@ -140,7 +140,8 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
             "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
             "bnb_4bit_compute_dtype": torch.bfloat16,
         }  # fmt: skip
-    kept = [name for name, module in linear if id(module) not in inside]
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    kept = [name for name in linear if name not in inside]
     quantized = type(network).from_pretrained(
         merged, quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=kept), **models.safe_loading()
     )

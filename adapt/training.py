@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,13 @@ from tqdm import tqdm
 from adapt import preemption, processes
 from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
-from adapt.objectives import Objective
+from adapt.objectives import Batch, Objective
 from adapt.optimization import learning_rate_shape
 from adapt.retention import Pull
 from adapt.sharding import gathered, is_sharded
 from adapt.steps import Adversary, Step
 
 VERSION = 3
-Batch = dict[str, Tensor]
 Keep = Callable[[int], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
@@ -111,7 +111,7 @@ def train(
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
     stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
     pull: adds what keeps the weights near their start to the gradients of each update (``retention.toward_start``).
-    after_update: called after each update, its gradients still there, with the steps then done and the memory.
+    after_update: called after each update that fp16 does not skip, gradients there, with its number and the memory.
     raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)
@@ -131,21 +131,21 @@ def train(
     checkpoint = Checkpoint(folder / "checkpoint", name)
     memory: dict[str, Any] = {}
     progress = checkpoint.load(model, optimizer, scheduler, memory) or Progress()
-
-    def save() -> None:
-        checkpoint.save(model, optimizer, scheduler, progress, memory)
+    save = partial(checkpoint.save, model, optimizer, scheduler, progress, memory)
 
     def update() -> None:
+        scale = None if accelerator.scaler is None else accelerator.scaler.get_scale()
         if pull is not None and accelerator.sync_gradients:
-            pull(1.0 if accelerator.scaler is None else accelerator.scaler.get_scale())
+            pull(scale or 1.0)
         if accelerator.sync_gradients and optimizer_config.clip_norm is not None:
             norm = gathered(accelerator.clip_grad_norm_(trainable, optimizer_config.clip_norm))
-            if accelerator.scaler is None and not torch.isfinite(norm):
+            if scale is None and not torch.isfinite(norm):
                 raise NonFiniteLoss(
                     f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}"
                 )
         optimizer.step()
-        if after_update is not None:
+        skipped = scale is not None and accelerator.scaler.get_scale() < scale  # by fused AdamW: accelerate misses it
+        if after_update is not None and not skipped:
             after_update(progress.step + 1, memory)
         optimizer.zero_grad()
 

@@ -32,9 +32,7 @@ _NAMES |= {f"knn_tapt_{k}": f"{k}NN-TAPT" for k in (50, 150, 500)} | {"knn_tapt_
 _NAMES |= {"rand_tapt": "RAND-TAPT", "dsir": "DSIR", "rand_dsir": "RAND-DSIR"}
 _NAMES |= {f"rand_tapt_{k}": f"RAND-TAPT ({k})" for k in (150, 500)} | {"knn_tapt_sentences": "kNN-TAPT (sentences)"}
 _NAMES |= {"acl_arc": "ACL-ARC", "chemprot": "ChemProt", "sciie": "SciERC"}  # by the names of their files
-ADAPTED_BY = (
-    "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
-)
+ADAPTED_BY = "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
 _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}

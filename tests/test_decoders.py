@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from adapted import CONF, METHODS, needs, option
 from decoders import END, SHAPES, causal_lm, config, shaken, write_decoder
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.models.auto.modeling_auto import (
@@ -13,12 +15,23 @@ from transformers.models.auto.modeling_auto import (
 from world import pipeline, sentence
 
 from adapt import models, predict, results, token_classifier
+from adapt.adapters import stage
+from adapt.adapters.check import check_method
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, PeftConfig
 from adapt.decoders import is_decoder, last_token_head
-from adapt.suitability import check_model
+from adapt.suitability import check_model, skeleton
 
 PAD = 7
 IDS = torch.tensor([11, 12, 13, 14, PAD])  # the last word is what rows are filled with
+
+
+TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    top = tmp_path_factory.mktemp("decoders")
+    return {name: write_decoder(top / name, TEXTS, name) for name in ("gpt2", "llama")}
 
 
 def classifier(architecture: str, pooling: str) -> models.Classifier:
@@ -34,8 +47,11 @@ def padded(ids: torch.Tensor, side: str, length: int = 9) -> tuple[torch.Tensor,
     return torch.nn.functional.pad(ids, where, value=PAD), torch.nn.functional.pad(torch.ones_like(ids), where)
 
 
-def check_padding(model: models.Classifier) -> None:
-    """A text alone, with padding on either side, and beside a longer text."""
+def check_padding(model: models.Classifier, near: float = 1e-5) -> None:
+    """A text alone, with padding on either side, and beside a longer text.
+
+    near: bf16 and int8 inputs round by what else is in a batch.
+    """
     other = torch.arange(20, 29)
     with torch.no_grad():
         alone = model(IDS[None], torch.ones_like(IDS)[None])
@@ -43,7 +59,7 @@ def check_padding(model: models.Classifier) -> None:
             ids, mask = padded(IDS, side)
             found = model(torch.stack([other, ids]), torch.stack([torch.ones_like(other), mask]))[1:]
             torch.testing.assert_close(
-                found, alone, atol=1e-5, rtol=1e-5, msg=lambda text, side=side: f"{side}: {text}"
+                found, alone, atol=near, rtol=near, msg=lambda text, side=side: f"{side}: {text}"
             )
         changed = IDS.clone()
         changed[-1] = 9
@@ -54,6 +70,28 @@ def check_padding(model: models.Classifier) -> None:
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_a_text_alone_is_answered_as_in_a_padded_batch(architecture: str, pooling: str) -> None:
     check_padding(classifier(architecture, pooling))
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])  # absolute positions, rotary ones
+@pytest.mark.parametrize("method", METHODS)
+def test_so_it_is_under_every_method(method: str, architecture: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    model_file = {"gpt2": "gpt2", "llama": "tiny_decoder"}[architecture]
+    names = yaml.safe_load((CONF / "model" / f"{model_file}.yaml").read_text())["modules"]
+    cfg = option(method, *(f"model.modules.{name}=[{','.join(given)}]" for name, given in names.items()))
+    needs(cfg)
+    folder = folders[architecture]
+    try:
+        check_method("peft", cfg, skeleton(AutoConfig.from_pretrained(folder)))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    for pooling in ("cls", "mean"):
+        torch.manual_seed(0)
+        model = models.new_classifier(folder, labels=["x", "y"], pooling=pooling, dropout=0.0)
+        stage.begin(model, cfg, tmp_path, unquantized=names["unquantized"])
+        for weight in model.parameters():
+            if weight.requires_grad:
+                torch.nn.init.normal_(weight, std=0.3)
+        check_padding(model.eval(), {None: 1e-5, "nf4": 0.1, "int8": 0.1}[cfg.quantization])
 
 
 KINDS = [kind for kind in MODEL_FOR_CAUSAL_LM_MAPPING if kind in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING]
@@ -88,15 +126,6 @@ def test_a_decoders_own_head_is_that_of_transformers(architecture: str) -> None:
     with torch.no_grad():
         dense = model.model(input_ids=ids, attention_mask=mask).logits
         torch.testing.assert_close(model(ids, mask), dense, atol=1e-6, rtol=1e-5)
-
-
-TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    top = tmp_path_factory.mktemp("decoders")
-    return {name: write_decoder(top / name, TEXTS, name) for name in ("gpt2", "llama")}
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

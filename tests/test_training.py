@@ -98,6 +98,7 @@ def train(
         parameter_groups=optimization.decay_groups(model, None, None),
         selection=training.Selection(measure, settings["every"], "min", settings["patience"]),
         seed=3,
+        after_update=settings.get("after_update"),
         folder=folder,
         runtime=RuntimeConfig(device="cpu", checkpoint_seconds=0.0, progress=False, trackers=[]),
     )
@@ -190,6 +191,30 @@ def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
     again, _ = train(tmp_path / "again", steps=10)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
     assert all(value.dtype == torch.float32 for value in weights(half))
+
+
+def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradients are no numbers: AdaLoRA would remember them for good. fp16 wants a GPU, its scaler none."""
+    make, seen = training.make_accelerator, []
+
+    def scaled(*given: Any) -> Any:
+        accelerator = make(*given)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        return accelerator
+
+    class Overflow(Sign):
+        def logits(self, model: Any, batch: training.Batch) -> torch.Tensor:
+            found = super().logits(model, batch)
+            if found.requires_grad and int(batch["step"][0]) == 3:
+                found.register_hook(lambda gradient: gradient * torch.nan)
+            return found
+
+    monkeypatch.setattr(training, "make_accelerator", scaled)
+    model, progress = train(
+        tmp_path, objective=Overflow(), steps=6, after_update=lambda number, memory: seen.append(number)
+    )
+    assert progress.step == 6 and seen == [1, 2, 3, 5, 6]
+    assert all(torch.isfinite(weight).all() for weight in weights(model))
 
 
 def test_weights_that_leave_the_numbers_in_the_last_step_are_refused(tmp_path: Path) -> None:

@@ -51,9 +51,11 @@ def allocation(tuner: Any, steps: int) -> AfterUpdate:
                 setattr(allocator, name, dict(known[name]))
             allocator.ipt = {name: torch.zeros_like(value) for name, value in known["exp_avg_ipt"].items()}
             config.rank_pattern = {name: mask.tolist() for name, mask in known["rank_pattern"].items()} or None
-        if step <= config.total_step - config.tfinal and not allocator.ipt:
+        settles = config.total_step - config.tfinal
+        due = step if config.rank_pattern else min(step, settles)  # the step that settles the ranks may be skipped
+        if due <= settles and not allocator.ipt:
             allocator.update_ipt(trained)  # an only step allocates by its own importances
-        allocate(allocator, trained, step)
+        allocate(allocator, trained, due)
         pattern = config.rank_pattern or {}
         memory[MEMORY] = {name: getattr(allocator, name) for name in kept} | {
             "rank_pattern": {name: torch.tensor(mask) for name, mask in pattern.items()}

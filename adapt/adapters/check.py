@@ -8,7 +8,7 @@ import torch
 from peft import AdaptionPromptConfig
 from torch import nn
 
-from adapt.adapters import quantization, virtual_tokens
+from adapt.adapters import bits, quantization, virtual_tokens
 from adapt.adapters.methods import Adapter, core_of, put_on
 from adapt.adapters.selective import BitFitConfig, biases
 from adapt.adapters.stage import method_of
@@ -44,8 +44,10 @@ def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
         raise ConfigError(f"{key}: {error}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}.method: {error}") from error
-    if cfg.quantization is not None and not any(type(module) is nn.Linear for module in network.modules()):
-        raise ConfigError(f"{key}.quantization={cfg.quantization}: a {kind} has no nn.Linear; choose lora")
+    if cfg.quantization is not None and not bits.linear_layers(network):
+        raise ConfigError(
+            f"{key}.quantization={cfg.quantization}: a {kind} has no nn.Linear in its layers; choose lora"
+        )
     if isinstance(config, AdaptionPromptConfig) and kind not in LLAMA_ADAPTER:
         raise ConfigError(
             f"{given}: serves {', '.join(LLAMA_ADAPTER)} alone, not a {kind}; possible are lora, ia3, prompt, bitfit"

@@ -10,8 +10,13 @@ from typing import Any, cast
 import torch
 from peft import AdaptionPromptConfig, PeftConfig
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.adalora.layer import AdaLoraLayer, SVDLinear
 from peft.tuners.adaption_prompt import AdaptionPromptModel
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.ia3.layer import IA3Layer
+from peft.tuners.ia3.layer import Linear as IA3Linear
+from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.lora.layer import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer, cast_adapter_dtype
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -22,6 +27,7 @@ from adapt.adapters.selective import BitFitConfig, HeadConfig
 
 VERSION = 1
 WRAPPED = re.compile(r"\.base_layer(?=\.|$)|(?<=attn)\.model(?=\.)")  # what a wrapper adds to the name of a weight
+IN_FLOAT = {AdaLoraLayer: SVDLinear, LoraLayer: LoraLinear, IA3Layer: IA3Linear}  # of each kind, the more special first
 PREFIXES = {"IA3": "ia3_", "VERA": "vera_lambda_"}  # of the names of weights that peft's layers add; others: lora_
 
 
@@ -111,6 +117,7 @@ def inject(base: PreTrainedModel, adapter: Adapter) -> None:
         adapter.config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in base.modules())
     tuner_class: Any = PEFT_TYPE_TO_TUNER_MAPPING[adapter.config.peft_type]  # type: ignore[index]
     adapter.tuner = tuner_class(base, adapter.config, adapter_name=adapter.name)
+    cast_adapter_dtype(base, adapter.name)  # as get_peft_model does; over NF4 it is bf16, which loses small steps
     for module in base.modules():
         if isinstance(module, BaseTunerLayer):
             module.set_adapter(names_of(module))
@@ -149,9 +156,12 @@ def layer_of_peft(module: Any) -> bool:
 
 def folded(layer: Any) -> nn.Module:
     """The layer under one of peft's, with its change."""
-    under: nn.Module = layer.base_layer
-    if quantization.is_quantized(under):
-        changes = [layer.get_delta_weight(name) for name in names_of(layer)]
-        return quantization.dequantized(under, sum(changes[1:], changes[0]))
+    if quantization.is_quantized(layer.base_layer):
+        layer.base_layer = quantization.dequantized(layer.base_layer)
+        layer.quantization_backend = None  # by which VeRA's would read the weight
+    if type(layer).__module__.endswith(".bnb"):  # whose merge rounds once more to the bits, or is not there
+        layer.__class__ = next(kind for own, kind in IN_FLOAT.items() if isinstance(layer, own))
+        layer.fan_in_fan_out = False  # as of every nn.Linear
     layer.merge(safe_merge=True, adapter_names=names_of(layer))
+    under: nn.Module = layer.base_layer
     return under

@@ -1,17 +1,16 @@
-"""A frozen base in 4 or 8 bits, by bitsandbytes: its linear layers, but for heads, replaced in place."""
+"""A frozen base in 4 or 8 bits, by bitsandbytes: the linear layers of its layer stacks, replaced in place."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from adapt.adapters import bits
 from adapt.config import ConfigError
 
 VERSION = 1
@@ -26,33 +25,20 @@ def check(key: str, quantization: str | None) -> None:
 
 
 def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) -> None:
-    """Put the weights of the network's linear layers into NF4 with double quantisation, or into int8.
+    """Put the linear layers of the network's layer stacks into NF4 or int8; their inputs and outputs stay as they are.
 
-    NF4 is computed in bf16 (Dettmers et al., 2023); the layers' inputs and outputs keep their precision. What is called
-    as ``unquantized``, or lies in it, stays, and so does the output matrix. Raises ConfigError where there is no layer.
+    What is called as ``unquantized``, or lies in it, stays too. Raises ConfigError where no layer is left.
     """
-    import bitsandbytes as bnb
-
-    keep = [name.removeprefix(f"{getattr(network, 'base_model_prefix', '')}.") for name in unquantized]
-    output = getattr(network, "get_output_embeddings", lambda: None)()
+    in_bits = {"nf4": bits.nf4, "int8": bits.int8}[quantization]
+    prefix = f"{getattr(network, 'base_model_prefix', '')}."
+    keep = [name.removeprefix(prefix) for name in unquantized]
     found = False
-    for name, layer in list(network.named_modules()):
-        inner = name.removeprefix(f"{getattr(network, 'base_model_prefix', '')}.")
-        kept = any(inner == one or inner.startswith(f"{one}.") for one in keep)
-        if type(layer) is not nn.Linear or kept or layer is output:
+    for name, layer in bits.linear_layers(network).items():
+        inner = name.removeprefix(prefix)
+        if any(inner == one or inner.startswith(f"{one}.") for one in keep):
             continue
-        shape, bias = (layer.in_features, layer.out_features), layer.bias is not None
-        if quantization == "nf4":
-            new: Any = bnb.nn.Linear4bit(*shape, bias, torch.bfloat16, quant_type="nf4", compress_statistics=True)
-            new.weight = bnb.nn.Params4bit(
-                layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
-            )
-        else:
-            new = int8_linear()(*shape, bias, has_fp16_weights=False)
-            new.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
-        new.bias = layer.bias
         parent, _, own = name.rpartition(".")
-        setattr(network.get_submodule(parent), own, new.to(layer.weight.device))
+        setattr(network.get_submodule(parent), own, in_bits(layer))
         found = True
     if not found:
         raise ConfigError(f"quantization={quantization}: {type(network).__name__} has no nn.Linear to quantise")
@@ -60,40 +46,18 @@ def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) 
     setattr(encoder, "is_loaded_in_4bit" if quantization == "nf4" else "is_loaded_in_8bit", True)  # where peft looks
 
 
-@cache
-def int8_linear() -> type[nn.Module]:
-    """bitsandbytes' linear layer in 8 bits, which may be moved after it was quantised, within a model too.
-
-    bitsandbytes (0.50) takes the scales along where the layer itself is asked to move. Of a model that moves, torch
-    moves the tensors, and the weights come to lie on the GPU without their scales.
-    """
-    import bitsandbytes as bnb
-
-    class Linear8bit(bnb.nn.Linear8bitLt):
-        def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-            moved = super()._apply(fn, recurse)
-            for holder in (self.weight, self.state):
-                if holder.CB is not None:
-                    holder.CB = self.weight.data
-                if holder.SCB is not None:
-                    holder.SCB = fn(holder.SCB)
-            return moved
-
-    return Linear8bit
-
-
 def is_quantized(layer: nn.Module) -> bool:
     """Whether a linear layer's weights are in 4 or 8 bits."""
     return any(kind.__module__.startswith("bitsandbytes.") for kind in type(layer).__mro__)
 
 
-def dequantized(layer: Any, added: torch.Tensor | None = None) -> nn.Linear:
-    """The layer with weights as its 4 or 8 bits stand for, in float32, plus ``added``."""
+def dequantized(layer: Any) -> nn.Linear:
+    """The layer with weights as its 4 or 8 bits stand for, in float32."""
     from peft.utils.integrations import dequantize_bnb_weight
 
     weight = dequantize_bnb_weight(layer.weight, state=getattr(layer, "state", None)).float()
     new = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device=weight.device)
-    new.weight = nn.Parameter(weight if added is None else weight + added.float())
+    new.weight = nn.Parameter(weight)
     if layer.bias is not None:
         new.bias = nn.Parameter(layer.bias.float())  # bitsandbytes rounds it as it computes
     return new

@@ -62,7 +62,8 @@ def begin(
     whole = set(adapter.whole)
     for name, parameter in network.named_parameters():
         trained = adapter.owns(name) or files.plain(name) in whole
-        parameter.requires_grad_(trained and parameter.is_floating_point())
+        assert parameter.is_floating_point() or not trained, f"{name} is to be trained, and is {parameter.dtype}"
+        parameter.requires_grad_(trained)
 
 
 def head_weights(model: Any, adapter: Adapter, new: bool) -> list[nn.Parameter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -111,13 +112,19 @@ def answers(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return model(**inputs(batch), **more)
 
 
-def train(model: Any, loss: Any, *, steps: int = 3, rate: float = 0.05) -> None:
-    """Some steps of gradient descent with signs, so that every weight that has a gradient moves."""
+def train(model: Any, loss: Any, *, steps: int = 3, rate: float = 0.05, skipped: Sequence[int] = ()) -> None:
+    """Some steps of gradient descent with signs, so that every weight that has a gradient moves.
+
+    skipped: the numbers, from 1, of updates that are not made, as by fp16 where gradients are no numbers.
+    """
     model.train()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     penalty, after, memory = stage.penalty(model, None), stage.after_update(model, steps), {}
     for step in range(steps):
         loss(model).backward()
+        if step + 1 in skipped:
+            model.zero_grad()
+            continue
         if penalty is not None:
             penalty(1.0)
         with torch.no_grad():

@@ -201,9 +201,13 @@ def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: py
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_adalora_ends_with_target_r_ranks_on_average(tmp_path: Path, bases: dict[str, Path]) -> None:
+@pytest.mark.parametrize("skipped", [[], [3], [14]])
+def test_adalora_ends_with_target_r_ranks_on_average(
+    skipped: list[int], tmp_path: Path, bases: dict[str, Path]
+) -> None:
+    """Though fp16 may skip an update, such as that which settles the ranks: 20 less tfinal, 30% of them."""
     model = classifier(bases["bert"], option("adalora"), tmp_path)
-    train(model, classification(make_batch(6)), steps=20)
+    train(model, classification(make_batch(6)), steps=20, skipped=skipped)
     left = sum(int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name)
     assert left == 2 * 12  # target_r of 2 layers of 6 matrices
 

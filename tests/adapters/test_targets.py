@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from adapted import CONF, composed
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,14 +21,21 @@ from adapt.decoders import is_decoder
 KINDS = {"deberta-v3-base": "deberta-v2", "modernbert-base": "modernbert", "roberta-base": "roberta"}
 KINDS |= {"distilroberta-base": "roberta", "gpt2": "gpt2", "distilgpt2": "gpt2", "pythia-160m": "gpt_neox"}
 KINDS |= {"qwen2.5-0.5b": "qwen2"} | dict.fromkeys(("tiny_decoder", "llama-3.2-1b", "smollm2-135m"), "llama")
-FILES = [file for file in sorted((CONF / "model").glob("*.yaml")) if file.stem != "tfidf"]
+SERVED = [
+    (file, kind)
+    for file in sorted((CONF / "model").glob("*.yaml"))
+    for kind in (("bert", "roberta", "electra") if file.stem == "hf" else (KINDS.get(file.stem, "bert"),))
+    if file.stem != "tfidf"
+]
+OWN = {"bert": {"cls", "pooler"}, "roberta": {"lm_head", "pooler"}}  # of hf.yaml's heads, beside the classifier
+OWN["electra"] = {"generator_predictions", "generator_lm_head"}
+OTHERS = {"score", *(name for names in OWN.values() for name in names)}  # score is a decoder's
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_named_module_is_there(file: Path) -> None:
+@pytest.mark.parametrize(("file", "kind"), SERVED, ids=[f"{file.stem}-{kind}" for file, kind in SERVED])
+def test_every_named_module_is_there(file: Path, kind: str) -> None:
     modules = composed(f"model={file.stem}", *(["model.path=x"] if file.stem == "hf" else [])).model.modules
-    kind = KINDS.get(file.stem, "bert")
     config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **SHAPE)
     with torch.device("meta"):
         encoder = AutoModel.from_config(config)
@@ -48,10 +56,13 @@ def test_every_named_module_is_there(file: Path) -> None:
     names |= {name.partition(".")[2] for name in names} if file.stem == "hf" else set()
     known = [name for name in modules.unquantized if name in names or f"{kind}.{name}" in names]
     absent = set(modules.unquantized) - set(known)
-    assert absent <= ({"score", "lm_head"} if file.stem == "hf" else {"pooler"} if kind == "deberta-v2" else set()), (
-        absent
-    )
+    assert absent <= (OTHERS - OWN[kind] if file.stem == "hf" else {"pooler"} if kind == "deberta-v2" else set())
     assert all(matching(names, name) for name in known)
+    listed = tuple(f"{name}." for name in known)
+    for head in heads:  # all of a head is named
+        base = set(head.base_model.modules())
+        outside = [name for name, module in head.named_modules() if type(module) is nn.Linear and module not in base]
+        assert outside and all(f"{name}.".startswith(listed) for name in outside), outside
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
