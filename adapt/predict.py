@@ -105,7 +105,8 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
     model, labels = models.load_classifier(folder)
     tokenizer = models.load_tokenizer(folder)
     given = [columns for _, columns in rows]
-    pairs = [str(row.get("text_pair", "")) for row in given] if any("text_pair" in row for row in given) else None
+    paired = any(row.get("text_pair") is not None for row in given)
+    pairs = [str(row.get("text_pair") or "") for row in given] if paired else None
     data = batching.encode(tokenizer, [row["text"] for row in given], longest_input(model.encoder), pairs)
     for (where, _), ids in zip(rows, data.ids, strict=True):
         if not ids:
