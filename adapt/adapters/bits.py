@@ -78,7 +78,8 @@ def int8_linear() -> type[nn.Module]:
 
         def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
             moved = super()._apply(fn, recurse)
-            for holder in (self.weight, self.state):
+            holders: tuple[Any, ...] = (self.weight, self.state)
+            for holder in holders:
                 if holder.CB is not None:
                     holder.CB = self.weight.data
                 if holder.SCB is not None:
