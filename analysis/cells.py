@@ -10,28 +10,13 @@ import numpy as np
 import pandas as pd
 
 from adapt.results import COLUMNS, TUNING
+from analysis.names import NAMES
 
 IDENTITY = ["model", "task", "pretrain", "adversary"]
 FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
 SEEDS = ["seed", "adaptation", "adaptation_seed"]
 METRICS = ["macro_f1", "micro_f1", "span_f1", "accuracy"]  # which is the task's, where the table does not say
 
-_NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
-_NAMES |= {"span_f1": "span-F1"}
-_NAMES |= {"lora": "LoRA", "dora": "DoRA", "adalora": "AdaLoRA", "qlora": "QLoRA", "int8_lora": "LoRA, int8 base"}
-_NAMES |= {"vera": "VeRA", "ia3": "(IA)\N{SUPERSCRIPT THREE}", "bitfit": "BitFit", "llama_adapter": "LLaMA-Adapter"}
-_NAMES |= {"p_tuning_lstm": "P-tuning (LSTM)", "p_tuning_mlp": "P-tuning (MLP)"}
-_NAMES |= {"prefix_projection": "prefix (projected)", "bottleneck_houlsby": "bottleneck (Houlsby)"}
-_NAMES |= {"bottleneck_pfeiffer": "bottleneck (Pfeiffer)"}
-_NAMES |= {"fgm": "FGM", "fgsm": "FGSM", "pgd": "PGD", "vat": "VAT", "free_at": "FreeAT", "r3f": "R3F"}
-_NAMES |= {"freelb": "FreeLB", "freelb_plus_plus": "FreeLB++", "smart": "SMART", "alum": "ALUM", "sift": "SiFT"}
-_NAMES |= {"tavat": "TAVAT", "creat": "CreAT", "neftune": "NEFTune", "rdrop": "R-Drop", "awp": "AWP"}
-_NAMES |= {"pseudo_labelled": "pseudo-labelled", "random": "random direction"}
-_NAMES |= {"irrelevant_dapt": "irrelevant DAPT", "transfer_tapt": "transfer-TAPT", "curated_tapt": "curated-TAPT"}
-_NAMES |= {f"knn_tapt_{k}": f"{k}NN-TAPT" for k in (50, 150, 500)} | {"knn_tapt_states": "kNN-TAPT (states)"}
-_NAMES |= {"rand_tapt": "RAND-TAPT", "dsir": "DSIR", "rand_dsir": "RAND-DSIR"}
-_NAMES |= {f"rand_tapt_{k}": f"RAND-TAPT ({k})" for k in (150, 500)} | {"knn_tapt_sentences": "kNN-TAPT (sentences)"}
-_NAMES |= {"acl_arc": "ACL-ARC", "chemprot": "ChemProt", "sciie": "SciERC"}  # by the names of their files
 ADAPTED_BY = "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
 _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
@@ -246,7 +231,7 @@ def _name(part: str) -> str:
     if length is not None and part != "none":
         return f"plain x{length}"
     own = name.rpartition(":")[2]  # of 'jsonl:acl_arc', a task that is read from a folder
-    return _NAMES.get(own, name.replace("_", " ")) + (" as released" if part.endswith(_RELEASED) else "")
+    return NAMES.get(own, name.replace("_", " ")) + (" as released" if part.endswith(_RELEASED) else "")
 
 
 def _said(column: str, value: Any) -> str:
