@@ -15,7 +15,7 @@ class ConfigError(ValueError):
     """The user's input is wrong: says which key or file, what was given and what is possible."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from adapt.config import ConfigError
+from adapt.config import ConfigError, first_line
 from adapt.store import disk_is_full
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -37,7 +37,7 @@ def readable(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}; runtime.root must be a folder that can be written to"
     override = override_at_fault(error)
     if override is None and isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {str(error).strip().splitlines()[0]}"
+        return f"{error.full_key}: {first_line(error)}"
     if override is None:
         message = str(error).strip().partition("\n\nConfig search path")[0]
         return message if isinstance(error, HydraException) else f"{type(error).__name__}: {message}"
@@ -73,7 +73,7 @@ def reason(override: str, cause: BaseException) -> str:
     if isinstance(cause, (AssertionError, AttributeError)):  # what OmegaConf raises for a key under null
         group = key.partition(".")[0]
         return f"the chosen option of {group} has no such part (it is null there); choose another {group}=..."
-    return str(cause).strip().splitlines()[0]
+    return first_line(cause)
 
 
 def suggestion(given: str, possible: Iterable[Any]) -> str:

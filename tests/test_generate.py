@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from decoders import write_decoder
-from world import sentence, write_jsonl
+from world import Written, sentence, write_jsonl
 
 from adapt import generate
 from adapt.config import ConfigError, SamplesConfig
@@ -16,17 +16,6 @@ from adapt.stages import samples
 
 HOW = Decoding(max_new_tokens=4, temperature=1.0, top_p=0.9, seed=3)
 TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
-
-
-class Written(io.StringIO):
-    """Keeps how many lines were there at each flush."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flushed: list[int] = []
-
-    def flush(self) -> None:
-        self.flushed.append(self.getvalue().count("\n"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Answers and exports of a finished run."""
 
-import io
 import json
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from decoders import byte_tokenizer, write_decoder
 from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-from world import sentence, write_jsonl
+from world import Written, sentence, write_jsonl
 
 from adapt import models, predict, token_classifier
 from adapt.config import ConfigError
@@ -100,17 +99,6 @@ def test_a_row_that_could_not_be_written_with_its_answer(finished, texts: Path, 
     with pytest.raises(SystemExit, match=message):
         predict.main([runs["mean"], str(texts), "--root", str(root)])
     assert not capsys.readouterr().out
-
-
-class Written(io.StringIO):
-    """Keeps how many lines were there at each flush."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flushed: list[int] = []
-
-    def flush(self) -> None:
-        self.flushed.append(self.getvalue().count("\n"))
 
 
 def test_answers_are_written_as_they_come_and_are_the_same(finished, texts: Path, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -134,3 +135,14 @@ def adapt(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[
         timeout=timeout,
         env=environment,
     )
+
+
+class Written(io.StringIO):
+    """Keeps how many lines were there at each flush."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[int] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue().count("\n"))

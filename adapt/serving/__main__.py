@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from adapt.config import ConfigError
+from adapt.config import ConfigError, first_line
 
 AT_ONCE = 256  # requests that are sorted by length together
 USAGE = "python -m adapt.serving [base=FOLDER] adapters=NAME:MODEL[,NAME:MODEL...] REQUESTS.jsonl [options]"
@@ -91,7 +91,7 @@ def serve(base: str | None, adapters: dict[str, str], requests: Path, root: Path
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device={device}: not on this machine ({str(error).splitlines()[0]})") from error
+        raise ConfigError(f"--device={device}: not on this machine ({first_line(error)})") from error
     found = read_requests(requests, AT_ONCE)
     folders = {name: finetuned_folder(model, root) for name, model in adapters.items()}
     server = Server(Path(base) if base else next(iter(folders.values())), device=device, batch_size=batch_size)
