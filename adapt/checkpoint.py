@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from adapt import processes
 from adapt.sharding import gathered, scattered_by_name, scattered_optimizer
 
+KEY_NAME = "training.checkpoint"
 VERSION = 2
 
 

@@ -23,6 +23,7 @@ from adapt.data import batching
 from adapt.data.pieces import SpecialTokens
 from adapt.models import CausalLM
 
+KEY_NAME = "tasks.generation"
 VERSION = 1
 
 

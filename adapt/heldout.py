@@ -15,6 +15,7 @@ from adapt.data.tokens import Sequences
 from adapt.language_modelling import LanguageModelling
 from adapt.objectives import Batch
 
+KEY_NAME = "tasks.heldout"
 VERSION = 1
 
 

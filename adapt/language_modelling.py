@@ -19,6 +19,7 @@ from adapt.data.next_tokens import predict_next
 from adapt.data.strategies import SELECTIVE, STRATEGIES
 from adapt.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
 
+KEY_NAME = "tasks.language_modelling"
 VERSION = 1
 HELD_OUT_SEED, HELD_OUT_RATE = 0, 0.15  # of every held-out loss, so that models trained under any strategy compare
 

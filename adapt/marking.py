@@ -17,6 +17,7 @@ from adapt.data import batching
 from adapt.objectives import Batch
 from adapt.token_classifier import EncodedWords, Tagging, TokenClassifier, collate_words
 
+KEY_NAME = "tasks.marking"
 VERSION = 1
 LABELS = ["unimportant", "important"]
 CUT_FILE = "cut.json"

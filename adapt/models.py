@@ -28,6 +28,7 @@ from adapt.decoders import decoder_inputs, is_causal, is_decoder, last_token, la
 from adapt.packing import keeps_apart
 from adapt.projection import LanguageModel
 
+KEY_NAME = "models.loading"
 VERSION = 2
 transformers_logging.disable_progress_bar()  # a bar for every file read or written would hide the training's own
 transformers_logging.set_verbosity_error()  # new weights are recorded in the stage's manifest, not warned about

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+KEY_NAME = "training.objectives"
 VERSION = 2
 Batch = dict[str, Tensor]
 

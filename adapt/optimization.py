@@ -11,6 +11,7 @@ from torch import nn
 from adapt.config import OptimizerConfig
 from adapt.retention import layer_numbers
 
+KEY_NAME = "training.optimization"
 VERSION = 1
 
 

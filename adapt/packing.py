@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+KEY_NAME = "models.packing"
 VERSION = 1
 PACKABLE = (
     *("albert", "bert", "distilbert", "electra", "gemma", "gpt2", "llama", "mistral", "modernbert", "mpnet", "opt"),

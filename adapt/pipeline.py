@@ -43,7 +43,7 @@ class Pipeline:
         """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
         if id(stage) not in self._keys:
             inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
-            versions = {module: provenance.source_version(module) for module in versioned(stage)}
+            versions = dict(provenance.source_version(module) for module in versioned(stage))
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 

@@ -11,6 +11,7 @@ from adapt import models
 from adapt.data import batching, tasks
 from adapt.objectives import model_inputs
 
+KEY_NAME = "tasks.prediction"
 VERSION = 1
 
 

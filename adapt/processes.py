@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+KEY_NAME = "training.processes"
 VERSION = 1
 _together = False
 

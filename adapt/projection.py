@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from adapt.packing import packed_inputs
 
+KEY_NAME = "models.language"
 VERSION = 1
 WHOLE_SCORES = 2**26  # scores that may be alive at once: 256 MiB in float32, as many again for their gradient
 CHUNK_SCORES = 2**24  # of a chunk, where there are more

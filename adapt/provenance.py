@@ -59,16 +59,22 @@ def versions() -> str:
 
 
 @cache
-def source_version(module: str) -> int | str:
-    """The VERSION at the head of a module of adapt, read without importing it; another package's own version."""
+def source_version(module: str) -> tuple[str, int | str]:
+    """What a stage's key knows of one of its sources: its name there and its version.
+
+    A module of adapt declares both at its head, as KEY_NAME and VERSION, and is read without being imported: its name
+    in keys stays when the file moves. Another package's module is known by its own name and the package's version.
+    """
     package = module.partition(".")[0]
     if package != "adapt":
-        return importlib.metadata.version(package)
+        return module, importlib.metadata.version(package)
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, module
-    found = re.search(r"^VERSION = (\d+)$", Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None, f"{module} has no line VERSION = <int>"
-    return int(found[1])
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    name = re.search(r'^KEY_NAME = "([a-z0-9_.]+)"$', source, re.MULTILINE)
+    version = re.search(r"^VERSION = (\d+)$", source, re.MULTILINE)
+    assert name is not None and version is not None, f'{module} has no lines KEY_NAME = "<name>" and VERSION = <int>'
+    return name[1], int(version[1])
 
 
 def usable_threads(asked: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+KEY_NAME = "repetition"
 VERSION = 1
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from adapt.config import ConfigError
 
+KEY_NAME = "training.retention"
 VERSION = 1
 Pull = Callable[[float], None]
 

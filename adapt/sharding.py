@@ -20,6 +20,7 @@ from adapt import processes
 from adapt.config import RuntimeConfig
 from adapt.retention import layer_stacks
 
+KEY_NAME = "training.sharding"
 VERSION = 1
 Restore = Callable[[], Any]
 

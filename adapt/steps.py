@@ -25,6 +25,7 @@ from adapt.objectives import Batch, Objective
 from adapt.sharding import forget_whole, is_sharded, whole_weights
 from adapt.views import View
 
+KEY_NAME = "training.step"
 VERSION = 2
 DROPOUT = ("same", "fresh", "off")
 ROUNDING = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12}  # half the spacing of numbers near 1

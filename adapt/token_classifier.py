@@ -19,6 +19,7 @@ from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.objectives import Batch, model_inputs
 
+KEY_NAME = "tasks.tagging"
 VERSION = 1
 
 KIND = "tagging"  # of the saved model's note

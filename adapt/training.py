@@ -35,6 +35,7 @@ from adapt.retention import Pull
 from adapt.sharding import gathered, is_sharded
 from adapt.steps import Adversary, Step
 
+KEY_NAME = "training.loop"
 VERSION = 3
 Keep = Callable[[int], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -22,6 +22,7 @@ from adapt.sharding import whole_weights
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "views"
 VERSION = 1
 Sampler = Callable[[np.random.Generator, int, int], NDArray[np.float32]]
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from adapt.config import ConfigError, VocabularyConfig
 from adapt.models import load_tokenizer, make_relocatable
 
+KEY_NAME = "models.vocabulary"
 VERSION = 1
 TEXTS_AT_A_TIME = 1000
 _WORD = re.compile(r"(?<!\w)[^\W_]+(?!\w)")  # not before or after _, which the backend counts as part of a word

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adapt.retention import Pull
 
+KEY_NAME = "adapters.allocation"
 VERSION = 1
 AfterUpdate = Callable[[int, dict[str, Any]], None]
 MEMORY = "rank_allocation"

@@ -14,6 +14,7 @@ from torch import nn
 
 from adapt.retention import layer_stacks
 
+KEY_NAME = "adapters.bits"
 VERSION = 1
 THRESHOLD = 6.0
 

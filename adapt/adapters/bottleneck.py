@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adapt.retention import layer_stacks
 
+KEY_NAME = "adapters.bottleneck"
 VERSION = 1
 NAME = "bottleneck"
 

@@ -21,6 +21,7 @@ from adapt.adapters.bottleneck import BottleneckConfig
 from adapt.adapters.methods import Adapter, core_of, kind, plain, put_on
 from adapt.adapters.selective import BitFitConfig, HeadConfig
 
+KEY_NAME = "adapters.folder"
 VERSION = 1
 ADAPTERS, CONFIG, WEIGHTS, NOTE = "adapters", "adapter_config.json", "adapter_model.safetensors", "base.json"
 OWN = {"BOTTLENECK": BottleneckConfig, "BITFIT": BitFitConfig, "HEAD": HeadConfig}

@@ -25,6 +25,7 @@ from adapt.adapters import bottleneck, quantization, selective, virtual_tokens
 from adapt.adapters.bottleneck import BottleneckConfig
 from adapt.adapters.selective import BitFitConfig, HeadConfig
 
+KEY_NAME = "adapters.methods"
 VERSION = 1
 WRAPPED = re.compile(r"\.base_layer(?=\.|$)|(?<=attn)\.model(?=\.)")  # what a wrapper adds to the name of a weight
 IN_FLOAT = {AdaLoraLayer: SVDLinear, LoraLayer: LoraLinear, IA3Layer: IA3Linear}  # of each kind, the more special first

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from adapt.adapters import bits
 from adapt.config import ConfigError
 
+KEY_NAME = "adapters.quantization"
 VERSION = 1
 
 

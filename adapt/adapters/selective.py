@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from peft import PeftConfig
 from torch import nn
 
+KEY_NAME = "adapters.selective"
 VERSION = 1
 
 

@@ -19,6 +19,7 @@ from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError, PeftConfig
 from adapt.retention import Pull
 
+KEY_NAME = "adapters.stage"
 VERSION = 1
 FULL = PeftConfig(name="full", method=None, inherit="merge", quantization=None, learning_rate_factor=1.0)
 

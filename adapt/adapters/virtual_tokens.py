@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from adapt.config import ConfigError
 
+KEY_NAME = "adapters.virtual_tokens"
 VERSION = 1
 NAME = "virtual_tokens"
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adapt.adversary.ball import Ball
 
+KEY_NAME = "perturbation.attack"
 VERSION = 1
 LossesAt = Callable[[Tensor], Tensor]
 

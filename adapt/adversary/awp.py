@@ -13,6 +13,7 @@ from adapt.sharding import gathered
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.awp"
 VERSION = 1
 PERTURBS = False
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adapt.config import ConfigError
 
+KEY_NAME = "perturbation.ball"
 VERSION = 2
 NORMS = ("l2", "linf")
 SCOPES = ("token", "sequence", "document")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adapt.steps import Step
     from adapt.views import View
 
+KEY_NAME = "adversary.creat"
 VERSION = 1
 
 

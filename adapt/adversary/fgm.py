@@ -10,6 +10,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.fgm"
 VERSION = 2
 
 

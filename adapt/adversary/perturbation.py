@@ -15,6 +15,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+KEY_NAME = "perturbation.embeddings"
 VERSION = 2
 ROWS_AT_A_TIME = 8192
 _found: WeakKeyDictionary[nn.Module, nn.Embedding] = WeakKeyDictionary()

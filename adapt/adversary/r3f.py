@@ -13,6 +13,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.r3f"
 VERSION = 1
 NOISES = ("uniform", "normal")
 

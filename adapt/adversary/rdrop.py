@@ -13,6 +13,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.rdrop"
 VERSION = 1
 PERTURBS = False
 NEEDS_DROPOUT = "fresh"

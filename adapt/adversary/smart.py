@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adapt.steps import Step
     from adapt.views import View
 
+KEY_NAME = "adversary.smart"
 VERSION = 1
 
 

@@ -14,6 +14,7 @@ from adapt.config import ConfigError
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.smart_as_released"
 VERSION = 1
 TINY = 1e-6  # the release's, in all three places
 

@@ -16,6 +16,7 @@ from adapt.adversary.ball import Ball
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.tavat"
 VERSION = 1
 
 

@@ -13,6 +13,7 @@ from adapt.adversary.divergence import kl
 if TYPE_CHECKING:
     from adapt.steps import Step
 
+KEY_NAME = "adversary.vat"
 VERSION = 1
 
 

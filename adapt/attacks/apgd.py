@@ -10,6 +10,7 @@ from torch import Tensor
 from adapt.adversary.attack import LossesAt
 from adapt.adversary.ball import Ball
 
+KEY_NAME = "attacks.apgd"
 VERSION = 1
 MOMENTUM = 0.75  # alpha of algorithm 1
 RISES = 0.75  # rho: a smaller share of rising steps since the last checkpoint halves the step

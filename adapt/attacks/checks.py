@@ -12,6 +12,7 @@ from adapt.adversary.ball import Ball
 from adapt.attacks.ensemble import MEMBERS, Member, Strength
 from adapt.attacks.victim import Trial, Victim
 
+KEY_NAME = "attacks.checks"
 VERSION = 1
 UNBOUNDED = 100.0  # "infinity", in median embedding norms
 SLACK = 0.01 + 1e-9  # an accuracy may be too high by one example in a hundred: ascent is no proof

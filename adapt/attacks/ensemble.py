@@ -17,6 +17,7 @@ from adapt.attacks.gradient_free import random_search
 from adapt.attacks.minimal_norm import minimal_norm
 from adapt.attacks.victim import Passes, Trial, Victim
 
+KEY_NAME = "attacks.ensemble"
 VERSION = 1
 REACH = 2.5  # num_steps x step size of PGD in epsilon (Madry et al., 2018): enough to cross the ball and come back
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from adapt.adversary.attack import LossesAt
 from adapt.adversary.ball import Ball
 
+KEY_NAME = "attacks.gradient_free"
 VERSION = 1
 SHARE = 0.8  # p: the share of elements that the first proposals replace
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: from there on p is half of before

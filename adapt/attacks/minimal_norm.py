@@ -11,6 +11,7 @@ from torch import Tensor
 from adapt.adversary.attack import LossesAt
 from adapt.adversary.ball import Ball
 
+KEY_NAME = "attacks.minimal_norm"
 VERSION = 1
 RADIUS_CHANGE = (0.3, 0.001)  # gamma at the first and the last step; .3 forgives a first estimate far too large
 STEP = (1.0, 0.01)  # alpha, in units of the current radius

@@ -16,6 +16,7 @@ from adapt.measurement import measurement
 from adapt.prediction import score
 
 log = logging.getLogger(__name__)
+KEY_NAME = "attacks.report"
 VERSION = 1
 Arrays = dict[str, NDArray[Any]]
 ENSEMBLE, CHECKS = "ensemble", "checks"  # what the attack column calls rows of all members, and the checks' costs

@@ -17,6 +17,7 @@ from adapt.adversary.perturbation import evaluating, find_embedding, median_norm
 from adapt.attacks.apgd import difference_of_logits_ratios, margins
 from adapt.objectives import Batch, Classification
 
+KEY_NAME = "attacks.victim"
 VERSION = 1
 
 

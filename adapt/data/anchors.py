@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+KEY_NAME = "data.masking.anchors"
 VERSION = 1
 FILE = "anchors.json"
 FARTHEST = 1e-3  # the least weight of a word: one that is near no anchor can still be masked

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
+KEY_NAME = "data.arrow"
 VERSION = 1
 
 BATCH_TEXTS, BATCH_CHARACTERS = 1000, 4_000_000  # what is in memory at a time, and one batch of the file

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+KEY_NAME = "data.tokens.batching"
 VERSION = 1
 Lengths = Sequence[int] | NDArray[np.int32]
 POOL = 32  # batches that are sorted by length together: little padding, and still a shuffle

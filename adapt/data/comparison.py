@@ -10,6 +10,7 @@ from adapt.data.containment import THRESHOLD, WORDS
 from adapt.data.overlap import LEVELS, Hit, LevelCount, OverlapSearch, count
 from adapt.data.tasks import Task
 
+KEY_NAME = "data.leaks.comparison"
 VERSION = 1
 
 Labelled = tuple[str, str | None]

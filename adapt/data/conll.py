@@ -8,6 +8,7 @@ from pathlib import Path
 from adapt.config import ConfigError
 from adapt.data.files import lines
 
+KEY_NAME = "data.conll"
 VERSION = 1
 
 DOCUMENT_START = "-DOCSTART-"

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 
 from adapt.config import ConfigError
 
+KEY_NAME = "data.containment"
 VERSION = 1
 
 WORDS = 8

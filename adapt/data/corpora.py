@@ -23,6 +23,7 @@ from adapt.data.near_duplicates import NearDuplicates
 from adapt.data.spool import Spool
 from adapt.data.text import hash_share
 
+KEY_NAME = "data.corpora"
 VERSION = 3
 _answered: set[tuple[str, str]] = set()  # datasets on the hub, and the column, that this process has asked for a row
 

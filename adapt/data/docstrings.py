@@ -14,6 +14,7 @@ from pathlib import Path
 
 from adapt.config import ConfigError
 
+KEY_NAME = "data.pydoc.docstrings"
 VERSION = 1
 
 STANDARD_LIBRARY = "python"  # the name under which the standard library is a package here

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 
+KEY_NAME = "data.selection.dsir"
 VERSION = 1
 BUCKETS = 10_000
 SMOOTHING = 1e-8  # added to each probability before the logarithm, as in the authors' release

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from adapt.config import ConfigError
 
+KEY_NAME = "data.files"
 VERSION = 1
 
 READABLE = "readable are .jsonl, .csv and .txt, each also as .gz, and .parquet"

@@ -8,6 +8,7 @@ from pathlib import Path
 from adapt.config import ConfigError, CorpusConfig
 from adapt.data.files import Row
 
+KEY_NAME = "data.hub"
 VERSION = 1
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+KEY_NAME = "data.masking.importance"
 VERSION = 1
 Probability = Callable[[list[list[int]], list[int]], NDArray[np.float64]]
 """(buffers, numbers) -> P(y | buffer), [B]: of each buffer of token ids; y is the label of the text of that number."""

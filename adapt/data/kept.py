@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+KEY_NAME = "data.kept"
 VERSION = 1
 EMBEDDINGS, TEXTS = "embeddings.safetensors", "texts.jsonl"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.text import normalise
 
+KEY_NAME = "data.leakage"
 VERSION = 2
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from adapt.data.masking import Candidates, Chosen
 from adapt.data.tokens import Ragged
 
+KEY_NAME = "data.masking.marks"
 VERSION = 1
 FILE = "marks.arrow"
 _SCHEMA = pyarrow.schema([("marked", pyarrow.list_(pyarrow.uint8()))])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+KEY_NAME = "data.masking.tokens"
 VERSION = 1
 HELD_OUT_DRAW = 2**31 - 1  # the one draw of masks that every held-out loss uses, whatever the step or the batch
 

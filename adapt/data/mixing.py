@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from adapt.data.batching import POOL
 from adapt.data.tokens import Ids, Sequences
 
+KEY_NAME = "data.tokens.mixing"
 VERSION = 1
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from adapt.data.text import normalise
 
+KEY_NAME = "data.near_duplicates"
 VERSION = 1
 
 SHINGLE_WORDS = 5

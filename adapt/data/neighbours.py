@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+KEY_NAME = "data.selection.neighbours"
 VERSION = 1
 QUERIES = 512  # rows of a block of similarities: [512, documents of a block] float32
 HAS_FAISS = importlib.util.find_spec("faiss") is not None  # optional; the same neighbours, but for its rounding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+KEY_NAME = "data.masking.next_tokens"
 VERSION = 1
 
 

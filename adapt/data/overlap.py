@@ -22,6 +22,7 @@ from adapt.config import ConfigError
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex, Gram
 from adapt.data.text import normalise
 
+KEY_NAME = "data.leaks.overlap"
 VERSION = 1
 
 LEVELS = ("exact", "normalised", "contained")

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from adapt.config import ConfigError
 from adapt.data.words import WORD_START, word_starts
 
+KEY_NAME = "data.tokens.pieces"
 VERSION = 1
 
 Ids = NDArray[np.int32]

@@ -21,6 +21,7 @@ from adapt.data.leakage import BannedTexts
 from adapt.data.sections import Block, blocks
 from adapt.data.text import hash_share, normalise, sentences
 
+KEY_NAME = "data.pydoc.corpus"
 VERSION = 1
 
 DOMAINS = {

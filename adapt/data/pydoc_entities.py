@@ -26,6 +26,7 @@ from adapt.data.leakage import BannedTexts
 from adapt.data.sections import Block, blocks
 from adapt.data.text import distinct, in_hash_order, sentences
 
+KEY_NAME = "data.pydoc.entities"
 VERSION = 1
 
 Tagged = tuple[list[str], list[str]]  # tokens, tags (IOB2)

@@ -17,6 +17,7 @@ from adapt.data.leakage import BannedTexts
 from adapt.data.sections import Block
 from adapt.data.text import distinct, in_hash_order, sentences
 
+KEY_NAME = "data.pydoc.tasks"
 VERSION = 1
 
 Labelled = tuple[str, str]  # text, label name

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+KEY_NAME = "data.pydoc.sections"
 VERSION = 1
 
 MIN_LETTERS = 0.7  # of the characters that are not space; tables, formulas and signatures have less

@@ -17,6 +17,7 @@ from adapt.data import dsir, tfidf
 from adapt.data.neighbours import nearest
 from adapt.data.text import normalise
 
+KEY_NAME = "data.selection.choose"
 VERSION = 1
 BLOCK = 4096  # documents whose rows and similarities are in memory at once
 RECORD = "chosen.parquet"

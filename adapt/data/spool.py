@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from adapt.data.arrow import Texts, TextWriter
 from adapt.data.text import digest, normalise
 
+KEY_NAME = "data.spool"
 VERSION = 1
 ROOM = 20_000  # documents that may wait on disk before the first choice among them
 DIGEST = 16  # bytes of a place, and of a normalised form

@@ -18,6 +18,7 @@ from adapt.data.conll import read_conll
 from adapt.data.files import Row, column, read_rows, text_column
 from adapt.data.text import in_hash_order
 
+KEY_NAME = "data.tagging"
 VERSION = 1
 
 OUTSIDE = "O"

@@ -11,6 +11,7 @@ from adapt.data.leakage import BannedTexts
 from adapt.data.tasks import Task
 from adapt.data.text import distinct, normalise
 
+KEY_NAME = "data.task_text"
 VERSION = 1
 
 # How relation-extraction data marks a pair within a sentence: << aspirin >> inhibits [[ COX-1 ]].

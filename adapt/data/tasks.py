@@ -19,6 +19,7 @@ from adapt.data.files import Row, column, format_of, nearby, read_rows, text_col
 from adapt.data.tagging import TaggedExample
 from adapt.data.text import in_hash_order
 
+KEY_NAME = "data.tasks"
 VERSION = 2
 
 SPLITS = ("train", "dev", "test")

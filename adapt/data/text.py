@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+KEY_NAME = "data.text"
 VERSION = 1
 
 Item = TypeVar("Item")

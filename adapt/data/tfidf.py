@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from adapt.config import ConfigError
 
+KEY_NAME = "data.selection.tfidf"
 VERSION = 1
 # A word of one text alone brings no two texts together.
 MIN_TEXTS = 2

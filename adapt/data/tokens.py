@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from adapt.data.pieces import Pieces, SequenceFormat, pieces_of
 from adapt.data.words import WORD_START
 
+KEY_NAME = "data.tokens.tokens"
 VERSION = 1
 
 Ids = NDArray[np.int32]

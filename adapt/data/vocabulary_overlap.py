@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapt.data.text import normalise
 
+KEY_NAME = "data.vocabulary_overlap"
 VERSION = 1
 TOP_WORDS = 10_000
 DOCUMENTS = 50_000  # sampled of a domain (Gururangan et al., 2020, section 3.1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from adapt.data.masking import Candidates, Chosen
 
+KEY_NAME = "data.masking.words"
 VERSION = 1
 LONGEST_SPAN = 10  # words (Joshi et al., 2020, section 3.1)
 LONGEST_WORD = 10  # tokens; what runs on without a space (a link, Thai) is cut, or one word would be all that is masked

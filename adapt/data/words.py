@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+KEY_NAME = "data.tokens.words"
 VERSION = 1
 WORD_START = 2**30  # added to the stored id of a token that begins a word: far above any vocabulary, within an int32
 IDEOGRAPHS = (("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"))

@@ -9,6 +9,7 @@ from adapt.config import ConfigError, RuntimeConfig
 from adapt.data import anchors as difference
 from adapt.data import corpora
 
+KEY_NAME = "stages.anchors"
 VERSION = 1
 
 

@@ -22,6 +22,7 @@ from adapt.objectives import model_inputs
 from adapt.prediction import encode_examples, score
 from adapt.stages.scores import clean_ids, scores
 
+KEY_NAME = "stages.baseline"
 VERSION = 2
 REGULARISATION = (0.01, 0.1, 1.0, 10.0, 100.0)  # C of the logistic regression, chosen on dev
 FEATURE_BATCH = 64

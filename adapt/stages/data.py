@@ -10,6 +10,7 @@ from adapt.data import corpora, files, tasks
 from adapt.data import task_text as of_task
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.data"
 VERSION = 2
 
 

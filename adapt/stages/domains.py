@@ -17,6 +17,7 @@ from adapt.heldout import HeldOut, Losses
 from adapt.language_modelling import LanguageModelling, load_for_measuring
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.domains"
 VERSION = 1
 log = logging.getLogger(__name__)
 

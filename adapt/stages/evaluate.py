@@ -13,6 +13,7 @@ from adapt.stages.robustness import attacked
 from adapt.stages.scores import clean_ids
 from adapt.text_attacks.measure import text_attacks
 
+KEY_NAME = "stages.evaluate"
 VERSION = 3
 
 

@@ -25,6 +25,7 @@ from adapt.optimization import decay_groups
 from adapt.stages.kinds import KINDS, Examples
 from adapt.steps import Adversary
 
+KEY_NAME = "stages.finetune"
 VERSION = 2
 
 

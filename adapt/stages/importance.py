@@ -29,6 +29,7 @@ from adapt.stages.finetune import fit
 from adapt.steps import PLAIN
 from adapt.token_classifier import Tagging, new_tagger
 
+KEY_NAME = "stages.importance"
 VERSION = 1
 HELD_OUT = 0.1  # of the texts choose the token classifier's epoch and cut, and as many others measure it
 FEWEST = 3  # one to train on, one to choose by, one to measure on

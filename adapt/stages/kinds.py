@@ -30,6 +30,7 @@ from adapt.token_classifier import (
     predict_tags,
 )
 
+KEY_NAME = "tasks.kinds"
 VERSION = 1
 
 Measurements = list[dict[str, Any]]

@@ -12,6 +12,7 @@ from adapt.data.comparison import Comparison, compare, hit_row, labelled
 from adapt.data.overlap import LEVELS
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.leaks"
 VERSION = 1
 CLEAN = "clean.json"
 

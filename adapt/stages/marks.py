@@ -18,6 +18,7 @@ from adapt.marking import each_token, log_odds, read_cut
 from adapt.measurement import measurement
 from adapt.token_classifier import load_tagger
 
+KEY_NAME = "stages.marks"
 VERSION = 1
 SEQUENCES = 1024  # marked together: what is in memory at a time, and one batch of the file
 

@@ -21,6 +21,7 @@ from adapt.objectives import Classification
 from adapt.prediction import encode_examples
 from adapt.steps import PLAIN, Step
 
+KEY_NAME = "stages.perturbations"
 VERSION = 2
 
 

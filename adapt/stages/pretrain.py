@@ -28,6 +28,7 @@ from adapt.objectives import MaskedLanguageModel
 from adapt.optimization import decay_groups
 from adapt.steps import PLAIN, Adversary
 
+KEY_NAME = "stages.pretrain"
 VERSION = 4
 SNAPSHOTS = "snapshots"
 

@@ -35,6 +35,7 @@ from adapt.data import batching, tasks
 from adapt.prediction import encode_examples
 
 log = logging.getLogger(__name__)
+KEY_NAME = "stages.robustness"
 VERSION = 1
 PER_EXAMPLE = "attacked.parquet"
 

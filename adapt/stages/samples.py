@@ -19,6 +19,7 @@ from adapt.data.text import in_hash_order
 from adapt.generation import Decoding, text_of, without_end
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.samples"
 VERSION = 1
 FILE = "samples.jsonl"
 MOST_CHARACTERS = 25  # a word of a beginning, on average: more are no prose but a link, or a blob in base64

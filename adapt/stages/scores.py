@@ -11,6 +11,7 @@ from adapt.measurement import measurement
 from adapt.prediction import score
 from adapt.stages.leaks import CLEAN
 
+KEY_NAME = "tasks.scores"
 VERSION = 1
 
 

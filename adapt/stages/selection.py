@@ -14,6 +14,7 @@ from adapt.config import RuntimeConfig, SelectionConfig
 from adapt.data import corpora, selection
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.selection"
 VERSION = 1
 MAX_LENGTH = 128  # tokens of a text that the states are averaged over
 BATCH = 64

@@ -11,6 +11,7 @@ from adapt.data import corpora
 from adapt.data import tokens as token_files
 from adapt.data.pieces import SequenceFormat
 
+KEY_NAME = "stages.tokens"
 VERSION = 1
 
 

@@ -12,6 +12,7 @@ from adapt.measurement import measurement
 from adapt.stages.baseline import fit_probe
 from adapt.stages.domains import measured
 
+KEY_NAME = "stages.trajectory"
 VERSION = 1
 
 

@@ -16,6 +16,7 @@ from adapt.data import corpora
 from adapt.measurement import measurement
 from adapt.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
 
+KEY_NAME = "stages.vocabulary"
 VERSION = 1
 MEASURED_TEXTS = 10_000  # of a part, for its fertility: the first, which are a sample by hash
 

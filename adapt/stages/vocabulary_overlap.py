@@ -13,6 +13,7 @@ from adapt.data import corpora
 from adapt.data import vocabulary_overlap as vocabularies
 from adapt.measurement import measurement
 
+KEY_NAME = "stages.vocabulary_overlap"
 VERSION = 1
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+KEY_NAME = "text_attacks.characters"
 VERSION = 1
 
 SHORTEST = 4  # letters of a word that may be misspelt (Pruthi et al., 2019, section 3)

@@ -12,6 +12,7 @@ from adapt.models import MaskedLM
 from adapt.text_attacks.vocabulary import tokens_of, whole_words
 from adapt.text_attacks.words import Sentence, is_word
 
+KEY_NAME = "text_attacks.masked_lm"
 VERSION = 1
 
 Words = Callable[[Sentence, int], list[str]]

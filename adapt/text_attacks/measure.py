@@ -26,6 +26,7 @@ from adapt.text_attacks.victim import attacked_text, classifier, words_read
 from adapt.text_attacks.vocabulary import whole_words
 from adapt.text_attacks.words import Sentence, split
 
+KEY_NAME = "text_attacks.measure"
 VERSION = 1
 
 log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+KEY_NAME = "text_attacks.neighbours"
 VERSION = 1
 
 

@@ -15,6 +15,7 @@ from adapt.text_attacks.masked_lm import Guesser, masked, unmasked
 from adapt.text_attacks.search import Hide, Propose
 from adapt.text_attacks.words import Sentence, has_letter
 
+KEY_NAME = "text_attacks.recipes"
 VERSION = 1
 
 

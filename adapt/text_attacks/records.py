@@ -15,6 +15,7 @@ import pyarrow.parquet
 from adapt.measurement import measurement
 from adapt.text_attacks.search import CRASHED, FAILED, SKIPPED, SUCCESS
 
+KEY_NAME = "text_attacks.records"
 VERSION = 1
 
 _TYPES = {"int": pyarrow.int64(), "str": pyarrow.string(), "float": pyarrow.float64()}

@@ -16,6 +16,7 @@ import numpy as np
 
 from adapt.text_attacks.words import Sentence
 
+KEY_NAME = "text_attacks.search"
 VERSION = 1
 
 SUCCESS, FAILED, SKIPPED, CRASHED = "success", "failed", "skipped", "crashed"

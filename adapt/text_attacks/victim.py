@@ -12,6 +12,7 @@ from adapt.prediction import encode_examples, predict
 from adapt.text_attacks.search import Classify
 from adapt.text_attacks.words import Sentence
 
+KEY_NAME = "text_attacks.victim"
 VERSION = 1
 
 

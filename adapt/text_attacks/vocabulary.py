@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapt.text_attacks.words import is_word
 
+KEY_NAME = "text_attacks.vocabulary"
 VERSION = 1
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+KEY_NAME = "text_attacks.words"
 VERSION = 1
 
 APOSTROPHES = "'\u2019"  # between two letters they belong to the word: don't, l'eau
