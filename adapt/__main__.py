@@ -11,8 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from adapt import cli, outcomes
-from adapt.config import Config
-from adapt.refusals import CONF
+from adapt.config import CONF, Config
 
 ConfigStore.instance().store(name="schema", node=Config)
 

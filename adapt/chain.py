@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-from adapt import sources
 from adapt.config import Config, PretrainConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
 from adapt.domain_chain import domain_stages
@@ -23,6 +22,7 @@ from adapt.finetune_chain import (
 )
 from adapt.importance_chain import marks_stages
 from adapt.stage import Source, Stage, without
+from adapt.store import sources
 from adapt.text_attacks.names import needs_masked_lm
 from adapt.text_chain import TextChain, leaks_stage, task_stage
 

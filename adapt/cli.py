@@ -14,9 +14,9 @@ from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from adapt.config import Config, ConfigError, TaskConfig
+from adapt.config import CONF, Config, ConfigError, TaskConfig
 from adapt.outcomes import Finished, JobFailed, note
-from adapt.refusals import CONF, missing_option, readable
+from adapt.refusals import missing_option, readable
 from adapt.validate import check_parts, check_values
 
 log = logging.getLogger(__name__)

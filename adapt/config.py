@@ -5,10 +5,15 @@ Importing it must stay cheap: no torch, no transformers.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
+
+CONF = Path(__file__).parents[1] / "conf"
 
 
 class ConfigError(ValueError):
@@ -18,6 +23,13 @@ class ConfigError(ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def suggestion(given: str, possible: Iterable[Any]) -> str:
+    """What could have been meant, and all that could be given."""
+    names = sorted(map(str, possible))
+    near = difflib.get_close_matches(given, names, n=1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}possible: {', '.join(names) or 'none'}"
 
 
 @dataclass

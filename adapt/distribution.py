@@ -15,9 +15,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from adapt import provenance
 from adapt.config import Config, ConfigError
 from adapt.pipeline import Pipeline
+from adapt.store import provenance
 
 STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes
 

@@ -154,7 +154,7 @@ def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
     Raises ConfigError where the task was removed.
     """
     from adapt import results
-    from adapt.store import MANIFEST
+    from adapt.store.entries import MANIFEST
 
     (file,) = (path for path in (root / "runs").glob("*.json") if path.stem.startswith(run))
     record = json.loads(file.read_text())
@@ -186,9 +186,9 @@ def measures(
 ) -> list[dict[str, Any]]:
     """The rows of both models on dev and test, and the bytes of their weights."""
     from adapt import models
-    from adapt.measurement import measurement
     from adapt.predict import longest_input
     from adapt.stages.kinds import KINDS as TASK_KINDS
+    from adapt.table.measurement import measurement
 
     rows = []
     for name, place in (("none", folder), (kind, exported)):

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adapt.jobs import running_under
-from adapt.store import MANIFEST, UNFINISHED, Store, lock_of
+from adapt.store.entries import MANIFEST, UNFINISHED, Store, lock_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from adapt import predict
 from adapt.config import ConfigError
 from adapt.data.files import Row
-from adapt.sources import ASSETS
-from adapt.store import MANIFEST
+from adapt.store.entries import MANIFEST
+from adapt.store.sources import ASSETS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

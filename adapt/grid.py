@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from adapt.refusals import CONF
+from adapt.config import CONF
 
 OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings that say where and how, not what
 

@@ -18,9 +18,8 @@ from typing import TypeVar
 
 from omegaconf import OmegaConf
 
-from adapt.config import AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
+from adapt.config import CONF, AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
 from adapt.finetune_chain import LOOP, MODEL, finetune_stage
-from adapt.refusals import CONF
 from adapt.stage import Source, Stage, without
 
 T = TypeVar("T")

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from adapt import provenance
-from adapt.files import replace
+from adapt.store import provenance
+from adapt.store.files import replace
 
 RUNNING, DONE, FAILED, CUT = "running", "done", "failed", "cut"
 Overrides = tuple[str, ...]

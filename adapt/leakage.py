@@ -19,12 +19,12 @@ from hydra.core.config_store import ConfigStore
 from tqdm import tqdm
 
 from adapt.cli import check_choices
-from adapt.config import Config, ConfigError
+from adapt.config import CONF, Config, ConfigError
 from adapt.data import corpora, tasks
 from adapt.data.comparison import Comparison, compare, labelled
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.leak_report import HITS, PAGE, TABLE, page, write_report
-from adapt.refusals import CONF, readable
+from adapt.refusals import readable
 from adapt.validate import check_values
 
 

@@ -10,15 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adapt import kept_samples, provenance, results
+from adapt import results
 from adapt.answers import answers
 from adapt.chain import chain_of
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE
 from adapt.finetune_chain import is_whole, settings_read
-from adapt.sources import FileHashes
 from adapt.stage import Source, Stage
-from adapt.store import Entry, Store, digest, key_of
+from adapt.store import keys, provenance
+from adapt.store.entries import Entry, Store
+from adapt.store.keys import digest, key_of
+from adapt.store.sources import FileHashes
+from adapt.table import samples
 from adapt.text_chain import pretraining_sources, sources_read
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ class Pipeline:
         """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
         if id(stage) not in self._keys:
             inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
-            versions = dict(provenance.source_version(module) for module in versioned(stage))
+            versions = dict(keys.source_version(module) for module in versioned(stage))
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 
@@ -150,8 +153,8 @@ class Pipeline:
     def keep_samples(self, run_id: str) -> None:
         """Write what the run's language model wrote, where it was asked to, unless it is there; before its rows."""
         root, written = Path(self.cfg.runtime.root), self.stages[-1].inputs.get("samples")
-        if isinstance(written, Stage) and not kept_samples.exists(root, run_id):
-            kept_samples.write(root, run_id, (self.build(written).folder / "samples.jsonl").read_text("utf-8"))
+        if isinstance(written, Stage) and not samples.exists(root, run_id):
+            samples.write(root, run_id, (self.build(written).folder / "samples.jsonl").read_text("utf-8"))
 
     def run_id(self) -> str:
         """What tells the run from every other one: its evaluation, and the chain that was asked for.

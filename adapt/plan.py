@@ -11,7 +11,7 @@ from typing import Any
 from adapt.config import AdversaryConfig
 from adapt.pipeline import Pipeline
 from adapt.stage import Source, Stage
-from adapt.store import MANIFEST, Store
+from adapt.store.entries import MANIFEST, Store
 
 FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
 PASSES = {"plain": 1.0, "neftune": 1.0, "fgm": 2.0, "random_direction": 2.0, "r3f": 2.0, "rdrop": 2.0, "awp": 2.0}

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from adapt import results
 from adapt.config import ConfigError
 from adapt.data import files
-from adapt.sources import MODEL_FILES
-from adapt.store import MANIFEST
+from adapt.store.entries import MANIFEST
+from adapt.store.sources import MODEL_FILES
 
 if TYPE_CHECKING:
     from adapt.data.batching import Encoded

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import re
 import traceback
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from adapt.config import ConfigError, first_line
-from adapt.store import disk_is_full
+from adapt.config import CONF, ConfigError, first_line, suggestion
+from adapt.store.entries import disk_is_full
 
-CONF = Path(__file__).parents[1] / "conf"
 EXTRAS = {
     "joblib": "joblib",
     "submitit_slurm": "slurm",
@@ -74,10 +71,3 @@ def reason(override: str, cause: BaseException) -> str:
         group = key.partition(".")[0]
         return f"the chosen option of {group} has no such part (it is null there); choose another {group}=..."
     return first_line(cause)
-
-
-def suggestion(given: str, possible: Iterable[Any]) -> str:
-    """What could have been meant, and all that could be given."""
-    names = sorted(map(str, possible))
-    near = difflib.get_close_matches(given, names, n=1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}possible: {', '.join(names) or 'none'}"

@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adapt import records
-from adapt.files import replace
-from adapt.kept_samples import SAMPLED as SAMPLED
-from adapt.kept_samples import samples as samples
-from adapt.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
-from adapt.schema import FACTORS as FACTORS
-from adapt.schema import IDENTITY as IDENTITY
-from adapt.schema import MEASUREMENT as MEASUREMENT
-from adapt.schema import NUMBERS as NUMBERS
-from adapt.schema import PROVENANCE as PROVENANCE
-from adapt.schema import TUNING as TUNING
-from adapt.schema import TYPES, typed_column
-from adapt.schema import typed as typed
+from adapt.store.files import replace
+from adapt.table import run_files
+from adapt.table.samples import SAMPLED as SAMPLED
+from adapt.table.samples import samples as samples
+from adapt.table.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
+from adapt.table.schema import FACTORS as FACTORS
+from adapt.table.schema import IDENTITY as IDENTITY
+from adapt.table.schema import MEASUREMENT as MEASUREMENT
+from adapt.table.schema import NUMBERS as NUMBERS
+from adapt.table.schema import PROVENANCE as PROVENANCE
+from adapt.table.schema import TUNING as TUNING
+from adapt.table.schema import TYPES, typed_column
+from adapt.table.schema import typed as typed
 
 _MEASURED = {name: TYPES.get(name, "str") for name in MEASUREMENT}
 _PARTS = ("config", "factors", "provenance")
@@ -148,16 +148,16 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
     """
     belongs = _membership(Path(root, "studies"))
     names = [name for name in _names(Path(root, "runs")) if experiment is None or experiment in belongs.get(name, ())]
-    runs = records.read(Path(root, "runs"), names, _MEASURED, needed=("run_id", *_PARTS, "measurements"))
+    runs = run_files.read(Path(root, "runs"), names, _MEASURED, needed=("run_id", *_PARTS, "measurements"))
     if experiment is None:
         labels = runs.part("factors")
         of = [",".join(belongs.get(name, ["none"])) for name in names]
     else:
-        labels = records.read(Path(root, "studies", experiment), names, {}).part("")
+        labels = run_files.read(Path(root, "studies", experiment), names, {}).part("")
         of = [experiment] * len(names)
-    named = {"run_id": runs.part("")["run_id"], "experiment": records.coded(of)} if names else {}
-    columns = records.overlaid([runs.part("config"), named, labels, runs.part("provenance")])
-    of_row, absent = np.repeat(np.arange(len(names)), runs.lengths), records.coded([None] * len(names))
+    named = {"run_id": runs.part("")["run_id"], "experiment": run_files.coded(of)} if names else {}
+    columns = run_files.overlaid([runs.part("config"), named, labels, runs.part("provenance")])
+    of_row, absent = np.repeat(np.arange(len(names)), runs.lengths), run_files.coded([None] * len(names))
     measured = runs.row_columns(_MEASURED)
     order = [*COLUMNS, *sorted(set(columns) - set(COLUMNS))]
     return pd.DataFrame(
@@ -168,7 +168,7 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
     )
 
 
-def _of_rows(name: str, column: records.Coded, of_row: np.ndarray) -> pd.Series:
+def _of_rows(name: str, column: run_files.Coded, of_row: np.ndarray) -> pd.Series:
     """A column of runs as one of their rows. Its type is found from its distinct values, which are few."""
     cells = [{name: value} for value in column.values] + [{}] * bool((column.codes < 0).any())
     distinct = typed_column(name, pd.DataFrame(cells, columns=[name])[name])

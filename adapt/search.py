@@ -15,8 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from adapt.config import ConfigError
-from adapt.refusals import CONF, suggestion
+from adapt.config import CONF, ConfigError, suggestion
 
 SAMPLERS = ("tpe", "random", "grid")
 RANDOM_TRIALS = 5  # before TPE goes by what it saw; whatever the budget, so that a larger one goes on from a smaller

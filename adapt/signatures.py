@@ -7,8 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from adapt.config import AdversaryConfig, ConfigError
-from adapt.refusals import suggestion
+from adapt.config import AdversaryConfig, ConfigError, suggestion
 
 
 def check_binds(key: str, settings: dict[str, Any]) -> None:

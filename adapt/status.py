@@ -18,10 +18,11 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from adapt import grid, jobs, provenance
+from adapt import grid, jobs
 from adapt.config import Config
 from adapt.jobs import CUT, DONE, FAILED, RUNNING, Overrides
 from adapt.refusals import readable
+from adapt.store import provenance
 
 MISSING = "missing"
 STATES = (DONE, RUNNING, FAILED, CUT, MISSING)

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from adapt import sources
 from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
 from adapt.data.strategies import OF_WORDS
 from adapt.stage import Source, Stage, without
+from adapt.store import sources
 
 DATA = (
     "adapt.stages.data",

@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from adapt import grid, jobs, results, search
 from adapt.cli import check_choices, named_task
-from adapt.config import Config, ConfigError
+from adapt.config import CONF, Config, ConfigError
 from adapt.jobs import Overrides
-from adapt.refusals import CONF, readable
+from adapt.refusals import readable
 from adapt.search import Search, Setting
 from adapt.status import without_seeds
 from adapt.validate import check_parts, check_values

@@ -10,9 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig
+from adapt.config import AttackConfig, Config, ConfigError, OptimizerConfig, suggestion
 from adapt.data.strategies import STRATEGIES
-from adapt.refusals import suggestion
 from adapt.signatures import check_binds, check_needs
 from adapt.text_attacks.names import RECIPES
 from adapt.text_chain import sources_read

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from adapt.config import Config, ConfigError, PeftConfig
+from adapt.config import Config, ConfigError, PeftConfig, suggestion
 from adapt.data.strategies import SELECTIVE
-from adapt.refusals import suggestion
 
 PREFIX = "peft.PrefixTuningConfig"
 VIRTUAL = (PREFIX, "peft.PromptTuningConfig", "peft.PromptEncoderConfig")

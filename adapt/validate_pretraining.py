@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig
+from adapt.config import CONF, Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig, suggestion
 from adapt.data.strategies import SELECTIVE, STRATEGIES
-from adapt.refusals import CONF, suggestion
 
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
 MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's

@@ -30,9 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import distributed
 
 from adapt import cli, processes
-from adapt.config import Config, ConfigError, RuntimeConfig
+from adapt.config import CONF, Config, ConfigError, RuntimeConfig
 from adapt.pipeline import Pipeline, prepare_process
-from adapt.refusals import CONF
 from adapt.stage import Stage
 from adapt.validate import check_parts, check_values
 

@@ -23,7 +23,7 @@ from adapt.config import PeftConfig
 from adapt.data import batching
 from adapt.prediction import predict
 from adapt.serving.server import Server
-from adapt.sources import ASSETS
+from adapt.store.sources import ASSETS
 
 TARGET, SWAP_TARGET = 1.1, 50
 ADAPTERS, EACH, TOKENS, ROUNDS, BUSY = 8, 4, 32, 15, 50

@@ -13,8 +13,8 @@ from adapt import models, training
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.objectives import Classification
 from adapt.optimization import decay_groups, learning_rate_shape
-from adapt.sources import ASSETS
 from adapt.steps import PLAIN
+from adapt.store.sources import ASSETS
 
 TARGET = 1.05
 STEPS, ROWS, LENGTH, CLASSES, ROUNDS = 60, 32, 32, 7, 5

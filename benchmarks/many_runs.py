@@ -21,10 +21,9 @@ import hydra
 from hydra.core.config_store import ConfigStore
 
 from adapt import jobs, results
-from adapt.config import Config
+from adapt.config import CONF, Config
 from adapt.pipeline import science
-from adapt.refusals import CONF
-from adapt.store import digest
+from adapt.store.keys import digest
 from adapt.validate import check_values
 
 RUNS, STUDY, TARGET = 10_000, "quickstart", 3.0

@@ -18,8 +18,8 @@ from adapt.config import AdversaryConfig, BallConfig, SplitSizes, TaskConfig
 from adapt.data import batching, tasks
 from adapt.objectives import Batch, Classification
 from adapt.prediction import encode_examples
-from adapt.sources import ASSETS
 from adapt.steps import PLAIN, Adversary, Step
+from adapt.store.sources import ASSETS
 
 OPTIONS = Path(__file__).parents[1] / "conf" / "adversary"
 PAIRS = [(file.stem.removesuffix("_as_released"), file.stem) for file in sorted(OPTIONS.glob("*_as_released.yaml"))]

@@ -25,8 +25,8 @@ from adapt.data import pydoc
 from adapt.data.arrow import write_texts
 from adapt.data.tokens import load_tokens
 from adapt.models import load_tokenizer
-from adapt.sources import ASSETS
 from adapt.stages.tokens import tokens
+from adapt.store.sources import ASSETS
 
 TARGET, LENGTH, CORES, ROUNDS = 1.0, 128, 2, 5
 MEGABYTES = (10, 100)

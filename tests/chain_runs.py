@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from world import overrides
 
-from adapt import __main__, jobs, results, store, training
+from adapt import __main__, jobs, results, training
 from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children
+from adapt.store import entries
 
 torch.set_num_threads(1)
 CHAIN = [
@@ -83,7 +84,7 @@ def before_the_rename() -> None:
             die()
         original(source, target)
 
-    store.os.replace = replace
+    entries.os.replace = replace
 
 
 def while_rows_are_written() -> None:
@@ -168,7 +169,9 @@ def start(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
 
 def weights_of(root: Path) -> dict[str, str]:
     """The hash of every weight file under its stage's key."""
-    return {str(path.relative_to(root)): store.file_hash(path) for path in sorted(root.glob("store/*/*/*.safetensors"))}
+    return {
+        str(path.relative_to(root)): entries.file_hash(path) for path in sorted(root.glob("store/*/*/*.safetensors"))
+    }
 
 
 def main(world: Path, folder: Path) -> None:

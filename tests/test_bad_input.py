@@ -28,9 +28,9 @@ from transformers import (
 )
 from world import REPOSITORY, adapt, overrides, write_jsonl
 
-from adapt import store
 from adapt.config import ConfigError
 from adapt.positions import most_tokens
+from adapt.store import entries
 from adapt.suitability import skeleton
 
 # Arguments, and what the error must say. None of them needs torch to be refused.
@@ -437,7 +437,7 @@ def test_a_full_disk_is_said_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "write_synced", full)
+    monkeypatch.setattr(entries, "write_synced", full)
     message = error_of(adapt_here(*overrides(copy, copy.parent / "root"), "evaluate=clean"))
     assert "the disk is full" in message and "runtime.root" in message
 
@@ -481,5 +481,5 @@ def test_a_full_disk_is_recognised_in_what_each_writer_raises(
 ) -> None:
     with pytest.raises(Exception) as raised:  # noqa: PT011 - each writer has its own
         write(small_disk / "weights", torch.zeros(1_000_000))
-    assert store.disk_is_full(raised.value)
-    assert not store.disk_is_full(ValueError("another"))
+    assert entries.disk_is_full(raised.value)
+    assert not entries.disk_is_full(ValueError("another"))

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import REPOSITORY, sentence
 
-from adapt import base_model, models, sources
+from adapt import base_model, models
 from adapt.config import ModelConfig
 from adapt.data import corpora
 from adapt.decoders import is_causal
-from adapt.store import file_hash
+from adapt.store import sources
+from adapt.store.entries import file_hash
 
 OPTIONS = {file.stem: yaml.safe_load(file.read_text()) for file in (REPOSITORY / "conf" / "model").glob("*.yaml")}
 EMBEDDED = sorted(name for name, option in OPTIONS.items() if option.get("format") == "embedded")

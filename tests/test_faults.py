@@ -18,8 +18,9 @@ import pytest
 from command import Answer, adapt_here
 from world import REPOSITORY, overrides
 
-from adapt import provenance, results, status
+from adapt import results, status
 from adapt.jobs import of_study
+from adapt.store import keys, provenance
 
 SWEEP = ["pretrain=[],[dapt]", "seed=0,1", "evaluate=clean"]
 
@@ -134,7 +135,7 @@ def test_two_versions_of_the_code_on_one_store(
     """Each trains its own, none twice; the study's table holds each run once, by the version that ran last."""
     assert results.same_rows(finished(world, tmp_path), undisturbed)
     old = stages(tmp_path)
-    version = provenance.source_version
+    version = keys.source_version
     with monkeypatch.context() as patch:
         newer_loop = {"adapt.training": ("training.loop", 99)}
         patch.setattr(provenance, "source_version", lambda module: newer_loop.get(module) or version(module))

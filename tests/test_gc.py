@@ -11,7 +11,7 @@ from filelock import FileLock
 from world import pipeline
 
 from adapt import gc, jobs, results
-from adapt.store import lock_of
+from adapt.store.entries import lock_of
 
 
 @pytest.fixture(scope="module")

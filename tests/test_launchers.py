@@ -23,7 +23,7 @@ from world import REPOSITORY, overrides
 
 from adapt import results
 from adapt.config import Config
-from adapt.provenance import usable_threads
+from adapt.store.provenance import usable_threads
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "conf" / "hydra" / "launcher").glob("*.yaml"))
 PREEMPTED = {"slurm", "slurm_local"}

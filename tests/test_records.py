@@ -13,7 +13,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adapt import records, results
+from adapt import results
+from adapt.table import run_files
 
 VALUE = st.one_of(
     *(st.none(), st.integers(-(2**40), 2**40), st.sampled_from([0, 1, 0.0, 1.0, -0.0, "1", "1.0", ""])),
@@ -77,7 +78,7 @@ def write(root: Path, number: int, run: dict) -> None:
 def test_the_table_is_that_of_reading_each_file(first, then) -> None:
     """Cold, from memory, and after files were added and changed; for all runs and for a study."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "WORTH", 1)
+        patch.setattr(run_files, "WORTH", 1)
         root = Path(folder)
         for runs in (first, then):  # the second takes the place of the first's runs, and may leave some of them
             for number, run in enumerate(runs):
@@ -95,7 +96,7 @@ def run(value: float = 0.5, **config: object) -> dict:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three runs, remembered."""
-    monkeypatch.setattr(records, "WORTH", 1)
+    monkeypatch.setattr(run_files, "WORTH", 1)
     for number in range(3):
         write(tmp_path, number, run(number / 10))
     results.load(tmp_path)
@@ -105,9 +106,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parsed(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[float]]:
     """How many files a load parses, and the values that it gives."""
     count, loads = [], json.loads
-    monkeypatch.setattr(records.json, "loads", lambda text: (count.append(isinstance(text, bytes)), loads(text))[1])
+    monkeypatch.setattr(run_files.json, "loads", lambda text: (count.append(isinstance(text, bytes)), loads(text))[1])
     values = results.load(root)["value"].tolist()
-    monkeypatch.setattr(records.json, "loads", loads)
+    monkeypatch.setattr(run_files.json, "loads", loads)
     return sum(count), values
 
 
@@ -132,7 +133,7 @@ def test_a_file_with_the_size_and_time_of_another_is_read(root: Path, monkeypatc
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 5000, "cut", "flipped"])
 def test_a_damaged_memory_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | str) -> None:
-    memory = root / "runs" / records.MEMORY
+    memory = root / "runs" / run_files.MEMORY
     whole = memory.read_bytes()
     place = whole.rindex(b"macro_f1")
     made = {"cut": whole[:-9], "flipped": whole[:place] + b"micro_f1" + whole[place + 8 :]}
@@ -144,12 +145,12 @@ def test_a_damaged_memory_is_made_again(root: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_where_nothing_can_be_written_nothing_is_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / "runs" / records.MEMORY).unlink()
+    (root / "runs" / run_files.MEMORY).unlink()
 
     def refuse(path: Path, content: bytes) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(records, "replace", refuse)
+    monkeypatch.setattr(run_files, "replace", refuse)
     assert parsed(root, monkeypatch) == parsed(root, monkeypatch) == (3, [0.0, 0.1, 0.2])
 
 
@@ -163,4 +164,4 @@ def test_a_study_keeps_what_is_remembered_of_other_runs(root: Path, monkeypatch:
 def test_a_few_runs_leave_no_memory(tmp_path: Path) -> None:
     write(tmp_path, 0, run())
     results.load(tmp_path)
-    assert not list(tmp_path.rglob(records.MEMORY))
+    assert not list(tmp_path.rglob(run_files.MEMORY))

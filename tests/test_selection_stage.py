@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from world import adapt, overrides, pipeline, sentence
 
-from adapt import results, sources
+from adapt import results
 from adapt.config import AdversaryConfig, Config, ConfigError, PretrainConfig, RuntimeConfig, SelectionConfig
 from adapt.data import corpora
 from adapt.pipeline import pretrain_label
 from adapt.predict import finetuned_folder
 from adapt.stages import selection as stage
+from adapt.store import sources
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from adapt import sources
 from adapt.config import ConfigError, ModelConfig
-from adapt.store import file_hash
+from adapt.store import sources
+from adapt.store.entries import file_hash
 
 
 def model(**changes) -> ModelConfig:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapt.store import MANIFEST, Store, digest, key_of
+from adapt.store.entries import MANIFEST, Store
+from adapt.store.keys import digest, key_of
 
 CONFIG = st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=5)))
 

@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 
-from adapt import provenance
+from adapt.store import keys
 
 REPOSITORY = Path(__file__).parents[1]
 KEPT = Path(__file__).with_name("versions.json")
@@ -24,7 +24,7 @@ def sources() -> dict[str, list]:
     for file in sorted((REPOSITORY / "adapt").rglob("*.py")):
         version = re.search(r"^VERSION = (\d+)$", file.read_text(), re.MULTILINE)
         if version:
-            name, _ = provenance.source_version(module_of(file))
+            name, _ = keys.source_version(module_of(file))
             assert name not in found, f"two sources are called {name} in keys: {file} and another"
             parts = [(REPOSITORY / part).read_text() for part in PARTS.get(module_of(file), [])]
             found[name] = [int(version[1]), code_hash("\n".join([file.read_text(), *parts]))]
@@ -64,13 +64,13 @@ def test_every_module_of_a_key_has_a_version() -> None:
     chains = [file.read_text() for file in (REPOSITORY / "adapt").glob("*chain.py")]
     named = {name for text in chains for name in re.findall(r'"(adapt\.[a-z_.]+)"', text)}
     assert {"adapt.training", "adapt.data.tokens", "adapt.heldout"} <= named
-    assert {provenance.source_version(module)[0] for module in named} <= set(sources())
+    assert {keys.source_version(module)[0] for module in named} <= set(sources())
     targets = {
         match[1].rpartition(".")[0]
         for file in (REPOSITORY / "conf").rglob("*.yaml")
         if (match := re.search(r"_target_: (adapt\.\S+)", file.read_text()))
     }
-    assert targets and {provenance.source_version(module)[0] for module in targets} <= set(sources())
+    assert targets and {keys.source_version(module)[0] for module in targets} <= set(sources())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from world import pipeline
 
 from adapt.models import load_masked_lm
-from adapt.store import Entry
+from adapt.store.entries import Entry
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -20,7 +20,7 @@ from adapt.data import batching
 from adapt.objectives import model_inputs
 from adapt.predict import longest_input
 from adapt.serving.identity import Identity, identity
-from adapt.sources import checked_folder
+from adapt.store.sources import checked_folder
 
 
 class Base:

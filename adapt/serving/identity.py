@@ -10,7 +10,7 @@ from typing import Any
 
 from adapt import models
 from adapt.config import ConfigError
-from adapt.sources import MODEL_CONFIGS, checked_folder, model_files
+from adapt.store.sources import MODEL_CONFIGS, checked_folder, model_files
 
 OF_A_HEAD = {"architectures", "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout"}
 OF_A_WRITER = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}

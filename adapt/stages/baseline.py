@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from adapt import models, training
 from adapt.config import FinetuneConfig, RuntimeConfig
 from adapt.data import batching, tasks
-from adapt.measurement import measurement
 from adapt.objectives import model_inputs
 from adapt.prediction import encode_examples, score
 from adapt.stages.scores import clean_ids, scores
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.baseline"
 VERSION = 2

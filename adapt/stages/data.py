@@ -8,7 +8,7 @@ from typing import Any
 from adapt.config import CorpusConfig, RuntimeConfig, TaskConfig
 from adapt.data import corpora, files, tasks
 from adapt.data import task_text as of_task
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.data"
 VERSION = 2

@@ -15,7 +15,7 @@ from adapt.config import DomainsConfig, RuntimeConfig
 from adapt.data.tokens import load_tokens
 from adapt.heldout import HeldOut, Losses
 from adapt.language_modelling import LanguageModelling, load_for_measuring
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.domains"
 VERSION = 1

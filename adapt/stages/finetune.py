@@ -19,11 +19,11 @@ from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeCon
 from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
-from adapt.measurement import measurement
 from adapt.objectives import Objective
 from adapt.optimization import decay_groups
 from adapt.stages.kinds import KINDS, Examples
 from adapt.steps import Adversary
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.finetune"
 VERSION = 2

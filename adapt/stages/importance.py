@@ -24,9 +24,9 @@ from adapt.data.importance import important_tokens
 from adapt.data.pieces import SpecialTokens
 from adapt.data.text import in_hash_order, normalise
 from adapt.marking import LABELS, MarkedTexts, matching_cut, write_cut
-from adapt.measurement import measurement
 from adapt.stages.finetune import fit
 from adapt.steps import PLAIN
+from adapt.table.measurement import measurement
 from adapt.token_classifier import Tagging, new_tagger
 
 KEY_NAME = "stages.importance"

@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerBase
 from adapt import models, prediction
 from adapt.config import ConfigError
 from adapt.data import batching, tagging, tasks
-from adapt.measurement import measurement
 from adapt.objectives import Batch, Classification, Objective
 from adapt.stages.scores import scores
+from adapt.table.measurement import Measurements, measurement
 from adapt.token_classifier import (
     EncodedWords,
     Tagging,
@@ -32,8 +32,6 @@ from adapt.token_classifier import (
 
 KEY_NAME = "tasks.kinds"
 VERSION = 1
-
-Measurements = list[dict[str, Any]]
 
 
 class Examples(Protocol):

@@ -10,7 +10,7 @@ from adapt.config import RuntimeConfig
 from adapt.data import corpora, tasks
 from adapt.data.comparison import Comparison, compare, hit_row, labelled
 from adapt.data.overlap import LEVELS
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.leaks"
 VERSION = 1

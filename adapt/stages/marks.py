@@ -15,7 +15,7 @@ from adapt.config import RuntimeConfig
 from adapt.data.marks import FILE, marked, write_marks
 from adapt.data.tokens import Ids, Sequences, load_tokens
 from adapt.marking import each_token, log_odds, read_cut
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 from adapt.token_classifier import load_tagger
 
 KEY_NAME = "stages.marks"

@@ -23,10 +23,10 @@ from adapt.data.mixing import MixedSteps, Mixture
 from adapt.data.tokens import Tokens, load_tokens, vocabulary_digest
 from adapt.heldout import HeldOut, Losses
 from adapt.language_modelling import LanguageModelling
-from adapt.measurement import measurement
 from adapt.objectives import MaskedLanguageModel
 from adapt.optimization import decay_groups
 from adapt.steps import PLAIN, Adversary
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.pretrain"
 VERSION = 4

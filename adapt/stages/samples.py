@@ -17,7 +17,7 @@ from adapt.config import ConfigError, RuntimeConfig, SamplesConfig
 from adapt.data import corpora
 from adapt.data.text import in_hash_order
 from adapt.generation import Decoding, text_of, without_end
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.samples"
 VERSION = 1

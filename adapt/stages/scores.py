@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from adapt.data import tasks
-from adapt.measurement import measurement
 from adapt.prediction import score
 from adapt.stages.leaks import CLEAN
+from adapt.table.measurement import measurement
 
 KEY_NAME = "tasks.scores"
 VERSION = 1

@@ -12,7 +12,7 @@ import torch
 from adapt import models, training
 from adapt.config import RuntimeConfig, SelectionConfig
 from adapt.data import corpora, selection
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.selection"
 VERSION = 1

@@ -8,9 +8,9 @@ from typing import Any
 from adapt import models, training
 from adapt.config import DomainsConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.measurement import measurement
 from adapt.stages.baseline import fit_probe
 from adapt.stages.domains import measured
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.trajectory"
 VERSION = 1

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from adapt import models
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data import corpora
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 from adapt.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
 
 KEY_NAME = "stages.vocabulary"

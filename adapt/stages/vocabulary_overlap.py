@@ -11,7 +11,7 @@ from adapt import models
 from adapt.config import RuntimeConfig
 from adapt.data import corpora
 from adapt.data import vocabulary_overlap as vocabularies
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.vocabulary_overlap"
 VERSION = 1

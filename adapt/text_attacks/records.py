@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from adapt.measurement import measurement
+from adapt.table.measurement import measurement
 from adapt.text_attacks.search import CRASHED, FAILED, SKIPPED, SUCCESS
 
 KEY_NAME = "text_attacks.records"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adapt import kept_samples, results
+from adapt import results
+from adapt.table import samples as kept_samples
 from analysis import report, samples
 from analysis.record import Merge
 from analysis.report import drawings, html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from tokenizers import models as token_models
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from adapt import models
+from adapt.store.sources import ASSETS
 from adapt.text_attacks import names
 from adapt.text_attacks.masked_lm import Guesser, combinations, masked, unmasked
 from adapt.text_attacks.neighbours import neighbour_words
@@ -19,7 +19,7 @@ from adapt.text_attacks.recipes import RECIPES, Tools
 from adapt.text_attacks.vocabulary import tokens_of, whole_words
 from adapt.text_attacks.words import is_word, split
 
-TINY = Path(models.__file__).parent / "assets" / "tiny"
+TINY = ASSETS / "tiny"
 TEXT = "Return the Eigenvalues of a square matrix, and the unnormalised eigenvectors of it."
 
 

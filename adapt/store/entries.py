@@ -18,22 +18,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adapt.config import ConfigError
+from adapt.store.keys import digest
 
 log = logging.getLogger(__name__)
 MANIFEST = "stage.json"
 REPORT = "report.json"  # what a data stage says of how it came about: not part of what it is
 UNFINISHED = ".unfinished"  # ends the name of a folder that is being built; a dot begins it
 SCRATCH = "checkpoint"  # a stage keeps what it needs to resume in this folder of its own
-
-
-def key_of(kind: str, versions: dict[str, Any], config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config, its inputs' identities."""
-    return digest({"kind": kind, "versions": versions, "config": config, "inputs": inputs})
-
-
-def digest(content: Any) -> str:
-    """sha256 of canonical JSON: key order and white space do not matter."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adapt.files import replace
+from adapt.store.files import replace
 
 SAMPLED = {
     **{"prompt_hash": "str", "prompt": "str", "decoding": "str", "answer": "str"},

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
 
@@ -56,25 +54,6 @@ def versions() -> str:
     """Python and the packages that decide the bytes of a result, as one short string."""
     found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return "; ".join([f"python {platform.python_version()}", *found])
-
-
-@cache
-def source_version(module: str) -> tuple[str, int | str]:
-    """What a stage's key knows of one of its sources: its name there and its version.
-
-    A module of adapt declares both at its head, as KEY_NAME and VERSION, and is read without being imported: its name
-    in keys stays when the file moves. Another package's module is known by its own name and the package's version.
-    """
-    package = module.partition(".")[0]
-    if package != "adapt":
-        return module, importlib.metadata.version(package)
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None, module
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    name = re.search(r'^KEY_NAME = "([a-z0-9_.]+)"$', source, re.MULTILINE)
-    version = re.search(r"^VERSION = (\d+)$", source, re.MULTILINE)
-    assert name is not None and version is not None, f'{module} has no lines KEY_NAME = "<name>" and VERSION = <int>'
-    return name[1], int(version[1])
 
 
 def usable_threads(asked: int | None) -> int:

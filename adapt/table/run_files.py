@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from adapt.files import replace
+from adapt.store.files import replace
 
 MEMORY = ".records.arrow"
 WORTH = 200  # so many files must have been parsed for the memory to be written: small folders have none
