@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from adapt import models
 from adapt.base_architectures import byte_pairs, random_bert, random_llama, word_pieces
 from adapt.config import (
     AdversaryConfig,
@@ -31,10 +30,11 @@ from adapt.config import (
 )
 from adapt.data import corpora, pydoc
 from adapt.data.tokens import load_tokens
-from adapt.heldout import HeldOut
-from adapt.language_modelling import load_for_measuring
+from adapt.models import language, loading
 from adapt.stages.pretrain import pretrain
 from adapt.stages.tokens import tokens
+from adapt.tasks.heldout import HeldOut
+from adapt.tasks.language_modelling import load_for_measuring
 
 ASSETS = Path(__file__).parent / "assets"
 MIN_WORDS = 8  # a shorter passage teaches little
@@ -174,12 +174,12 @@ def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float
     cost: of its training: steps, tokens (padding left out) and train_seconds. Bytes are those of the passages, and the
     nats those of all their tokens and the end of text, so that models of other vocabularies compare.
     """
-    tokenizer = models.load_tokenizer(trained)
+    tokenizer = loading.load_tokenizer(trained)
     task = load_for_measuring(trained, tokenizer)
     held_out = HeldOut.fixed(task, tokenizer, load_tokens(read).heldout, limit=None, batch_size=64)
     losses = held_out.losses(task, torch.device("cpu"))
     what = [
-        f"{models.trainable_parameters(task.model):,} parameters, {len(tokenizer):,} tokens, {name}: a "
+        f"{loading.trainable_parameters(task.model):,} parameters, {len(tokenizer):,} tokens, {name}: a "
         f"{task.model.model.config.model_type} of {task.model.model.config.num_hidden_layers} layers x "
         f"{task.model.model.config.hidden_size}",
         f"trained from random weights on {len(corpora.load_corpus(text).train):,} docstrings of no domain: "
@@ -187,7 +187,7 @@ def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float
         f"loss on {losses.documents:,} held-out passages: {losses.token:.4f} nats a predicted token "
         f"({losses.tokens:,} of them)",
     ]
-    if isinstance(task.model, models.CausalLM):
+    if isinstance(task.model, language.CausalLM):
         size = sum(len(passage.encode()) for passage in corpora.load_corpus(text).heldout)
         nats = losses.token * losses.tokens / size
         what.append(

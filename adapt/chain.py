@@ -35,7 +35,7 @@ _TEXT_ATTACKS = (
     *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
     *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
     *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
-    *("adapt.text_attacks.measure", "adapt.projection"),
+    *("adapt.text_attacks.measure", "adapt.models.language"),
 )
 
 
@@ -76,7 +76,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
         kind="vocabulary",
         label="vocabulary",
         function="adapt.stages.vocabulary:vocabulary",
-        modules=("adapt.stages.vocabulary", "adapt.vocabulary", "adapt.models"),
+        modules=("adapt.stages.vocabulary", "adapt.models.vocabulary", "adapt.models.loading"),
         argument=cfg.vocabulary,
         inputs={"model": model, "text": text},
         config=without(asdict(cfg.vocabulary), "name"),
@@ -92,7 +92,7 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
         function="adapt.stages.pretrain:pretrain",
         modules=(
             *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
-            *("adapt.heldout", "adapt.language_modelling", "adapt.projection", "adapt.packing"),
+            *("adapt.tasks.heldout", "adapt.tasks.language_modelling", "adapt.models.language", "adapt.models.packing"),
             *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
             *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
             *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
@@ -133,7 +133,7 @@ def evaluate_stage(
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
         modules=(
-            *("adapt.stages.evaluate", "adapt.stages.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
+            *("adapt.stages.evaluate", "adapt.tasks.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
             *adapted(cfg.peft, *of_pretraining(cfg)),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
@@ -146,13 +146,13 @@ def evaluate_stage(
 
 def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
     """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
-    modules = ("adapt.stages.baseline", "adapt.prediction")
+    modules = ("adapt.stages.baseline", "adapt.tasks.prediction")
     fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
     measure = Stage(
         "evaluate",
         "evaluate",
         "adapt.stages.baseline:evaluate_tfidf",
-        (*modules, "adapt.stages.scores"),
+        (*modules, "adapt.tasks.scores"),
         None,
         {"model": fit, "task": task, "leaks": leaks},
         {"model": "tfidf"},

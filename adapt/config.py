@@ -219,7 +219,7 @@ class PeftConfig:
 
 @dataclass
 class BallConfig:
-    """The set of allowed perturbations; see adapt/adversary/ball.py."""
+    """The set of allowed perturbations; see adapt/perturbation/ball.py."""
 
     epsilon: float = MISSING
     norm: str = MISSING  # l2 | linf

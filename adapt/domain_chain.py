@@ -14,16 +14,17 @@ from adapt.stage import Source, Stage
 from adapt.text_chain import TextChain, tokens_stage
 
 MEASURING = (
-    *("adapt.stages.domains", "adapt.heldout", "adapt.language_modelling", "adapt.objectives", "adapt.data.masking"),
-    *("adapt.data.next_tokens", "adapt.data.tokens", "adapt.data.batching", "adapt.models"),
-    *("adapt.packing", "adapt.projection"),
+    *("adapt.stages.domains", "adapt.tasks.heldout", "adapt.tasks.language_modelling"),
+    *("adapt.training.objectives", "adapt.data.masking"),
+    *("adapt.data.next_tokens", "adapt.data.tokens", "adapt.data.batching", "adapt.models.loading"),
+    *("adapt.models.packing", "adapt.models.language"),
 )
 SAMPLING = (
-    *("adapt.stages.samples", "adapt.generation", "adapt.repetition", "adapt.models", "adapt.data.batching"),
+    *("adapt.stages.samples", "adapt.tasks.generation", "adapt.models.loading", "adapt.data.batching"),
     *("adapt.data.pieces", "adapt.data.text"),
 )
-PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.prediction")
-WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models")
+PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction")
+WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
 
 
 def domain_stages(

@@ -96,14 +96,14 @@ def export(folder: Path, target: Path, kind: str, measured: Callable[[Path], str
 
 def write(folder: Path, whole: Path, kind: str) -> None:
     """Write the folder's model into ``whole``, folded and, beside it, merged alone where it is quantised after that."""
-    from adapt import models
     from adapt.adapters import quantization, stage
+    from adapt.models import loading
     from adapt.predict import head_note
-    from adapt.token_classifier import load_tagger
+    from adapt.tasks.tagging import load_tagger
 
     note = head_note(folder)
     quantization.check("export", None if kind == "merged" else kind)
-    model, labels = load_tagger(folder) if note.get("kind") == "tagging" else models.load_classifier(folder)
+    model, labels = load_tagger(folder) if note.get("kind") == "tagging" else loading.load_classifier(folder)
     try:
         stage.merge(model.model)
     except ConfigError as error:
@@ -116,7 +116,7 @@ def write(folder: Path, whole: Path, kind: str) -> None:
         merged = whole.with_name("merged")
         model.model.save_pretrained(merged)
         model.model = in_bits(merged, model.model, kind)
-    model.save(whole, models.load_tokenizer(folder), labels)
+    model.save(whole, loading.load_tokenizer(folder), labels)
 
 
 def in_bits(merged: Path, network: Any, kind: str) -> Any:
@@ -128,8 +128,8 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     from torch import nn
     from transformers import BitsAndBytesConfig
 
-    from adapt import models
     from adapt.adapters import bits
+    from adapt.models import loading
 
     inside = bits.linear_layers(network)
     if not inside:
@@ -143,9 +143,9 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     kept = [name for name in linear if name not in inside]
     quantized = type(network).from_pretrained(
-        merged, quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=kept), **models.safe_loading()
+        merged, quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=kept), **loading.safe_loading()
     )
-    return models.without_pooler(quantized) if quantized.base_model is quantized else quantized
+    return loading.without_pooler(quantized) if quantized.base_model is quantized else quantized
 
 
 def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
@@ -185,15 +185,15 @@ def measures(
     folder: Path, exported: Path, kind: str, task: Task, max_length: int | None, batch_size: int
 ) -> list[dict[str, Any]]:
     """The rows of both models on dev and test, and the bytes of their weights."""
-    from adapt import models
+    from adapt.models import loading
     from adapt.predict import longest_input
-    from adapt.stages.kinds import KINDS as TASK_KINDS
     from adapt.table.measurement import measurement
+    from adapt.tasks.kinds import KINDS as TASK_KINDS
 
     rows = []
     for name, place in (("none", folder), (kind, exported)):
         model = TASK_KINDS[task.kind].load(place).eval()
-        tokenizer = models.load_tokenizer(place)
+        tokenizer = loading.load_tokenizer(place)
         for split in ("dev", "test"):
             length = max_length or longest_input(model.encoder)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)

@@ -9,10 +9,22 @@ from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, Pe
 from adapt.stage import Source, Stage, without
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
-MODEL = ("adapt.models", "adapt.data.batching")
-PERTURBED = ("adapt.objectives", "adapt.adversary.ball", "adapt.adversary.perturbation", "adapt.adversary.attack")
+MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.batching")
+PERTURBED = (
+    "adapt.training.objectives",
+    "adapt.perturbation.ball",
+    "adapt.perturbation.embeddings",
+    "adapt.perturbation.attack",
+)
 LOOP = (
-    *("adapt.training", "adapt.checkpoint", "adapt.optimization", "adapt.retention", "adapt.steps", "adapt.views"),
+    *(
+        "adapt.training.loop",
+        "adapt.training.checkpoint",
+        "adapt.training.optimization",
+        "adapt.training.retention",
+        "adapt.training.method",
+        "adapt.training.step",
+    ),
     *("adapt.adversary.plain", "adapt.adversary.divergence", *PERTURBED),
 )
 ADAPTED = (
@@ -30,7 +42,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
+            modules=("adapt.stages.baseline", "adapt.tasks.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={
@@ -86,7 +98,7 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
         kind="perturbations",
         label="perturbations",
         function="adapt.stages.perturbations:perturbations",
-        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.prediction", *MODEL, *LOOP),
+        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.tasks.prediction", *MODEL, *LOOP),
         argument=kept,
         inputs={"model": finetune_stage(replace(cfg, adversary=adversary), model, task, "kept"), "task": task},
         config={**without(asdict(kept), "method"), "ball": asdict(cfg.adversary)["ball"], **settings},
@@ -96,8 +108,12 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
 
 def kind_modules(cfg: Config) -> tuple[str, ...]:
     """What encodes, answers and scores the run's kind of task."""
-    own = ("adapt.token_classifier", "adapt.data.tagging") if cfg.task.kind == "tagging" else ("adapt.prediction",)
-    return ("adapt.stages.kinds", *own)
+    own = (
+        ("adapt.tasks.tagging", "adapt.data.tagging")
+        if cfg.task.kind == "tagging"
+        else ("adapt.tasks.classification", "adapt.tasks.prediction")
+    )
+    return ("adapt.tasks.kinds", *own)
 
 
 def target_module(cfg: AdversaryConfig) -> str:

@@ -17,7 +17,7 @@ from adapt.store.sources import ASSETS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from adapt.generation import Decoding
+    from adapt.tasks.generation import Decoding
 
 BATCH_SIZE = 16
 
@@ -50,7 +50,7 @@ def decoding(given: argparse.Namespace) -> Decoding:
     for why, wrong in refused.items():
         if wrong:
             raise ConfigError(why)
-    from adapt.generation import Decoding  # only now: torch takes seconds, and no mistake waits for it
+    from adapt.tasks.generation import Decoding  # only now: torch takes seconds, and no mistake waits for it
 
     return Decoding(given.max_new_tokens, given.temperature, given.top_p, given.seed)
 
@@ -81,18 +81,20 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
     import torch
     from transformers import AutoConfig
 
-    from adapt import generation, models, repetition
-    from adapt.decoders import is_decoder
+    from adapt.models import heads, loading
+    from adapt.models.decoders import is_decoder
+    from adapt.tasks import generation
+    from adapt.tasks import generation as repetition
 
-    if (folder / models.HEAD_NOTE).exists():
+    if (folder / heads.HEAD_NOTE).exists():
         raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; python -m adapt.predict asks it")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if not is_decoder(config):
         raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")
     rows = predict.read_texts(prompts)
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     asked = [tokens_of(row, tokenizer, config, how) for row in rows]
-    model, new = models.load_causal_lm(folder, dropout=0.0)
+    model, new = loading.load_causal_lm(folder, dropout=0.0)
     if new:
         raise ConfigError(f"{folder}: its language-model head is untrained ({new[0]} is new), so it has nothing to say")
     ends = generation.end_tokens(model, tokenizer)
@@ -111,7 +113,7 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
 
 def tokens_of(row: Row, tokenizer: PreTrainedTokenizerBase, config: Any, how: Decoding) -> list[int]:
     """A row's prompt. Raises ConfigError, which names the row, for one without a token or room for an answer."""
-    from adapt import generation
+    from adapt.tasks import generation
 
     where, columns = row
     try:

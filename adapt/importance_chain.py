@@ -23,7 +23,7 @@ from adapt.finetune_chain import LOOP, MODEL, finetune_stage
 from adapt.stage import Source, Stage, without
 
 T = TypeVar("T")
-MARKING = ("adapt.marking", "adapt.token_classifier")
+MARKING = ("adapt.tasks.marking", "adapt.tasks.tagging")
 
 
 def marks_stages(
@@ -61,7 +61,7 @@ def importance_stage(
         label=f"{settings.name} importance",
         function="adapt.stages.importance:importance",
         modules=(
-            *("adapt.stages.importance", "adapt.data.importance", "adapt.stages.finetune", "adapt.prediction"),
+            *("adapt.stages.importance", "adapt.data.importance", "adapt.stages.finetune", "adapt.tasks.prediction"),
             *("adapt.data.pieces", "adapt.data.text", *MARKING, *MODEL, *LOOP),
         ),
         argument=finetune,

@@ -55,16 +55,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def finetuned_folder(model: str, root: Path) -> Path:
     """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
-    from adapt import models
+    from adapt.models import heads
 
-    if (Path(model) / models.HEAD_NOTE).exists():
+    if (Path(model) / heads.HEAD_NOTE).exists():
         return Path(model)
     runs = sorted((root / "runs").glob("*.json"))
     found = [path for path in runs if path.stem.startswith(model)]
     if len(found) != 1:
         what = "no run" if not found else f"{len(found)} runs"
         raise ConfigError(
-            f"{model}: no folder with {models.HEAD_NOTE}, and {what} of {root} begins so; "
+            f"{model}: no folder with {heads.HEAD_NOTE}, and {what} of {root} begins so; "
             f"runs: {', '.join(path.stem for path in runs[:5])} ..."
         )
     evaluation = results.evaluation(root, found[0].stem)
@@ -72,7 +72,7 @@ def finetuned_folder(model: str, root: Path) -> Path:
         raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
     key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
     folder = root / "store" / "finetune" / key[:32]
-    if not (folder / models.HEAD_NOTE).exists():
+    if not (folder / heads.HEAD_NOTE).exists():
         raise ConfigError(
             f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)"
         )
@@ -81,9 +81,9 @@ def finetuned_folder(model: str, root: Path) -> Path:
 
 def head_note(folder: Path) -> dict[str, Any]:
     """What a fine-tuned model's folder says of its head: labels, pooling. Raises ConfigError where that is torn."""
-    from adapt import models
+    from adapt.models import heads
 
-    file = folder / models.HEAD_NOTE
+    file = folder / heads.HEAD_NOTE
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -95,15 +95,17 @@ def head_note(folder: Path) -> dict[str, Any]:
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
     """Write one line a text: label and the probability of each label; one line a sentence where it is a tagger."""
-    from adapt import models, prediction, token_classifier
     from adapt.data import batching
+    from adapt.models import loading
+    from adapt.tasks import prediction
+    from adapt.tasks import tagging as token_classifier
 
     if head_note(folder).get("kind") == token_classifier.KIND:
         answer_tags(folder, texts, out)
         return
     rows = read_texts(texts)
-    model, labels = models.load_classifier(folder)
-    tokenizer = models.load_tokenizer(folder)
+    model, labels = loading.load_classifier(folder)
+    tokenizer = loading.load_tokenizer(folder)
     given = [columns for _, columns in rows]
     paired = any(row.get("text_pair") is not None for row in given)
     pairs = [str(row.get("text_pair") or "") for row in given] if paired else None
@@ -125,12 +127,13 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
 
     Raises ConfigError for a missing file, or a row without a list of tokens.
     """
-    from adapt import models, token_classifier
     from adapt.data import tagging
+    from adapt.models import loading
+    from adapt.tasks import tagging as token_classifier
 
     rows = [tagging.read_tokens(row) for row in read_rows(sentences)]
     model, labels = token_classifier.load_tagger(folder)
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     data = token_classifier.encode_words(tokenizer, rows, longest_input(model.encoder))
     model.eval()
     for some in portions(len(rows), AT_ONCE, out):
@@ -168,7 +171,7 @@ def part(data: Texts, some: slice) -> Texts:
 
 def longest_input(encoder: Any) -> int:
     """The most tokens of a text that are read: as many as an encoder has positions for, MAX_LENGTH at most."""
-    from adapt.positions import most_tokens
+    from adapt.models.loading import most_tokens
 
     of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)
     return min(MAX_LENGTH, of_config, most_tokens(encoder) or MAX_LENGTH)
@@ -198,8 +201,9 @@ def read_rows(texts: Path) -> list[files.Row]:
 
 def export(folder: Path, target: Path) -> str:
     """Copy weights, config and tokenizer to a plain transformers folder, and say what opens it."""
-    from adapt import models, token_classifier
     from adapt.adapters import folder as adapters
+    from adapt.models import heads
+    from adapt.tasks import tagging as token_classifier
 
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"--export {target}: the folder is there and not empty")
@@ -210,7 +214,7 @@ def export(folder: Path, target: Path) -> str:
     if (folder / adapters.ADAPTERS).exists():
         shutil.copytree(folder / adapters.ADAPTERS, target / adapters.ADAPTERS)
         return (
-            f"{target}: adapt.models.load_classifier opens it (of a tagger adapt.token_classifier.load_tagger); "
+            f"{target}: adapt.models.load_classifier opens it (of a tagger adapt.tasks.tagging.load_tagger); "
             f"AutoModel.from_pretrained opens the base alone, and {adapters.ADAPTERS}/<n> is in peft's format"
         )
     note = head_note(folder)
@@ -219,11 +223,11 @@ def export(folder: Path, target: Path) -> str:
         return f"{target}: open it with AutoModelFor{'Token' if tagger else 'Sequence'}Classification.from_pretrained"
     if tagger:
         return (
-            f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the "
-            "last hidden state of each word's first sub-token (adapt.token_classifier.load_tagger opens both)"
+            f"{target}: AutoModel.from_pretrained opens the encoder; {heads.HEAD_FILE} is the linear layer on the "
+            "last hidden state of each word's first sub-token (adapt.tasks.tagging.load_tagger opens both)"
         )
     return (
-        f"{target}: AutoModel.from_pretrained opens the encoder; {models.HEAD_FILE} is the linear layer on the mean of "
+        f"{target}: AutoModel.from_pretrained opens the encoder; {heads.HEAD_FILE} is the linear layer on the mean of "
         "its last hidden states, for which transformers has no class (adapt.models.load_classifier opens both)"
     )
 

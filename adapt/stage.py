@@ -31,7 +31,7 @@ class Stage:
     config: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
     by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
-    trains: bool = False  # so that the processes of a run share it (adapt/processes.py)
+    trains: bool = False  # so that the processes of a run share it (adapt/training/processes.py)
 
     def call(self, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
         """Build the stage into the folder, from its inputs' folders; returns its measurements."""

@@ -24,16 +24,16 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING,
 )
 
-from adapt import models
 from adapt.adapters.check import check_method
 from adapt.config import Config, ConfigError, SamplesConfig, first_line
 from adapt.data.strategies import OF_WORDS, SELECTIVE
-from adapt.decoders import is_causal, is_decoder, last_token_head
-from adapt.generation import check_room
-from adapt.packing import PACKABLE
-from adapt.positions import most_tokens
-from adapt.retention import check_frozen
+from adapt.models import language, loading
+from adapt.models.decoders import is_causal, is_decoder, last_token_head
+from adapt.models.loading import most_tokens
+from adapt.models.packing import PACKABLE
+from adapt.tasks.generation import check_room
 from adapt.text_attacks.names import MASKED_LM
+from adapt.training.retention import check_frozen
 from adapt.validate_peft import OF_HEADS, target
 
 
@@ -131,11 +131,11 @@ def check_head(cfg: Config, config: PretrainedConfig) -> None:
     """Refuse to train the head alone of a language model that has none of its own."""
     if target(cfg.pretrain_peft) != OF_HEADS:
         return
-    causal = models.is_causal(config)
+    causal = loading.is_causal(config)
     with torch.device("meta"):
         kind = AutoModelForCausalLM if causal else AutoModelForMaskedLM
         network = kind.from_config(config, trust_remote_code=False)
-    if not (models.CausalLM if causal else models.MaskedLM)(network).head_parameters():
+    if not (language.CausalLM if causal else language.MaskedLM)(network).head_parameters():
         raise ConfigError(
             f"pretrain_peft={cfg.pretrain_peft.name}: the head of a {config.model_type} is its embeddings, and there "
             "is nothing else to train; possible are lora, bitfit, ia3"
@@ -168,7 +168,7 @@ def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokeniz
                 "text, so that no word is known; set it to token"
             )
     packing = [name for name, stage in cfg.pretrain.items() if stage.packing]
-    if packing and not models.keeps_packed_apart(folder):
+    if packing and not loading.keeps_packed_apart(folder):
         raise ConfigError(
             f"pretrain.{packing[0]}.packing=true: in {folder}, a {config.model_type}, packed texts would see each "
             f"other; set it to false, or take one of {', '.join(PACKABLE)}"

@@ -176,7 +176,7 @@ def selection_stage(
         kind="selection",
         label=f"{cfg.method} {cfg.neighbours or cfg.documents} selection",
         function="adapt.stages.selection:select",
-        modules=(*SELECTION, *(("adapt.models",) if cfg.method == "states" else ())),
+        modules=(*SELECTION, *(("adapt.models.loading",) if cfg.method == "states" else ())),
         argument=cfg,
         inputs={"query": query, "corpus": corpus, **space},
         config=without(asdict(cfg), "control", "encoder", *(() if cfg.method == "dsir" else ("seed",))),

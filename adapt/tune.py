@@ -128,7 +128,7 @@ def overrides_of(setting: Setting) -> list[str]:
 
 def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: tqdm) -> Trial:
     """Run a setting with each seed, or look it up; a loss that is not finite fails the trial, and nothing else does."""
-    from adapt.training import NonFiniteLoss
+    from adapt.training.loop import NonFiniteLoss
 
     run_ids, scores = [], []
     for done, point in enumerate(seeds):

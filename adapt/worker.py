@@ -29,10 +29,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from torch import distributed
 
-from adapt import cli, processes
+from adapt import cli
 from adapt.config import CONF, Config, ConfigError, RuntimeConfig
 from adapt.pipeline import Pipeline, prepare_process
 from adapt.stage import Stage
+from adapt.training import processes
 from adapt.validate import check_parts, check_values
 
 PATIENCE = timedelta(days=30)  # a process waits as long as it takes another to tokenise a corpus

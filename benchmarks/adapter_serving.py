@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from adapt import models
 from adapt.adapters import stage
 from adapt.config import PeftConfig
 from adapt.data import batching
-from adapt.prediction import predict
+from adapt.models import loading
 from adapt.serving.server import Server
 from adapt.store.sources import ASSETS
+from adapt.tasks.prediction import predict
 
 TARGET, SWAP_TARGET = 1.1, 50
 ADAPTERS, EACH, TOKENS, ROUNDS, BUSY = 8, 4, 32, 15, 50
@@ -35,7 +35,7 @@ def run() -> list[str]:
     """For a model of 6 layers x 384, for the tiny one, and for a GPU where there is one."""
     with tempfile.TemporaryDirectory() as work:
         large = Path(work) / "large"
-        tokenizer = models.load_tokenizer(ASSETS / "tiny")
+        tokenizer = loading.load_tokenizer(ASSETS / "tiny")
         shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
         torch.manual_seed(0)
         BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(large)
@@ -53,7 +53,7 @@ def compare(name: str, base: Path, work: Path, device: str) -> list[str]:
     server = Server(base, device=device, batch_size=ADAPTERS * EACH)
     for number, folder in enumerate(folders):
         server.register(f"a{number}", folder)
-    own = [models.load_classifier(folder)[0].to(device).eval() for folder in folders]
+    own = [loading.load_classifier(folder)[0].to(device).eval() for folder in folders]
     texts = [" ".join(WORDS[(n + k) % len(WORDS)] for k in range(TOKENS - 2)) for n in range(ADAPTERS * EACH)]
     requests = [{"adapter": f"a{number % ADAPTERS}", "text": text} for number, text in enumerate(texts)]
 
@@ -111,10 +111,10 @@ def finetuned(base: Path, out: Path, *, seed: int) -> Path:
     """A folder as fine-tuning by LoRA leaves it, with random weights for what it would have learned."""
     torch.manual_seed(seed)
     labels = ["a", "b", "c"]
-    model = models.new_classifier(base, labels=labels, pooling="mean", dropout=0.0)
+    model = loading.new_classifier(base, labels=labels, pooling="mean", dropout=0.0)
     stage.begin(model, PeftConfig("lora", dict(LORA), "merge", None, 1.0), out)
     with torch.no_grad():
         for weight in stage.adapter_weights(model):
             weight.normal_(std=0.02)
-    model.save(out, models.load_tokenizer(base), labels)
+    model.save(out, loading.load_tokenizer(base), labels)
     return out

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertModel
 
-from adapt.adversary.ball import Ball
 from adapt.adversary.freelb import freelb
 from adapt.adversary.pgd import pgd
 from adapt.adversary.plain import plain
-from adapt.models import Classifier, MeanHead
-from adapt.objectives import Batch, Classification
-from adapt.steps import Adversary, Step
+from adapt.models.heads import Classifier, MeanHead
+from adapt.perturbation.ball import Ball
+from adapt.training.method import Adversary
+from adapt.training.objectives import Batch, Classification
+from adapt.training.step import Step
 
 ROWS, LENGTH, CLASSES, K, ROUNDS = 16, 64, 7, 3, 9
 EPSILON, STEP_SIZE = 0.05, 0.3  # relative to the median embedding norm, and to epsilon

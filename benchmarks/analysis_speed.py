@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from adapt import results
-from adapt.costs import forget_peak, peak_resident_bytes
+from adapt.training.costs import forget_peak, peak_resident_bytes
 from analysis import comparisons, examples, frozen, summary
 
 ROWS, STUDY_TARGET = 100_000, 10.0

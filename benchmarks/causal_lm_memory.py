@@ -46,9 +46,9 @@ def measure(kind: str, width: int, layers: int) -> dict[str, float]:
     """Bytes that a forward and backward pass of ``kind`` adds at its peak, its seconds and its loss."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from adapt.costs import forget_peak, peak_resident_bytes
     from adapt.data.next_tokens import predict_next
-    from adapt.models import CausalLM
+    from adapt.models.language import CausalLM
+    from adapt.training.costs import forget_peak, peak_resident_bytes
 
     torch.manual_seed(0)
     dropouts = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from adapt import models, training
+from adapt.adversary.plain import PLAIN
 from adapt.config import OptimizerConfig, RuntimeConfig
-from adapt.objectives import Classification
-from adapt.optimization import decay_groups, learning_rate_shape
-from adapt.steps import PLAIN
+from adapt.models import heads, loading
 from adapt.store.sources import ASSETS
+from adapt.training import loop
+from adapt.training.objectives import Classification
+from adapt.training.optimization import decay_groups, learning_rate_shape
 
 TARGET = 1.05
 STEPS, ROWS, LENGTH, CLASSES, ROUNDS = 60, 32, 32, 7, 5
@@ -27,7 +28,7 @@ OPTIMIZER = OptimizerConfig(
 def run() -> list[str]:
     """The median ratio of the times of several alternating rounds."""
     torch.manual_seed(0)
-    vocabulary = models.load_encoder(ASSETS / "tiny").config.vocab_size
+    vocabulary = loading.load_encoder(ASSETS / "tiny").config.vocab_size
     batches = [batch(vocabulary, number) for number in range(STEPS)]
     ours, bare = [], []
     for _ in range(ROUNDS):
@@ -40,7 +41,7 @@ def run() -> list[str]:
     ]
 
 
-def batch(vocabulary: int, number: int) -> training.Batch:
+def batch(vocabulary: int, number: int) -> loop.Batch:
     """Random ids and labels."""
     generator = torch.Generator().manual_seed(number)
     ids = torch.randint(5, vocabulary, (ROWS, LENGTH), generator=generator)
@@ -53,26 +54,26 @@ def batch(vocabulary: int, number: int) -> training.Batch:
     }
 
 
-def new_model() -> models.Classifier:
+def new_model() -> heads.Classifier:
     """The embedded encoder with the same new head each time."""
     torch.manual_seed(1)
-    return models.new_classifier(ASSETS / "tiny", labels=[str(n) for n in range(CLASSES)], pooling="mean", dropout=0.1)
+    return loading.new_classifier(ASSETS / "tiny", labels=[str(n) for n in range(CLASSES)], pooling="mean", dropout=0.1)
 
 
-def time_ours(batches: list[training.Batch]) -> float:
+def time_ours(batches: list[loop.Batch]) -> float:
     """Seconds of training.train, its checkpoints of the best weights included."""
     model = new_model()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        training.train(
+        loop.train(
             model,
             name="bench",
             objective=Classification(),
-            plan=training.Plan(lambda epoch: [[i] for i in range(STEPS)], lambda i, step: batches[i[0]], STEPS, ROWS),
+            plan=loop.Plan(lambda epoch: [[i] for i in range(STEPS)], lambda i, step: batches[i[0]], STEPS, ROWS),
             adversary=PLAIN,
             optimizer_config=OPTIMIZER,
             parameter_groups=decay_groups(model, model.head, None),
-            selection=training.Selection(lambda: 0.0, STEPS, "max"),
+            selection=loop.Selection(lambda: 0.0, STEPS, "max"),
             seed=0,
             folder=Path(folder),
             runtime=RuntimeConfig(device="cpu", checkpoint_seconds=60.0, progress=False, trackers=[]),
@@ -80,7 +81,7 @@ def time_ours(batches: list[training.Batch]) -> float:
         return time.perf_counter() - started
 
 
-def time_bare(batches: list[training.Batch]) -> float:
+def time_bare(batches: list[loop.Batch]) -> float:
     """Seconds of the least that trains: forward, backward, clip, step."""
     model = new_model().train()
     started = time.perf_counter()

@@ -33,14 +33,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapt import training
+from adapt.adversary.plain import PLAIN
 from adapt.base_architectures import BERT_TOKENS
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.data import batching, masking
-from adapt.models import MaskedLM
-from adapt.objectives import MaskedLanguageModel
-from adapt.optimization import decay_groups
-from adapt.steps import PLAIN
+from adapt.models.language import MaskedLM
+from adapt.training import loop
+from adapt.training.objectives import MaskedLanguageModel
+from adapt.training.optimization import decay_groups
 
 RATE, LENGTH, ROUNDS = 0.15, 128, 5
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -152,7 +152,7 @@ def our_steps(
     """Seconds of each of our loop's steps but the first, the same included."""
     encoded, begins = batching.Encoded(ids, None), []
 
-    def collate(indices: list[int], step: int) -> training.Batch:
+    def collate(indices: list[int], step: int) -> loop.Batch:
         begins.append(time.perf_counter())
         return masking.mask_tokens(
             batching.collate(tokenizer, encoded, indices), tokenizer, rate=RATE, seed=0, draw=step
@@ -161,15 +161,15 @@ def our_steps(
     language_model = MaskedLM(model)
     batches = [list(range(first, first + shape.rows)) for first in range(0, len(ids), shape.rows)]
     with tempfile.TemporaryDirectory() as folder:
-        training.train(
+        loop.train(
             language_model,
             name="bench",
             objective=MaskedLanguageModel(),
-            plan=training.Plan(lambda epoch: batches, collate, shape.steps, shape.rows),
+            plan=loop.Plan(lambda epoch: batches, collate, shape.steps, shape.rows),
             adversary=PLAIN,
             optimizer_config=OPTIMIZER,
             parameter_groups=decay_groups(language_model, None, None),
-            selection=training.Selection(lambda: begins.append(time.perf_counter()) or 0.0, shape.steps, "max"),
+            selection=loop.Selection(lambda: begins.append(time.perf_counter()) or 0.0, shape.steps, "max"),
             seed=0,
             folder=Path(folder),
             runtime=RUNTIME,

@@ -13,13 +13,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from adapt import models
+from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, BallConfig, SplitSizes, TaskConfig
 from adapt.data import batching, tasks
-from adapt.objectives import Batch, Classification
-from adapt.prediction import encode_examples
-from adapt.steps import PLAIN, Adversary, Step
+from adapt.models import heads, loading
 from adapt.store.sources import ASSETS
+from adapt.tasks.prediction import encode_examples
+from adapt.training.method import Adversary
+from adapt.training.objectives import Batch, Classification
+from adapt.training.step import Step
 
 OPTIONS = Path(__file__).parents[1] / "conf" / "adversary"
 PAIRS = [(file.stem.removesuffix("_as_released"), file.stem) for file in sorted(OPTIONS.glob("*_as_released.yaml"))]
@@ -52,12 +54,12 @@ def run() -> list[str]:
     return lines
 
 
-def trained() -> tuple[models.Classifier, list[Batch]]:
+def trained() -> tuple[heads.Classifier, list[Batch]]:
     """The embedded model after EPOCHS of plain training, and batches of training texts with their labels."""
     torch.manual_seed(0)
     task = tasks.read_task(TASK)
-    tokenizer = models.load_tokenizer(ASSETS / "tiny")
-    model = models.new_classifier(ASSETS / "tiny", labels=task.labels, pooling="mean", dropout=0.1)
+    tokenizer = loading.load_tokenizer(ASSETS / "tiny")
+    model = loading.new_classifier(ASSETS / "tiny", labels=task.labels, pooling="mean", dropout=0.1)
     examples = task.splits["train"]
     data = encode_examples(tokenizer, examples, 128)
     labels = torch.tensor([example.label for example in examples])

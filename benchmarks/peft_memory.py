@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adapt.adversary.perturbation import find_embedding, perturbed
 from adapt.config import Config, PeftConfig
+from adapt.perturbation.embeddings import find_embedding, perturbed
 
 ROWS, LENGTH, LABELS, ROUNDS = 8, 64, ["a", "b", "c", "d"], 7
 MEMORY_TARGET, SPEED_TARGET = 0.05, 1.2
@@ -84,7 +84,7 @@ def child(base: Path, name: str) -> dict[str, float]:
 
 def measure(base: Path, name: str) -> dict[str, float]:
     """Bytes kept for the backward pass, and the peak that both passes add to what weights and gradients take."""
-    from adapt.costs import forget_peak, peak_resident_bytes
+    from adapt.training.costs import forget_peak, peak_resident_bytes
 
     overrides, attacked = KEPT[name]
     model, batch = classifier(base, overrides), random_batch(ROWS, LENGTH)
@@ -124,8 +124,8 @@ def with_delta(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 def step_of(base: Path, overrides: list[str]) -> Callable[[], int]:
     """A training step with AdamW, which returns the bytes of gradients and of the optimizer's state."""
-    from adapt.optimization import decay_groups
     from adapt.stages.finetune import head_of
+    from adapt.training.optimization import decay_groups
 
     model, batch = classifier(base, overrides), random_batch(ROWS, LENGTH)
     optimizer = torch.optim.AdamW(decay_groups(model, head_of(model), None, layer_decay=1.0, learning_rate=1e-4))
@@ -145,11 +145,11 @@ def step_of(base: Path, overrides: list[str]) -> Callable[[], int]:
 
 def classifier(base: Path, overrides: list[str]) -> nn.Module:
     """A classifier on the folder's encoder as fine-tuning begins with it, in training mode."""
-    from adapt import models
     from adapt.adapters import stage
+    from adapt.models import loading
 
     torch.manual_seed(0)
-    model = models.new_classifier(base, labels=LABELS, pooling="mean", dropout=0.1)
+    model = loading.new_classifier(base, labels=LABELS, pooling="mean", dropout=0.1)
     stage.begin(model, option(overrides), base.parent / "out")
     return model.train()
 

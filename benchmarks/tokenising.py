@@ -20,13 +20,13 @@ from typing import Any
 from datasets import Dataset, disable_progress_bars
 
 from adapt.config import RuntimeConfig
-from adapt.costs import forget_peak, peak_resident_bytes
 from adapt.data import pydoc
 from adapt.data.arrow import write_texts
 from adapt.data.tokens import load_tokens
-from adapt.models import load_tokenizer
+from adapt.models.loading import load_tokenizer
 from adapt.stages.tokens import tokens
 from adapt.store.sources import ASSETS
+from adapt.training.costs import forget_peak, peak_resident_bytes
 
 TARGET, LENGTH, CORES, ROUNDS = 1.0, 128, 2, 5
 MEGABYTES = (10, 100)

@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from world import overrides
 
-from adapt import __main__, jobs, results, training
+from adapt import __main__, jobs, results
 from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children
 from adapt.store import entries
+from adapt.training import loop
 
 torch.set_num_threads(1)
 CHAIN = [
@@ -38,7 +39,7 @@ def at_step(name: str, number: int, act: Callable[[], None] = die) -> Callable[[
     """Die in the middle of a training, after the checkpoint of the step before ``number``; or do something else."""
 
     def arm() -> None:
-        original = training.advance
+        original = loop.advance
 
         def advance(progress, step, loss, seconds):
             original(progress, step, loss, seconds)
@@ -46,13 +47,13 @@ def at_step(name: str, number: int, act: Callable[[], None] = die) -> Callable[[
                 act()
 
         current: list[str] = []
-        train = training.train
+        train = loop.train
 
         def named(*args, **kwargs):
             current.append(kwargs["name"])
             return train(*args, **kwargs)
 
-        training.advance, training.train = advance, named
+        loop.advance, loop.train = advance, named
 
     return arm
 
@@ -114,14 +115,14 @@ def taken(file: Path) -> Callable[[], None]:
     """Write the number of each training step that is taken into the file."""
 
     def arm() -> None:
-        original = training.advance
+        original = loop.advance
 
         def advance(progress, *rest):
             original(progress, *rest)
             with file.open("a") as stream:
                 stream.write(f"{progress.step} ")
 
-        training.advance = advance
+        loop.advance = advance
 
     return arm
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as token_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from adapt import models
+from adapt.models import language
 
 _SHAPE = {
     **{"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
@@ -48,9 +48,9 @@ def shaken(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def causal_lm(architecture: str, vocabulary: int = 60) -> models.CausalLM:
+def causal_lm(architecture: str, vocabulary: int = 60) -> language.CausalLM:
     """A causal language model of random weights."""
-    return models.CausalLM(shaken(AutoModelForCausalLM.from_config(config(architecture, vocabulary))))
+    return language.CausalLM(shaken(AutoModelForCausalLM.from_config(config(architecture, vocabulary))))
 
 
 def byte_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

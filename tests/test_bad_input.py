@@ -29,7 +29,7 @@ from transformers import (
 from world import REPOSITORY, adapt, overrides, write_jsonl
 
 from adapt.config import ConfigError
-from adapt.positions import most_tokens
+from adapt.models.loading import most_tokens
 from adapt.store import entries
 from adapt.suitability import skeleton
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import REPOSITORY, sentence
 
-from adapt import base_model, models
+from adapt import base_model
 from adapt.config import ModelConfig
 from adapt.data import corpora
-from adapt.decoders import is_causal
+from adapt.models import loading
+from adapt.models.decoders import is_causal
 from adapt.store import sources
 from adapt.store.entries import file_hash
 
@@ -37,8 +38,8 @@ def test_an_embedded_model_is_whole(name: str) -> None:
     """Its weights are those of its checksum, none is new, and it has learned from guessing at random."""
     where = folder(name)
     assert sum(file.stat().st_size for file in where.iterdir()) < 12e6
-    model, new = models.load_language_model(where, dropout=0.0)
-    tokenizer = models.load_tokenizer(where)
+    model, new = loading.load_language_model(where, dropout=0.0)
+    tokenizer = loading.load_tokenizer(where)
     assert new == [] and len(tokenizer) == model.model.config.vocab_size
     heldout = [line.split(",") for line in (where / "loss_curve.csv").read_text().splitlines() if "heldout" in line]
     assert float(heldout[0][2]) == pytest.approx(math.log(len(tokenizer)), abs=0.2)
@@ -49,7 +50,7 @@ def test_an_embedded_model_is_whole(name: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_decoders_text_comes_back(text: str) -> None:
-    tokenizer = models.load_tokenizer(folder("tiny_decoder"))
+    tokenizer = loading.load_tokenizer(folder("tiny_decoder"))
     ids = tokenizer(text, split_special_tokens=True)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(ids[1:], clean_up_tokenization_spaces=False) == text
@@ -69,8 +70,8 @@ def test_the_script_makes_a_model_and_its_card(name: str, tmp_path: Path, monkey
     card = (asset / "README.md").read_text()
     assert "on 100 docstrings of no domain: 3 steps" in card and "loss on 20 held-out passages" in card
     if name == "tiny_decoder":
-        model, new = models.load_causal_lm(asset, dropout=0.0)
-        tokenizer, nats, size = models.load_tokenizer(asset), 0.0, 0
+        model, new = loading.load_causal_lm(asset, dropout=0.0)
+        tokenizer, nats, size = loading.load_tokenizer(asset), 0.0, 0
         assert new == []
         with torch.no_grad():
             for text in TEXTS[100:]:

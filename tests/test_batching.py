@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt import models
 from adapt.data import batching
+from adapt.models import loading
 
 
 @given(
@@ -60,7 +60,7 @@ def test_buckets_pad_less_than_a_plain_shuffle() -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer(world: Path):
-    return models.load_tokenizer(world / "model")
+    return loading.load_tokenizer(world / "model")
 
 
 def test_padding_and_special_tokens_are_marked(tokenizer) -> None:

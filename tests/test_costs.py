@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from adapt.checkpoint import Progress
-from adapt.costs import CPU, costs, forget_peak, peak_resident_bytes
+from adapt.training.checkpoint import Progress
+from adapt.training.costs import CPU, costs, forget_peak, peak_resident_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")

@@ -14,12 +14,14 @@ from transformers.models.auto.modeling_auto import (
 )
 from world import pipeline, sentence
 
-from adapt import models, predict, results, token_classifier
+from adapt import predict, results
 from adapt.adapters import stage
 from adapt.adapters.check import check_method
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, PeftConfig
-from adapt.decoders import is_decoder, last_token_head
+from adapt.models import heads, loading
+from adapt.models.decoders import is_decoder, last_token_head
 from adapt.suitability import check_model, skeleton
+from adapt.tasks import tagging
 
 PAD = 7
 IDS = torch.tensor([11, 12, 13, 14, PAD])  # the last word is what rows are filled with
@@ -34,12 +36,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write_decoder(top / name, TEXTS, name) for name in ("gpt2", "llama")}
 
 
-def classifier(architecture: str, pooling: str) -> models.Classifier:
+def classifier(architecture: str, pooling: str) -> heads.Classifier:
     torch.manual_seed(0)
     if pooling == "cls":
         model = AutoModelForSequenceClassification.from_config(config(architecture, 60, num_labels=3))
-        return models.Classifier(shaken(model), None).eval()
-    return models.Classifier(causal_lm(architecture).model.base_model, models.MeanHead(16, 3, 0.0)).eval()
+        return heads.Classifier(shaken(model), None).eval()
+    return heads.Classifier(causal_lm(architecture).model.base_model, heads.MeanHead(16, 3, 0.0)).eval()
 
 
 def padded(ids: torch.Tensor, side: str, length: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +49,7 @@ def padded(ids: torch.Tensor, side: str, length: int = 9) -> tuple[torch.Tensor,
     return torch.nn.functional.pad(ids, where, value=PAD), torch.nn.functional.pad(torch.ones_like(ids), where)
 
 
-def check_padding(model: models.Classifier, near: float = 1e-5) -> None:
+def check_padding(model: heads.Classifier, near: float = 1e-5) -> None:
     """A text alone, with padding on either side, and beside a longer text.
 
     near: bf16 and int8 inputs round by what else is in a batch.
@@ -86,7 +88,7 @@ def test_so_it_is_under_every_method(method: str, architecture: str, folders: di
         pytest.skip(str(error))
     for pooling in ("cls", "mean"):
         torch.manual_seed(0)
-        model = models.new_classifier(folder, labels=["x", "y"], pooling=pooling, dropout=0.0)
+        model = loading.new_classifier(folder, labels=["x", "y"], pooling=pooling, dropout=0.0)
         stage.begin(model, cfg, tmp_path, unquantized=names["unquantized"])
         for weight in model.parameters():
             if weight.requires_grad:
@@ -134,10 +136,10 @@ def test_a_saved_classifier_opens_to_the_bit(
     folders: dict[str, Path], tmp_path: Path, architecture: str, pooling: str
 ) -> None:
     torch.manual_seed(1)
-    model = models.new_classifier(folders[architecture], labels=["x", "y"], pooling=pooling, dropout=0.1).eval()
-    tokenizer = models.load_tokenizer(folders[architecture])
+    model = loading.new_classifier(folders[architecture], labels=["x", "y"], pooling=pooling, dropout=0.1).eval()
+    tokenizer = loading.load_tokenizer(folders[architecture])
     model.save(tmp_path, tokenizer, ["x", "y"])
-    again, _ = models.load_classifier(tmp_path)
+    again, _ = loading.load_classifier(tmp_path)
     given = {"input_ids": torch.tensor([[5, 6, 7], [8, 9, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
     assert torch.equal(model(**given), again.eval()(**given))
     if pooling == "cls":
@@ -150,17 +152,15 @@ def test_a_saved_classifier_opens_to_the_bit(
 def test_a_decoder_tags_words_alone_as_in_a_batch(folders: dict[str, Path], architecture: str, pooling: str) -> None:
     """And from what came before: the tag of a word does not depend on the words behind it."""
     torch.manual_seed(0)
-    tagger = token_classifier.new_tagger(
-        folders[architecture], labels=["O", "B-x"], pooling=pooling, dropout=0.0
-    ).eval()
-    tokenizer = models.load_tokenizer(folders[architecture])
+    tagger = tagging.new_tagger(folders[architecture], labels=["O", "B-x"], pooling=pooling, dropout=0.0).eval()
+    tokenizer = loading.load_tokenizer(folders[architecture])
     sentences = [["the", "cat", "and", "iron", "ore"], ["the", "cat"]]
-    encoded = token_classifier.encode_words(tokenizer, sentences, 32)
+    encoded = tagging.encode_words(tokenizer, sentences, 32)
     tags = [torch.zeros(len(words), dtype=torch.long) for words in sentences]
 
     def scores(*indices: int) -> torch.Tensor:
-        batch = token_classifier.collate_words(tokenizer, encoded, indices, tags)
-        return token_classifier.Tagging().logits(tagger, batch).detach()
+        batch = tagging.collate_words(tokenizer, encoded, indices, tags)
+        return tagging.Tagging().logits(tagger, batch).detach()
 
     both, long, short = scores(0, 1), scores(0), scores(1)
     torch.testing.assert_close(both, torch.cat([long, short]), atol=1e-5, rtol=1e-5)
@@ -184,7 +184,7 @@ def test_an_own_head_that_reads_something_else_is_refused(folders, tmp_path: Pat
     """XLNet's sums up its last position, padding or not; BERT's, as a decoder, its first, which sees one token."""
     more = {"is_decoder": True} if architecture == "bert" else {}
     AutoConfig.for_model(architecture, vocab_size=300, **more).save_pretrained(tmp_path)
-    models.load_tokenizer(folders["gpt2"]).save_pretrained(tmp_path)
+    loading.load_tokenizer(folders["gpt2"]).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="finetune.pooling=cls: .*ForSequenceClassification has no linear head"):
         check_model(asked("cls"), tmp_path)
     check_model(asked("mean"), tmp_path)
@@ -202,6 +202,6 @@ def test_a_chain_with_an_adversary_and_an_attack(
     assert rows["train", "ascent_gain", 0.0] > 0
     assert rows["dapt/heldout", "clm_loss", 0.0] > 0
     assert 0 <= rows["test", "accuracy", 0.1] <= 1
-    tokenizer = models.load_tokenizer(folders[architecture])
-    model, _ = models.load_classifier(predict.finetuned_folder(run_id, tmp_path))
+    tokenizer = loading.load_tokenizer(folders[architecture])
+    model, _ = loading.load_classifier(predict.finetuned_folder(run_id, tmp_path))
     assert model.pooling == pooling and END in tokenizer.get_vocab()

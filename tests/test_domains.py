@@ -28,14 +28,14 @@ from adapt import results
 from adapt.config import ConfigError, DomainsConfig, FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.corpora import Corpus, write_corpus
-from adapt.models import load_classifier
+from adapt.models.loading import load_classifier
 from adapt.pipeline import Pipeline
-from adapt.prediction import encode_examples, predict, score
 from adapt.stages import baseline
 from adapt.stages.domains import domains, measured
 from adapt.stages.tokens import tokens
 from adapt.stages.trajectory import snapshots, trajectory
 from adapt.stages.vocabulary_overlap import vocabulary_overlap
+from adapt.tasks.prediction import encode_examples, predict, score
 
 CONF = Path(__file__).parents[1] / "conf"
 RUNTIME = RuntimeConfig(device="cpu", progress=False, gradient_checkpointing=False, trackers=[])

@@ -12,8 +12,10 @@ from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification
 from world import sentence, write_jsonl
 
-from adapt import export, models, predict, results
+from adapt import export, predict, results
 from adapt.data import tasks
+from adapt.models import loading
+from adapt.models.heads import HEAD_NOTE
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_a_quantised_export_is_smaller_and_near(finished, pooling: str, kind: st
     values = {(row["export"], row["split"], row["metric"]): row["value"] for row in rows}
     for split in ("dev", "test"):
         assert values[kind, split, "accuracy"] == pytest.approx(values["none", split, "accuracy"], abs=0.1)
-    model, labels = models.load_classifier(tmp_path / "out")
+    model, labels = loading.load_classifier(tmp_path / "out")
     inside = [m for name, m in model.encoder.named_modules() if name.endswith("attention.self.query")]
     assert inside and all(type(m).__module__.startswith("bitsandbytes") for m in inside)
     heads = [m for name, m in model.named_modules() if name.endswith(("classifier", "pooler.dense", "head.out"))]
@@ -128,7 +130,7 @@ def test_an_export_that_cannot_be_measured_is_not_placed(finished, tmp_path: Pat
 def test_a_torn_note_of_the_head_is_one_sentence(finished, torn: str, tmp_path: Path) -> None:
     root, runs = finished
     folder = shutil.copytree(predict.finetuned_folder(runs["mean"], root), tmp_path / "model")
-    (folder / models.HEAD_NOTE).write_text(torn)
+    (folder / HEAD_NOTE).write_text(torn)
     write_jsonl(tmp_path / "texts.jsonl", [{"text": "a cat"}])
     for command in (export.main, predict.main):
         last = tmp_path / ("out" if command is export.main else "texts.jsonl")

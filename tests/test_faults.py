@@ -137,7 +137,7 @@ def test_two_versions_of_the_code_on_one_store(
     old = stages(tmp_path)
     version = keys.source_version
     with monkeypatch.context() as patch:
-        newer_loop = {"adapt.training": ("training.loop", 99)}
+        newer_loop = {"adapt.training.loop": ("training.loop", 99)}
         patch.setattr(provenance, "source_version", lambda module: newer_loop.get(module) or version(module))
         newer = finished(world, tmp_path)
         assert not set(newer["run_id"]) & set(undisturbed["run_id"])

@@ -11,8 +11,8 @@ from world import Written, sentence, write_jsonl
 
 from adapt import generate
 from adapt.config import ConfigError, SamplesConfig
-from adapt.generation import Decoding
 from adapt.stages import samples
+from adapt.tasks.generation import Decoding
 
 HOW = Decoding(max_new_tokens=4, temperature=1.0, top_p=0.9, seed=3)
 TEXTS = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]

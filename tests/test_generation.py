@@ -10,11 +10,14 @@ import torch
 from decoders import SHAPES, byte_tokenizer, causal_lm, write_decoder
 from world import pipeline, sentence
 
-from adapt import generate, generation, models, repetition, results
+from adapt import generate, results
 from adapt.config import ConfigError, RuntimeConfig, SamplesConfig
 from adapt.data import corpora
-from adapt.generation import Decoding
+from adapt.models import language, loading
 from adapt.stages import samples
+from adapt.tasks import generation
+from adapt.tasks import generation as repetition
+from adapt.tasks.generation import Decoding
 
 CPU = torch.device("cpu")
 GREEDY = Decoding(max_new_tokens=12, temperature=0.0, top_p=1.0, seed=0)
@@ -28,7 +31,7 @@ def tokenizer():
     return byte_tokenizer(TEXTS)
 
 
-def written(model: models.CausalLM, tokenizer, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
+def written(model: language.CausalLM, tokenizer, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
     return generation.generate(model, tokenizer, prompts, how, batch_size=8, device=CPU)
 
 
@@ -255,8 +258,8 @@ def test_the_command_refuses_what_writes_nothing(world: Path, inputs: dict[str, 
     file.write_text("the cat\n")
     with pytest.raises(SystemExit, match="a bert writes no text"):
         generate.main([str(world / "model"), str(file)])
-    models.new_classifier(inputs["model"], labels=["x", "y"], pooling="mean", dropout=0.0).save(
-        tmp_path / "tagged", models.load_tokenizer(inputs["model"]), ["x", "y"]
+    loading.new_classifier(inputs["model"], labels=["x", "y"], pooling="mean", dropout=0.0).save(
+        tmp_path / "tagged", loading.load_tokenizer(inputs["model"]), ["x", "y"]
     )
     with pytest.raises(SystemExit, match="is fine-tuned to label texts, and writes none"):
         generate.main([str(tmp_path / "tagged"), str(file)])

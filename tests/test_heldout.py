@@ -9,12 +9,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from world import sentence
 
-from adapt import models
 from adapt.config import ConfigError
 from adapt.data import tokens
 from adapt.data.pieces import SequenceFormat
-from adapt.heldout import HeldOut, Losses
-from adapt.language_modelling import LanguageModelling, load_for_measuring
+from adapt.models import loading
+from adapt.tasks.heldout import HeldOut, Losses
+from adapt.tasks.language_modelling import LanguageModelling, load_for_measuring
 
 CPU = torch.device("cpu")
 TEXTS = [" ".join(sentence("metal", number).split()[: 2 + number % 13]) for number in range(40)]
@@ -22,12 +22,12 @@ TEXTS = [" ".join(sentence("metal", number).split()[: 2 + number % 13]) for numb
 
 @pytest.fixture(scope="module")
 def task(world: Path) -> LanguageModelling:
-    return load_for_measuring(world / "model", models.load_tokenizer(world / "model"))
+    return load_for_measuring(world / "model", loading.load_tokenizer(world / "model"))
 
 
 @pytest.fixture(scope="module")
 def sequences(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tokens.Sequences:
-    file, tokenizer = tmp_path_factory.mktemp("heldout") / "some.arrow", models.load_tokenizer(world / "model")
+    file, tokenizer = tmp_path_factory.mktemp("heldout") / "some.arrow", loading.load_tokenizer(world / "model")
     tokens.write_tokens(file, tokenizer, TEXTS, SequenceFormat(9, packed=False))  # some texts are cut in two
     return tokens.Sequences(file)
 
@@ -35,7 +35,7 @@ def sequences(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tokens.S
 def held_out(
     task: LanguageModelling, world: Path, sequences: tokens.Sequences, size: int, limit: int | None = None
 ) -> HeldOut:
-    return HeldOut.fixed(task, models.load_tokenizer(world / "model"), sequences, limit=limit, batch_size=size)
+    return HeldOut.fixed(task, loading.load_tokenizer(world / "model"), sequences, limit=limit, batch_size=size)
 
 
 def test_the_same_to_the_last_bit_when_asked_twice(
@@ -90,7 +90,7 @@ def test_the_limit_takes_the_first_sequences(task: LanguageModelling, world: Pat
 
 
 def test_nothing_to_predict_is_refused(task: LanguageModelling, world: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     tokens.write_tokens(tmp_path / "unknown", tokenizer, ["猫 猫"], SequenceFormat(9, packed=False))
     with pytest.raises(ConfigError, match="held-out text: no token to predict in 1 sequences"):
         held_out(task, world, tokens.Sequences(tmp_path / "unknown"), 8)

@@ -10,17 +10,19 @@ from tokenizers import models as token_models
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from adapt import language_modelling, models, projection
-from adapt.adversary.ball import Ball
 from adapt.adversary.pgd import pgd
 from adapt.adversary.plain import plain
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PeftConfig, PretrainConfig
 from adapt.data import batching
 from adapt.data.next_tokens import predict_next
-from adapt.decoders import is_causal
-from adapt.objectives import CausalLanguageModel, MaskedLanguageModel, example_losses
-from adapt.steps import Adversary, Step
+from adapt.models import language, loading
+from adapt.models.decoders import is_causal
+from adapt.perturbation.ball import Ball
 from adapt.suitability import check_model
+from adapt.tasks import language_modelling
+from adapt.training.method import Adversary
+from adapt.training.objectives import CausalLanguageModel, MaskedLanguageModel, example_losses
+from adapt.training.step import Step
 from adapt.validate_pretraining import check_masking
 
 TEXTS = ["the cat sat on the mat", "iron and gold", "a small old dog near the tin forge"]
@@ -48,7 +50,7 @@ def decoder(tmp_path_factory) -> Path:
 
 
 def batch_of(folder: Path) -> dict[str, torch.Tensor]:
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     return batching.collate(tokenizer, batching.encode(tokenizer, TEXTS, 64), range(3))
 
 
@@ -68,7 +70,7 @@ def test_every_token_but_the_first_of_each_text_is_predicted_from_the_one_before
 
 
 def test_a_causal_loss_is_that_of_transformers(decoder: Path) -> None:
-    task = language_modelling.load_for_measuring(decoder, models.load_tokenizer(decoder))
+    task = language_modelling.load_for_measuring(decoder, loading.load_tokenizer(decoder))
     batch = batch_of(decoder)
     prepared = task.prepare(batch, seed=3, draw=4)
     labels = batch["input_ids"].where(batch["attention_mask"] == 1, -100)
@@ -94,9 +96,9 @@ def test_a_loss_in_chunks_is_the_dense_one_with_its_gradients(architecture: str,
     shape |= {"vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64}
     config = AutoConfig.for_model(architecture, **{**shape, **CASES[architecture]})
     if is_causal(config):
-        model: models.MaskedLM | models.CausalLM = models.CausalLM(AutoModelForCausalLM.from_config(config))
+        model: language.MaskedLM | language.CausalLM = language.CausalLM(AutoModelForCausalLM.from_config(config))
     else:
-        model = models.MaskedLM(models.AutoModelForMaskedLM.from_config(config))
+        model = language.MaskedLM(loading.AutoModelForMaskedLM.from_config(config))
     model.eval()
     ids, mask = torch.randint(5, 60, (3, 12)), torch.ones(3, 12, dtype=torch.long)
     positions, targets = torch.arange(0, 36, 3), torch.randint(5, 60, (12,))
@@ -110,8 +112,8 @@ def test_a_loss_in_chunks_is_the_dense_one_with_its_gradients(architecture: str,
     losses, dense = gradients()
     logits = model(ids, mask, positions)
     torch.testing.assert_close(losses, nn.functional.cross_entropy(logits, targets, reduction="none").detach())
-    monkeypatch.setattr(projection, "WHOLE_SCORES", 100)
-    monkeypatch.setattr(projection, "CHUNK_SCORES", 60 * 5)
+    monkeypatch.setattr(language, "WHOLE_SCORES", 100)
+    monkeypatch.setattr(language, "CHUNK_SCORES", 60 * 5)
     largest: list[int] = []
     handle = model.model.get_output_embeddings().register_forward_hook(lambda *given: largest.append(given[2].numel()))
     in_chunks, found = gradients()
@@ -130,7 +132,7 @@ def test_pgd_on_a_decoder_in_chunks_is_pgd(decoder: Path, monkeypatch) -> None:
     """The ascent takes gradients to delta through the recomputed chunks, the outer loss those to the weights."""
     ball = Ball(epsilon=0.5, norm="l2", scope="sequence", relative=True, special_tokens=False)
     method = partial(pgd, num_steps=3, step_size=0.4, clean_weight=0.0, random_starts=0)
-    task = language_modelling.load_for_measuring(decoder, models.load_tokenizer(decoder))
+    task = language_modelling.load_for_measuring(decoder, loading.load_tokenizer(decoder))
     batch = task.prepare(batch_of(decoder), seed=0, draw=0)
 
     def run(adversary: Adversary) -> tuple[float, dict[str, torch.Tensor], Step]:
@@ -146,8 +148,8 @@ def test_pgd_on_a_decoder_in_chunks_is_pgd(decoder: Path, monkeypatch) -> None:
     attack = Adversary(method, ball, "fresh", False)
     clean, _, _ = run(Adversary(plain, None, "fresh", False))
     loss, dense, whole = run(attack)
-    monkeypatch.setattr(projection, "WHOLE_SCORES", 100)
-    monkeypatch.setattr(projection, "CHUNK_SCORES", 300 * 4)
+    monkeypatch.setattr(language, "WHOLE_SCORES", 100)
+    monkeypatch.setattr(language, "CHUNK_SCORES", 300 * 4)
     found, in_chunks, step = run(attack)
     assert loss > clean + 0.01
     assert found == pytest.approx(loss, rel=1e-5)
@@ -167,22 +169,22 @@ def settings(**masking: object) -> PretrainConfig:
 
 
 def test_the_model_decides_what_it_is_trained_on(world: Path, decoder: Path) -> None:
-    causal = language_modelling.load(decoder, settings(), models.load_tokenizer(decoder), {})
-    masked = language_modelling.load(world / "model", settings(), models.load_tokenizer(world / "model"), {})
-    assert isinstance(causal.model, models.CausalLM) and isinstance(causal.objective, CausalLanguageModel)
-    assert isinstance(masked.model, models.MaskedLM) and isinstance(masked.objective, MaskedLanguageModel)
+    causal = language_modelling.load(decoder, settings(), loading.load_tokenizer(decoder), {})
+    masked = language_modelling.load(world / "model", settings(), loading.load_tokenizer(world / "model"), {})
+    assert isinstance(causal.model, language.CausalLM) and isinstance(causal.objective, CausalLanguageModel)
+    assert isinstance(masked.model, language.MaskedLM) and isinstance(masked.objective, MaskedLanguageModel)
     assert causal.new_weights == masked.new_weights == []
     inside = {id(parameter) for parameter in causal.model.encoder.parameters()}
     assert all(id(parameter) not in inside for parameter in causal.model.head_parameters())
 
 
 def test_end_of_text_pads_where_nothing_else_does(decoder: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(decoder)
+    tokenizer = loading.load_tokenizer(decoder)
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     task = language_modelling.load_for_measuring(decoder, tokenizer)
     task.model.save(tmp_path, tokenizer)
-    again = language_modelling.load_for_measuring(tmp_path, models.load_tokenizer(tmp_path))
-    assert len(models.load_tokenizer(tmp_path)) == len(tokenizer) == again.model.model.config.vocab_size
+    again = language_modelling.load_for_measuring(tmp_path, loading.load_tokenizer(tmp_path))
+    assert len(loading.load_tokenizer(tmp_path)) == len(tokenizer) == again.model.model.config.vocab_size
     prepared = task.prepare(batch_of(decoder), seed=0, draw=0)
     assert torch.equal(*(example_losses(task.objective, each.model.eval(), prepared) for each in (task, again)))
     wide = {name: nn.functional.pad(v, (0, 3)) if v.ndim == 2 else v for name, v in batch_of(decoder).items()}
@@ -191,7 +193,7 @@ def test_end_of_text_pads_where_nothing_else_does(decoder: Path, tmp_path: Path)
 
 
 def test_held_out_masks_are_those_of_single_tokens_whatever_trains(world: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     (tmp_path / "anchors.json").write_text('[{"word": "cat", "score": 2.0}, {"word": "iron", "score": 1.0}]')
     batch = {**batch_of(world / "model")}
     batch["word_starts"] = torch.ones_like(batch["input_ids"])
@@ -209,7 +211,7 @@ def test_held_out_masks_are_those_of_single_tokens_whatever_trains(world: Path, 
 
 def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> None:
     """Of a text of "the" and one "cat", whose embedding is the anchor's own, the cat goes first nearly always."""
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     (tmp_path / "anchors.json").write_text('[{"word": "cat", "score": 2.0}]')
     cfg = settings()
     cfg.masking.strategy = "difference"
@@ -260,12 +262,12 @@ def test_selective_masking_needs_the_head_of_a_tagger_where_pooling_is_transform
 
 
 def test_packing_is_refused_where_texts_would_see_each_other(world: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     tokenizer.save_pretrained(tmp_path)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0}
     config = AutoConfig.for_model("deberta-v2", vocab_size=len(tokenizer), **shape, **relative)
-    models.AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    loading.AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
     check_model(asked(), tmp_path)
     with pytest.raises(ConfigError, match="pretrain.dapt.packing=true: .* would see each other; .* roberta"):
         check_model(asked(packing=True), tmp_path)

@@ -14,8 +14,8 @@ from adapt import results
 from adapt.config import SplitSizes, TaskConfig
 from adapt.data import corpora, tasks
 from adapt.stages import data
-from adapt.stages.leaks import leaks
-from adapt.stages.scores import clean_ids, scores
+from adapt.stages.leaks import clean_ids, leaks
+from adapt.tasks.scores import scores
 
 LONG = "we measured the uptake of iron by the small fish under the old bridge"  # 14 words, 7 8-grams
 SPLITS = {

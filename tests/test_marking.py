@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from adapt import models
-from adapt.marking import LABELS, MarkedTexts, each_token, log_odds, matching_cut, read_cut, write_cut
-from adapt.token_classifier import new_tagger
+from adapt.models import loading
+from adapt.tasks.marking import LABELS, MarkedTexts, each_token, log_odds, matching_cut, read_cut, write_cut
+from adapt.tasks.tagging import new_tagger
 
 CPU = torch.device("cpu")
 TEXTS = [[2, 9, 1, 12, 3], [2, 1, 3], [2, 7, 8, 9, 10, 11, 3]]  # 2 [CLS], 3 [SEP], 1 [UNK]
 
 
 def test_ordinary_tokens_alone_are_read(world: Path) -> None:
-    encoded = each_token(models.load_tokenizer(world / "model"), TEXTS)
+    encoded = each_token(loading.load_tokenizer(world / "model"), TEXTS)
     assert encoded.ids == TEXTS and encoded.places == [[1, 3], [], [1, 2, 3, 4, 5]]
     assert encoded.words == [[0, 1], [], [0, 1, 2, 3, 4]]
 
 
 def test_answers_are_each_text_s_own_whatever_the_batch(world: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     torch.manual_seed(0)
     model = new_tagger(world / "model", labels=LABELS, pooling="mean", dropout=0.0).eval()
     together = log_odds(model, tokenizer, each_token(tokenizer, TEXTS), 3, CPU)
@@ -36,7 +36,7 @@ def test_answers_are_each_text_s_own_whatever_the_batch(world: Path) -> None:
 
 def test_the_score_is_the_cross_entropy_of_every_token(world: Path) -> None:
     marks = [torch.tensor([1, 0]), torch.zeros(0, dtype=torch.long), torch.tensor([0, 0, 1, 0, 0])]
-    texts = MarkedTexts(models.load_tokenizer(world / "model"), TEXTS, marks)
+    texts = MarkedTexts(loading.load_tokenizer(world / "model"), TEXTS, marks)
     assert texts.score(torch.zeros(7)) == pytest.approx(-log(2))
     sure = torch.tensor([log(3), 0, 0, 0, 0, 0, 0])  # P(important) = 3/4 of the first, which is
     assert texts.score(sure) == pytest.approx(-(6 * log(2) + log(4 / 3)) / 7)

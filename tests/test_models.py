@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from adapt import models
 from adapt.config import ConfigError
+from adapt.models import heads, language, loading
 
 SMALL = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
@@ -37,7 +37,7 @@ def test_logits_at_predicted_positions_are_those_of_the_dense_projection(archite
     given, positions = batch(), torch.tensor([1, 5, 13, 30])
     with torch.no_grad():
         expected = dense(**given).logits.flatten(0, 1)[positions]
-        found = models.MaskedLM(dense)(**given, positions=positions)
+        found = language.MaskedLM(dense)(**given, positions=positions)
     assert found.shape == (4, 60)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert not dense.base_model._forward_hooks
@@ -46,17 +46,17 @@ def test_logits_at_predicted_positions_are_those_of_the_dense_projection(archite
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_saved_classifier_gives_the_same_logits_to_the_bit(world: Path, tmp_path: Path, pooling: str) -> None:
     torch.manual_seed(1)
-    model = models.new_classifier(world / "model", labels=["x", "y", "z"], pooling=pooling, dropout=0.1).eval()
-    model.save(tmp_path, models.load_tokenizer(world / "model"), ["x", "y", "z"])
-    again, labels = models.load_classifier(tmp_path)
+    model = loading.new_classifier(world / "model", labels=["x", "y", "z"], pooling=pooling, dropout=0.1).eval()
+    model.save(tmp_path, loading.load_tokenizer(world / "model"), ["x", "y", "z"])
+    again, labels = loading.load_classifier(tmp_path)
     assert labels == ["x", "y", "z"]
     assert torch.equal(model(**batch()), again.eval()(**batch()))
     assert sum(value.numel() for value in AutoModel.from_pretrained(tmp_path).state_dict().values()) > 0
 
 
 def test_a_cls_folder_opens_as_a_plain_sequence_classifier(world: Path, tmp_path: Path) -> None:
-    model = models.new_classifier(world / "model", labels=["x", "y"], pooling="cls", dropout=0.0).eval()
-    model.save(tmp_path, models.load_tokenizer(world / "model"), ["x", "y"])
+    model = loading.new_classifier(world / "model", labels=["x", "y"], pooling="cls", dropout=0.0).eval()
+    model.save(tmp_path, loading.load_tokenizer(world / "model"), ["x", "y"])
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert plain.config.id2label == {0: "x", 1: "y"}
     assert torch.equal(plain(**batch()).logits, model(**batch()))
@@ -65,7 +65,7 @@ def test_a_cls_folder_opens_as_a_plain_sequence_classifier(world: Path, tmp_path
 def test_the_head_is_drawn_from_the_current_random_state(world: Path) -> None:
     def head(seed: int, pooling: str) -> torch.Tensor:
         torch.manual_seed(seed)
-        model = models.new_classifier(world / "model", labels=["x", "y"], pooling=pooling, dropout=0.0).eval()
+        model = loading.new_classifier(world / "model", labels=["x", "y"], pooling=pooling, dropout=0.0).eval()
         return model(**batch()).detach()
 
     for pooling in ("cls", "mean"):
@@ -79,27 +79,27 @@ def test_a_pooler_is_new_in_every_chain(world: Path, tmp_path: Path) -> None:
     encoder = AutoModel.from_pretrained(world / "model")
     torch.nn.init.constant_(encoder.pooler.dense.weight, 3.0)
     encoder.save_pretrained(folder)
-    model = models.new_classifier(folder, labels=["x", "y"], pooling="cls", dropout=0.0)
+    model = loading.new_classifier(folder, labels=["x", "y"], pooling="cls", dropout=0.0)
     assert model.encoder.pooler.dense.weight.abs().max() < 1.0
 
 
 def test_mean_pooling_ignores_padding() -> None:
     hidden = torch.arange(12.0).reshape(1, 4, 3)
-    mean = models.mean_pool(hidden, torch.tensor([[1, 1, 0, 0]]))
+    mean = heads.mean_pool(hidden, torch.tensor([[1, 1, 0, 0]]))
     assert mean.tolist() == [[1.5, 2.5, 3.5]]
 
 
 def test_every_dropout_rate_is_set(world: Path) -> None:
-    model = models.new_classifier(world / "model", labels=["x", "y"], pooling="cls", dropout=0.3)
+    model = loading.new_classifier(world / "model", labels=["x", "y"], pooling="cls", dropout=0.3)
     rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
     assert rates == {0.3}
 
 
 def test_a_masked_lm_folder_opens_and_names_new_weights(world: Path, tmp_path: Path) -> None:
-    model, new = models.load_masked_lm(world / "model", dropout=0.0)
+    model, new = loading.load_masked_lm(world / "model", dropout=0.0)
     assert new == []
     AutoModel.from_pretrained(world / "model").save_pretrained(tmp_path)
-    _, new = models.load_masked_lm(tmp_path, dropout=0.0)
+    _, new = loading.load_masked_lm(tmp_path, dropout=0.0)
     assert any("predictions" in name for name in new)
     inside = {id(parameter) for parameter in model.encoder.parameters()}
     assert model.head_parameters() and not any(id(parameter) in inside for parameter in model.head_parameters())
@@ -107,4 +107,4 @@ def test_a_masked_lm_folder_opens_and_names_new_weights(world: Path, tmp_path: P
 
 def test_a_folder_without_a_head_is_refused(world: Path) -> None:
     with pytest.raises(ConfigError, match="no fine-tuned model"):
-        models.load_classifier(world / "model")
+        loading.load_classifier(world / "model")

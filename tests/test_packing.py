@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, BertConfig, BertModel
 
-from adapt import models, packing
+from adapt.models import language, packing
 
 VOCABULARY, PAD = 60, 0
 PLAIN = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -31,14 +31,14 @@ DECODERS = ("gpt2", "llama", "gemma", "gemma3_text", "mistral", "qwen2", "opt", 
 CANNOT = ("bart", "bloom", "deberta-v2")
 
 
-def random_model(architecture: str, attention: str = "eager") -> models.MaskedLM | models.CausalLM:
+def random_model(architecture: str, attention: str = "eager") -> language.MaskedLM | language.CausalLM:
     """Weights large enough that a token attended to by mistake shows."""
     config = AutoConfig.for_model(architecture, vocab_size=VOCABULARY, **SPECIAL, **SHAPES.get(architecture, PLAIN))
     torch.manual_seed(0)
     if architecture in DECODERS:
-        model = models.CausalLM(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
+        model = language.CausalLM(AutoModelForCausalLM.from_config(config, attn_implementation=attention))
     else:
-        model = models.MaskedLM(AutoModelForMaskedLM.from_config(config, attn_implementation=attention))
+        model = language.MaskedLM(AutoModelForMaskedLM.from_config(config, attn_implementation=attention))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:

@@ -10,9 +10,11 @@ from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from world import Written, sentence, write_jsonl
 
-from adapt import models, predict, token_classifier
+from adapt import predict
 from adapt.config import ConfigError
 from adapt.data import batching
+from adapt.models import loading
+from adapt.tasks import tagging
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_a_cls_export_is_a_plain_transformers_folder(finished, texts: Path, tmp_
     predict.main([runs["cls"], "--root", str(root), "--export", str(tmp_path / "out")])
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    ours, labels = models.load_classifier(predict.finetuned_folder(runs["cls"], root))
+    ours, labels = loading.load_classifier(predict.finetuned_folder(runs["cls"], root))
     batch = tokenizer([sentence("animal", 1)], return_tensors="pt")
     assert torch.equal(plain(**batch).logits, ours.eval()(**batch))
     assert list(plain.config.id2label.values()) == labels
@@ -114,14 +116,14 @@ def test_answers_are_written_as_they_come_and_are_the_same(finished, texts: Path
 def test_pairs_and_sentences_are_cut_alike() -> None:
     data = batching.Encoded([[1], [2], [3]], [[0], [0], [1]])
     assert predict.part(data, slice(1, 3)) == batching.Encoded([[2], [3]], [[0], [1]])
-    words = token_classifier.EncodedWords([[1], [2]], None, [[0], []], [[0], []])
-    assert predict.part(words, slice(0, 1)) == token_classifier.EncodedWords([[1]], None, [[0]], [[0]])
+    words = tagging.EncodedWords([[1], [2]], None, [[0], []], [[0], []])
+    assert predict.part(words, slice(0, 1)) == tagging.EncodedWords([[1]], None, [[0]], [[0]])
 
 
 def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> None:
     """A decoder's tokenizer may put nothing around a text."""
     said = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
-    model = models.new_classifier(
+    model = loading.new_classifier(
         write_decoder(tmp_path / "base", said), labels=["x", "y"], pooling="mean", dropout=0.0
     )
     model.save(tmp_path / "model", byte_tokenizer(said), ["x", "y"])

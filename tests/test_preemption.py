@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapt import preemption
+from adapt.training import preemption
 
 
 @pytest.fixture

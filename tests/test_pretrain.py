@@ -10,10 +10,11 @@ import pytest
 import torch
 from world import sentence
 
-from adapt import base_model, models
+from adapt import base_model
 from adapt.config import ConfigError, PretrainConfig, RuntimeConfig
 from adapt.data import tokens
 from adapt.data.pieces import SequenceFormat
+from adapt.models import loading
 from adapt.stages.pretrain import pretrain
 
 RUNTIME = RuntimeConfig(
@@ -33,7 +34,7 @@ def config(**changes: Any) -> PretrainConfig:
 @pytest.fixture(scope="module")
 def inputs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The world's model, with two tokenised texts."""
-    folder, tokenizer = tmp_path_factory.mktemp("tokens"), models.load_tokenizer(world / "model")
+    folder, tokenizer = tmp_path_factory.mktemp("tokens"), loading.load_tokenizer(world / "model")
     for name, label, count in (("text", "animal", 60), ("mix.general", "metal", 30)):
         parts = {"train": range(count), "heldout": range(500, 512)}
         texts = {part: [sentence(label, number) for number in numbers] for part, numbers in parts.items()}
@@ -79,11 +80,11 @@ def test_snapshots_hold_the_model_of_each_evaluation(inputs: dict[str, Path], tm
     run(config(), inputs, tmp_path / "out", snapshots=True)
     folders = sorted((tmp_path / "out" / "snapshots").iterdir())
     assert [folder.name for folder in folders] == ["step_0", "step_2", "step_4", "step_6"]
-    start, last = (models.load_encoder(folder).state_dict() for folder in (folders[0], folders[-1]))
-    before = models.load_encoder(inputs["model"]).state_dict()
+    start, last = (loading.load_encoder(folder).state_dict() for folder in (folders[0], folders[-1]))
+    before = loading.load_encoder(inputs["model"]).state_dict()
     assert all(torch.equal(start[name], before[name]) for name in before)
     assert any(not torch.equal(last[name], before[name]) for name in before)
-    models.load_tokenizer(folders[-1])
+    loading.load_tokenizer(folders[-1])
     run(config(), inputs, tmp_path / "none")
     assert not (tmp_path / "none" / "snapshots").exists()
     assert (tmp_path / "none" / "model.safetensors").read_bytes() == (
@@ -92,7 +93,7 @@ def test_snapshots_hold_the_model_of_each_evaluation(inputs: dict[str, Path], tm
 
 
 def test_tokens_of_another_vocabulary_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(inputs["model"])
+    tokenizer = loading.load_tokenizer(inputs["model"])
     tokenizer.add_tokens(["quokka"])
     other = tmp_path / "other"
     other.mkdir()

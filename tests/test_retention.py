@@ -14,10 +14,10 @@ from adversaries import ARCHITECTURES, OBJECTIVES, OPTIONS, Adversary, batch_for
 from torch import nn
 from world import pipeline
 
-from adapt import optimization, retention, training
+from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError, OptimizerConfig, RuntimeConfig
-from adapt.models import load_classifier, load_encoder
-from adapt.steps import PLAIN
+from adapt.models.loading import load_classifier, load_encoder
+from adapt.training import loop, optimization, retention
 
 CONF = Path(__file__).parents[1] / "conf"
 LAYERS = {
@@ -204,15 +204,15 @@ def first_gradients(
     model, pull, _ = moved_classifier(alpha)
     batch = make_batch()
     with recorded_gradients(monkeypatch) as found:
-        training.train(
+        loop.train(
             model,
             name="one",
             objective=OBJECTIVES["classification"],
-            plan=training.Plan(lambda _: [list(range(16))], lambda rows, _: pick(batch, rows), 1, micro),
+            plan=loop.Plan(lambda _: [list(range(16))], lambda rows, _: pick(batch, rows), 1, micro),
             adversary=adversary,
             optimizer_config=replace(SETTINGS, **changes),
             parameter_groups=[{"params": list(model.parameters())}],
-            selection=training.Selection(lambda: 0.0, 1, "min", None),
+            selection=loop.Selection(lambda: 0.0, 1, "min", None),
             seed=0,
             folder=folder,
             runtime=RuntimeConfig(device="cpu", checkpoint_seconds=1e9, progress=False, trackers=[]),
@@ -260,15 +260,15 @@ def test_frozen_embeddings_are_perturbed_and_stay(tmp_path: Path) -> None:
     model, batch = tiny("bert", "masked_lm"), batch_for("masked_lm")
     retention.freeze(model, 1)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    progress = training.train(
+    progress = loop.train(
         model,
         name="frozen",
         objective=OBJECTIVES["masked_lm"],
-        plan=training.Plan(lambda _: [list(range(16))], lambda rows, _: pick(batch, rows), 3, 8),
+        plan=loop.Plan(lambda _: [list(range(16))], lambda rows, _: pick(batch, rows), 3, 8),
         adversary=adversary,
         optimizer_config=SETTINGS,
         parameter_groups=optimization.decay_groups(model, None, None, layer_decay=0.5, learning_rate=1e-3),
-        selection=training.Selection(iter([3.0, 2.0, 1.0, 0.0]).__next__, 1, "min", None),
+        selection=loop.Selection(iter([3.0, 2.0, 1.0, 0.0]).__next__, 1, "min", None),
         seed=0,
         folder=tmp_path,
         runtime=RuntimeConfig(device="cpu", checkpoint_seconds=1e9, progress=False, trackers=[]),
@@ -298,7 +298,7 @@ def test_a_resumed_stage_is_pulled_to_the_same_start(
     part = "finetune" if kind == "finetune" else "pretrain.dapt"
     more = [*KILLS[kind], f"{part}.retention.toward_start=5", f"{part}.retention.layer_decay=0.7"]
     whole = trained(world, tmp_path / "whole", kind, *more)
-    original, name = training.advance, "finetune" if kind == "finetune" else "dapt"
+    original, name = loop.advance, "finetune" if kind == "finetune" else "dapt"
 
     def dies(progress: Any, *args: Any) -> None:
         original(progress, *args)
@@ -306,7 +306,7 @@ def test_a_resumed_stage_is_pulled_to_the_same_start(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "advance", dies)
+        patch.setattr(loop, "advance", dies)
         with pytest.raises(KeyboardInterrupt):
             trained(world, tmp_path / "cut", kind, *more)
     assert list((tmp_path / "cut" / "store" / kind).glob(f".*/checkpoint/{name}.latest.pt"))  # there is what to resume

@@ -16,20 +16,21 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from world import FILLER, REPOSITORY, WORDS, adapt, overrides, pipeline, sentence
 
-from adapt import base_model, models, results
+from adapt import base_model, results
 from adapt.config import Config, ConfigError, RuntimeConfig
 from adapt.data import batching, tasks
 from adapt.data.marks import FILE, Marks
 from adapt.data.pieces import SequenceFormat
 from adapt.data.tokens import load_tokens, write_folder
 from adapt.importance_chain import plain_training
-from adapt.marking import LABELS, write_cut
+from adapt.models import loading
 from adapt.pipeline import Pipeline, science
 from adapt.stage import Stage
 from adapt.stages.importance import Scorer, Text, importance, split
 from adapt.stages.marks import marks
 from adapt.stages.pretrain import pretrain
-from adapt.token_classifier import new_tagger
+from adapt.tasks.marking import LABELS, write_cut
+from adapt.tasks.tagging import new_tagger
 
 RUNTIME = RuntimeConfig(
     device="cpu", checkpoint_seconds=1e9, progress=False, trackers=[], gradient_checkpointing=False
@@ -83,7 +84,7 @@ def test_words_that_tell_the_label_are_important_and_marked_far_more_often(run: 
     telling, filler = shares(counts, important)
     assert telling > 0.6 and telling > 1.8 * filler
 
-    tokenizer = models.load_tokenizer(file.parent)
+    tokenizer = loading.load_tokenizer(file.parent)
     for name in ("text", "mix.general"):
         stage = inputs_of(ran.stages[0], f"marks.{name}")
         found = Marks([ran.build(stage).folder / FILE])
@@ -126,7 +127,7 @@ def test_the_same_bytes_twice(world: Path, run: tuple, tmp_path: Path) -> None:
 
 
 def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     texts = [" ".join(sentence(label, number).split()[: 3 + number]) for number in range(11) for label in WORDS]
     torch.manual_seed(1)
     tagger = new_tagger(world / "model", labels=LABELS, pooling="mean", dropout=0.0)
@@ -255,7 +256,7 @@ def test_what_cannot_be_is_refused_before_training(world: Path, tmp_path: Path, 
 
 def test_a_stage_without_a_task_has_no_marks(world: Path, tmp_path: Path) -> None:
     """Such as that of ``make base-model``."""
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     texts = [sentence("animal", number) for number in range(8)]
     write_folder(tmp_path, tokenizer, {"train": texts, "heldout": texts}, SequenceFormat(32, packed=False))
     masking = replace(base_model.RECIPE.masking, strategy="selective")
@@ -304,7 +305,7 @@ def test_equal_texts_are_on_one_side_of_the_split() -> None:
 
 def test_the_classifier_reads_what_fine_tuning_reads(scored: dict[str, Path]) -> None:
     """Special tokens stand around a buffer as around a text, and a text is cut where fine-tuning cuts it."""
-    tokenizer = models.load_tokenizer(scored["model"])
+    tokenizer = loading.load_tokenizer(scored["model"])
     scorer = Scorer(scored["classifier"], tokenizer, 8, torch.device("cpu"))
     examples = tasks.load_task(scored["task"]).splits["train"]
     whole = scorer.answered_right(examples, 32)

@@ -10,10 +10,11 @@ from command import adapt_here
 from test_chain import pipeline
 from world import FILLER, WORDS, overrides, write_jsonl
 
-from adapt import leakage, models, predict, results
+from adapt import leakage, predict, results
 from adapt.config import ConfigError
 from adapt.data.tagging import spans
 from adapt.data.tasks import Task, load_task
+from adapt.models import heads
 
 TAGGING = ["task.kind=tagging", "task.metric=span_f1", "task.text_column=tokens", "task.label_column=tags"]
 TRAINING = [
@@ -131,7 +132,7 @@ def test_predict_answers_with_tags_and_spans(
     right = sum(row["tags"] == tagged(number)["tags"] for number, row in zip(range(500, 510), found, strict=True))
     assert right >= 6
     assert ("AutoModelForTokenClassification" if name == "cls" else "load_tagger") in said
-    assert json.loads((tmp_path / "exported" / models.HEAD_NOTE).read_text())["kind"] == "tagging"
+    assert json.loads((tmp_path / "exported" / heads.HEAD_NOTE).read_text())["kind"] == "tagging"
     write_jsonl(file, [{"text": "cat and gold"}])
     with pytest.raises(SystemExit, match="no column 'tokens'"):
         predict.main([runs[name][:12], str(file), "--root", str(root)])

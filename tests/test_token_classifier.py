@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import BPE, Unigram, WordPiece
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from adapt import models
 from adapt.config import ConfigError
-from adapt.token_classifier import (
+from adapt.models import loading
+from adapt.tasks.tagging import (
     Tagging,
     TokenClassifier,
     collate_words,
@@ -94,7 +94,7 @@ def test_first_tokens_by_hand() -> None:
 
 
 def test_what_the_cut_loses_is_outside(tmp_path: Path, world: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     sentences = [["cat"] * 10, ["dog", "gold"]]
     encoded = encode_words(tokenizer, sentences, 6)
     assert [len(words) for words in encoded.words] == [4, 2]
@@ -112,7 +112,7 @@ def tagger(world: Path, pooling: str, dropout: float = 0.0) -> TokenClassifier:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_logits_are_those_of_the_words_whatever_the_batch(world: Path, pooling: str) -> None:
-    tokenizer, model = models.load_tokenizer(world / "model"), tagger(world, pooling)
+    tokenizer, model = loading.load_tokenizer(world / "model"), tagger(world, pooling)
     sentences = [["cat", "gold", "dog"], ["tin", "paw", "cat", "ore", "fur"], ["dog"]]
     encoded = encode_words(tokenizer, sentences, 64)
     tags = [torch.arange(len(words)) % 3 for words in sentences]
@@ -134,7 +134,7 @@ def test_logits_are_those_of_the_words_whatever_the_batch(world: Path, pooling: 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_saved_tagger_answers_the_same(world: Path, tmp_path: Path, pooling: str) -> None:
-    tokenizer, model = models.load_tokenizer(world / "model"), tagger(world, pooling)
+    tokenizer, model = loading.load_tokenizer(world / "model"), tagger(world, pooling)
     encoded = encode_words(tokenizer, [["cat", "gold"]], 64)
     batch = collate_words(tokenizer, encoded, [0], [torch.zeros(2, dtype=torch.long)])
     model.save(tmp_path, tokenizer, LABELS)
@@ -151,7 +151,7 @@ def test_a_saved_tagger_answers_the_same(world: Path, tmp_path: Path, pooling: s
 def test_the_head_is_drawn_from_the_seed_and_dropped_out_in_training(world: Path) -> None:
     weights = [tagger(world, pooling).state_dict() for pooling in ("mean", "mean")]
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
-    model, tokenizer = tagger(world, "mean", dropout=0.5), models.load_tokenizer(world / "model")
+    model, tokenizer = tagger(world, "mean", dropout=0.5), loading.load_tokenizer(world / "model")
     batch = collate_words(tokenizer, encode_words(tokenizer, [["cat"] * 20], 64), [0], [torch.zeros(20).long()])
     hidden = torch.ones(1, 16)
     assert torch.equal(model.head(hidden), model.head(hidden))
@@ -160,15 +160,15 @@ def test_the_head_is_drawn_from_the_seed_and_dropped_out_in_training(world: Path
 
 
 def test_a_classifiers_folder_is_no_tagger(world: Path, tmp_path: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
-    classifier = models.new_classifier(world / "model", labels=["a", "b"], pooling="mean", dropout=0.0)
+    tokenizer = loading.load_tokenizer(world / "model")
+    classifier = loading.new_classifier(world / "model", labels=["a", "b"], pooling="mean", dropout=0.0)
     classifier.save(tmp_path, tokenizer, ["a", "b"])
     with pytest.raises(ConfigError, match="no fine-tuned tagger"):
         load_tagger(tmp_path)
 
 
 def test_a_tokenizer_without_offsets_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda self: False))
     with pytest.raises(ConfigError, match=r"task\.kind=tagging: .* does not tell where its tokens are"):
         encode_words(tokenizer, SENTENCES, 64)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from adapt import optimization, training
-from adapt.checkpoint import Progress
+from adapt.adversary.plain import PLAIN
 from adapt.config import OptimizerConfig, RuntimeConfig
-from adapt.steps import PLAIN
+from adapt.training import loop, optimization
+from adapt.training.checkpoint import Progress
 
 
 class Line(nn.Module):
@@ -28,21 +28,21 @@ class Sign:
     def __init__(self, spoil_at: int | None = None) -> None:
         self.spoil_at = spoil_at
 
-    def items(self, batch: training.Batch) -> int:
+    def items(self, batch: loop.Batch) -> int:
         return len(batch["x"])
 
-    def logits(self, model: Any, batch: training.Batch) -> torch.Tensor:
+    def logits(self, model: Any, batch: loop.Batch) -> torch.Tensor:
         score = model.layers(batch["x"])
         spoilt = self.spoil_at is not None and int(batch["step"][0]) == self.spoil_at
         return torch.cat([-score, score], dim=1) * (torch.nan if spoilt else 1.0)
 
-    def losses(self, model: Any, batch: training.Batch) -> torch.Tensor:
+    def losses(self, model: Any, batch: loop.Batch) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(self.logits(model, batch), self.targets(batch), reduction="none")
 
-    def targets(self, batch: training.Batch) -> torch.Tensor:
+    def targets(self, batch: loop.Batch) -> torch.Tensor:
         return (batch["y"] > 0).long()
 
-    def rows(self, batch: training.Batch) -> torch.Tensor:
+    def rows(self, batch: loop.Batch) -> torch.Tensor:
         return torch.arange(len(batch["x"]))
 
 
@@ -65,7 +65,7 @@ def train(
     model.layers[2].p = changes.pop("dropout", 0.3)
     data = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
 
-    def collate(indices: list[int], step: int) -> training.Batch:
+    def collate(indices: list[int], step: int) -> loop.Batch:
         if step == die_at:
             raise Killed
         x = data[indices]
@@ -88,15 +88,15 @@ def train(
         return next(scores) if scores else float(torch.nn.functional.softplus(-2 * margin).mean())
 
     settings: dict[str, Any] = {"every": 5, "patience": None, "objective": Sign(), "micro": 3, **changes}
-    progress = training.train(
+    progress = loop.train(
         model,
         name="line",
         objective=settings["objective"],
-        plan=training.Plan(epoch, collate, steps, settings["micro"]),
+        plan=loop.Plan(epoch, collate, steps, settings["micro"]),
         adversary=PLAIN,
         optimizer_config=settings.get("optimizer", optimizer_config()),
         parameter_groups=optimization.decay_groups(model, None, None),
-        selection=training.Selection(measure, settings["every"], "min", settings["patience"]),
+        selection=loop.Selection(measure, settings["every"], "min", settings["patience"]),
         seed=3,
         after_update=settings.get("after_update"),
         folder=folder,
@@ -148,7 +148,7 @@ def test_patience_stops_after_so_many_measurements_without_gain(tmp_path: Path) 
 
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_last_finite_loss(tmp_path: Path) -> None:
-    with pytest.raises(training.NonFiniteLoss, match=r"line, step 8: the loss is nan; the last finite loss was \d"):
+    with pytest.raises(loop.NonFiniteLoss, match=r"line, step 8: the loss is nan; the last finite loss was \d"):
         train(tmp_path, objective=Sign(spoil_at=7))
 
 
@@ -170,9 +170,7 @@ def test_schedules_by_hand(schedule: str, expected: list[float]) -> None:
 
 
 def test_a_plan_goes_on_in_the_middle_of_an_epoch() -> None:
-    plan = training.Plan(
-        lambda e: [[10 * e + i] for i in range(3)], lambda indices, step: {}, steps=8, micro_batch_size=1
-    )
+    plan = loop.Plan(lambda e: [[10 * e + i] for i in range(3)], lambda indices, step: {}, steps=8, micro_batch_size=1)
     everything = [[0], [1], [2], [10], [11], [12], [20], [21]]
     assert [list(plan.from_step(step)) for step in range(9)] == [everything[step:] for step in range(9)]
 
@@ -195,7 +193,7 @@ def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
 
 def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its gradients are no numbers: AdaLoRA would remember them for good. fp16 wants a GPU, its scaler none."""
-    make, seen = training.make_accelerator, []
+    make, seen = loop.make_accelerator, []
 
     def scaled(*given: Any) -> Any:
         accelerator = make(*given)
@@ -203,13 +201,13 @@ def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkey
         return accelerator
 
     class Overflow(Sign):
-        def logits(self, model: Any, batch: training.Batch) -> torch.Tensor:
+        def logits(self, model: Any, batch: loop.Batch) -> torch.Tensor:
             found = super().logits(model, batch)
             if found.requires_grad and int(batch["step"][0]) == 3:
                 found.register_hook(lambda gradient: gradient * torch.nan)
             return found
 
-    monkeypatch.setattr(training, "make_accelerator", scaled)
+    monkeypatch.setattr(loop, "make_accelerator", scaled)
     model, progress = train(
         tmp_path, objective=Overflow(), steps=6, after_update=lambda number, memory: seen.append(number)
     )
@@ -219,5 +217,5 @@ def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkey
 
 def test_weights_that_leave_the_numbers_in_the_last_step_are_refused(tmp_path: Path) -> None:
     scores = iter([5.0, 1.0])  # the exploded weights win the selection
-    with pytest.raises(training.NonFiniteLoss, match="line, step 1: the weights are not finite; the last finite loss"):
+    with pytest.raises(loop.NonFiniteLoss, match="line, step 1: the weights are not finite; the last finite loss"):
         train(tmp_path, steps=1, every=1, scores=scores, optimizer=optimizer_config(learning_rate=1e30))

@@ -15,10 +15,10 @@ from world import pipeline as pipeline_of
 from adapt import results
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data.corpora import Corpus, write_corpus
-from adapt.models import load_masked_lm, load_tokenizer
+from adapt.models.loading import load_masked_lm, load_tokenizer
+from adapt.models.vocabulary import backend_of, choose_words, fertility, tables
 from adapt.pipeline import Pipeline
 from adapt.stages.vocabulary import vocabulary
-from adapt.vocabulary import backend_of, choose_words, fertility, tables
 
 GENERAL = [
     "the cat sat on the mat and the dog ran to the old house near a river",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from world import pipeline
 
-from adapt.models import load_masked_lm
+from adapt.models.loading import load_masked_lm
 from adapt.store.entries import Entry
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -10,7 +10,7 @@ import torch
 from peft.tuners.adalora import RankAllocator
 from torch import Tensor, nn
 
-from adapt.retention import Pull
+from adapt.training.retention import Pull
 
 KEY_NAME = "adapters.allocation"
 VERSION = 1

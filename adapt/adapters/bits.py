@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from adapt.retention import layer_stacks
+from adapt.training.retention import layer_stacks
 
 KEY_NAME = "adapters.bits"
 VERSION = 1

@@ -9,7 +9,7 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
-from adapt.retention import layer_stacks
+from adapt.training.retention import layer_stacks
 
 KEY_NAME = "adapters.bottleneck"
 VERSION = 1

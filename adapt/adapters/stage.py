@@ -9,7 +9,6 @@ from typing import Any
 from peft import AdaLoraConfig
 from torch import nn
 
-from adapt import processes, retention
 from adapt.adapters import folder as files
 from adapt.adapters import quantization
 from adapt.adapters.allocation import AfterUpdate, allocation, orthogonality
@@ -17,7 +16,8 @@ from adapt.adapters.folder import Adaptation
 from adapt.adapters.methods import Adapter, core_of, fold, mergeable, put_on
 from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError, PeftConfig
-from adapt.retention import Pull
+from adapt.training import processes, retention
+from adapt.training.retention import Pull
 
 KEY_NAME = "adapters.stage"
 VERSION = 1

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from adapt.adversary.attack import ascend
-from adapt.objectives import by_example
+from adapt.perturbation.attack import ascend
+from adapt.training.objectives import by_example
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
-    from adapt.views import View
+    from adapt.training.step import Step, View
 
 KEY_NAME = "adversary.creat"
 VERSION = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.freelb"
 VERSION = 1

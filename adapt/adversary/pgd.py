@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from adapt.adversary.attack import ascend, attack
 from adapt.config import ConfigError
+from adapt.perturbation.attack import ascend, attack
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.pgd"
 VERSION = 2

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from adapt.training.method import Adversary
+
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.plain"
 VERSION = 1
@@ -19,3 +21,6 @@ def plain(step: Step) -> Generator[Tensor, None, None]:
     """Ordinary training on l(e). Costs F + Bp."""
     for view in step:
         yield view.loss()
+
+
+PLAIN = Adversary(plain, None, "fresh", False)

@@ -11,7 +11,7 @@ from adapt.adversary.divergence import symmetric_kl
 from adapt.config import ConfigError
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.rdrop"
 VERSION = 1

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from adapt.adversary.attack import ascend
 from adapt.adversary.divergence import symmetric_kl
 from adapt.config import ConfigError
+from adapt.perturbation.attack import ascend
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
-    from adapt.views import View
+    from adapt.training.step import Step, View
 
 KEY_NAME = "adversary.sift"
 VERSION = 1

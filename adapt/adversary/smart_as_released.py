@@ -12,7 +12,7 @@ from adapt.adversary.divergence import kl
 from adapt.config import ConfigError
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.smart_as_released"
 VERSION = 1

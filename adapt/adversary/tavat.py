@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapt import processes
-from adapt.adversary.ball import Ball
+from adapt.perturbation.ball import Ball
+from adapt.training import processes
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.tavat"
 VERSION = 1

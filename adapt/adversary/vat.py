@@ -11,7 +11,7 @@ from torch import Tensor
 from adapt.adversary.divergence import kl
 
 if TYPE_CHECKING:
-    from adapt.steps import Step
+    from adapt.training.step import Step
 
 KEY_NAME = "adversary.vat"
 VERSION = 1

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from adapt.adversary.attack import LossesAt
-from adapt.adversary.ball import Ball
+from adapt.perturbation.attack import LossesAt
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.apgd"
 VERSION = 1

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.ensemble import MEMBERS, Member, Strength
 from adapt.attacks.victim import Trial, Victim
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.checks"
 VERSION = 1

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from adapt.adversary.attack import attack
-from adapt.adversary.ball import Ball
 from adapt.attacks.apgd import CLASSES_OF_DLR, apgd
 from adapt.attacks.gradient_free import random_search
 from adapt.attacks.minimal_norm import minimal_norm
 from adapt.attacks.victim import Passes, Trial, Victim
+from adapt.perturbation.attack import attack
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.ensemble"
 VERSION = 1

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adapt.adversary.attack import LossesAt
-from adapt.adversary.ball import Ball
+from adapt.perturbation.attack import LossesAt
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.gradient_free"
 VERSION = 1

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from adapt.adversary.attack import LossesAt
-from adapt.adversary.ball import Ball
+from adapt.perturbation.attack import LossesAt
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.minimal_norm"
 VERSION = 1

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from adapt.attacks import checks
 from adapt.attacks.ensemble import MINIMAL_NORM, Strength
 from adapt.config import AttackConfig
-from adapt.prediction import score
 from adapt.table.measurement import measurement
+from adapt.tasks.prediction import score
 
 log = logging.getLogger(__name__)
 KEY_NAME = "attacks.report"

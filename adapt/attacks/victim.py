@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adapt.adversary.ball import Ball
-from adapt.adversary.perturbation import evaluating, find_embedding, median_norm, perturbed, token_mask
 from adapt.attacks.apgd import difference_of_logits_ratios, margins
-from adapt.objectives import Batch, Classification
+from adapt.perturbation.ball import Ball
+from adapt.perturbation.embeddings import evaluating, find_embedding, median_norm, perturbed, token_mask
+from adapt.training.objectives import Batch, Classification
 
 KEY_NAME = "attacks.victim"
 VERSION = 1

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from adapt import models
 from adapt.adapters import quantization
 from adapt.adapters.folder import Adaptation
 from adapt.data import batching
-from adapt.objectives import model_inputs
+from adapt.models import loading
 from adapt.predict import longest_input
 from adapt.serving.identity import Identity, identity
 from adapt.store.sources import checked_folder
+from adapt.training.objectives import model_inputs
 
 
 class Base:
@@ -31,8 +31,8 @@ class Base:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = checked_folder(folder, f"base={folder}"), device
-        self.tokenizer = models.load_tokenizer(folder)
-        encoder = models.load_encoder(folder, adapted=False).to(device).eval()  # type: ignore[arg-type]
+        self.tokenizer = loading.load_tokenizer(folder)
+        encoder = loading.load_encoder(folder, adapted=False).to(device).eval()  # type: ignore[arg-type]
         self.encoder = frozen(encoder)
         self.identity: Identity = identity(folder, self.encoder)
         self._quantized: dict[tuple[str, tuple[str, ...]], PreTrainedModel] = {}
@@ -86,9 +86,9 @@ class Base:
         Its head and pooler are new modules, with weights that are to be replaced.
         """
         if self._shell is None:
-            config = models.config_with_dropout(self.folder, 0.0)
+            config = loading.config_with_dropout(self.folder, 0.0)
             shell = AutoModelForSequenceClassification.from_pretrained(
-                self.folder, config=config, **models.safe_loading()
+                self.folder, config=config, **loading.safe_loading()
             )
             self._pooler = getattr(shell.base_model, "pooler", None)
             setattr(shell, shell.base_model_prefix, nn.Identity())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapt import models
 from adapt.config import ConfigError
+from adapt.models import heads, loading
 from adapt.store.sources import MODEL_CONFIGS, checked_folder, model_files
 
 OF_A_HEAD = {"architectures", "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout"}
@@ -55,7 +55,7 @@ def identity(folder: Path, encoder: Any) -> Identity:
     folder without config or safetensors.
     """
     checked_folder(folder, "serving")
-    config = models.config_with_dropout(folder, 0.0)
+    config = loading.config_with_dropout(folder, 0.0)
     settings = {key: value for key, value in config.to_dict().items() if key not in OF_A_HEAD | OF_A_WRITER}
     parts = {name for name, _ in encoder.named_children()} - {"pooler"}
     weights: dict[str, str] = {}
@@ -96,7 +96,7 @@ def read_hashes(file: Path) -> dict[str, str]:
 
 def vocabulary(folder: Path) -> str:
     """sha256 of what a folder's tokenizer does, however its files spell it. Raises ConfigError where there is none."""
-    no_part = {models.HEAD_NOTE, "stage.json", "checksum.json", *MODEL_CONFIGS}
+    no_part = {heads.HEAD_NOTE, "stage.json", "checksum.json", *MODEL_CONFIGS}
     files = [path for path in model_files(folder) if path.suffix != ".safetensors" and path.name not in no_part]
     together = hashlib.sha256()
     for path in sorted(files):
@@ -110,7 +110,7 @@ def vocabulary(folder: Path) -> str:
 def vocabulary_of(folder: Path) -> str:
     """The same, read anew."""
     try:
-        tokenizer = models.load_tokenizer(folder)
+        tokenizer = loading.load_tokenizer(folder)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder}: its tokenizer cannot be read ({error})") from error
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from adapt.adapters.folder import relative
-from adapt.decoders import decoder_inputs, is_decoder
+from adapt.models.decoders import decoder_inputs, is_decoder
 from adapt.serving.base import frozen, sharing
 
 BASE = "__base__"  # peft's word for a row without an adapter

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from adapt import models
 from adapt.adapters import folder as files
 from adapt.adapters.folder import located, relative
 from adapt.adapters.methods import kind
 from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError
-from adapt.decoders import is_decoder, last_token, last_token_head
+from adapt.models import heads
+from adapt.models.decoders import is_decoder, last_token, last_token_head
 from adapt.serving.base import Base
 from adapt.serving.identity import identity
 from adapt.serving.mixed import takes_part
@@ -66,7 +66,7 @@ class Served:
 
     folder: Folder
     network: PreTrainedModel | None
-    head: models.MeanHead | None
+    head: heads.MeanHead | None
     mixed: str | None = None
     lock: Lock = field(default_factory=Lock)
     held: int = 0  # calls at work with it
@@ -81,7 +81,7 @@ class Served:
         """[B, C] of its own pass; one at a time, because a pass may keep something in its modules."""
         assert self.network is not None and self.mixed is None
         with self.lock:
-            return models.Classifier(self.network, self.head)(**batch)
+            return heads.Classifier(self.network, self.head)(**batch)
 
     def of_states(self, hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """[B, C] of its head on the last hidden states [B, L, H] of a mixed pass."""
@@ -96,12 +96,12 @@ class Served:
 
 def read(base: Base, name: str, path: Path) -> Folder:
     """Read a fine-tuned folder. Raises ConfigError where it is none, of another base, or of another kind of task."""
-    if not (path / models.HEAD_NOTE).exists():
+    if not (path / heads.HEAD_NOTE).exists():
         raise ConfigError(
-            f"{name}: {path} holds no fine-tuned classifier ({models.HEAD_NOTE} is missing); possible are folders of "
+            f"{name}: {path} holds no fine-tuned classifier ({heads.HEAD_NOTE} is missing); possible are folders of "
             "fine-tuning stages and exports"
         )
-    note = json.loads((path / models.HEAD_NOTE).read_text())
+    note = json.loads((path / heads.HEAD_NOTE).read_text())
     if note.get("kind", CLASSIFICATION) != CLASSIFICATION:
         raise ConfigError(
             f"{name}: {path} is a model for {note['kind']}; served are classifiers: use python -m adapt.predict"
@@ -163,8 +163,8 @@ def build(base: Base, folder: Folder) -> Served:
     """The adapter's modules around the base's weights. Raises what torch and peft do where it does not fit."""
     head = None
     if folder.pooling == "mean":
-        head = models.MeanHead(base.encoder.config.hidden_size, len(folder.labels), 0.0).to(base.device).eval()
-        head.load_state_dict(load_file(folder.path / models.HEAD_FILE))
+        head = heads.MeanHead(base.encoder.config.hidden_size, len(folder.labels), 0.0).to(base.device).eval()
+        head.load_state_dict(load_file(folder.path / heads.HEAD_FILE))
     if folder.is_mixed:
         if head is None:
             network = base.headed(None)

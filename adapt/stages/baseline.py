@@ -14,13 +14,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from adapt import models, training
 from adapt.config import FinetuneConfig, RuntimeConfig
 from adapt.data import batching, tasks
-from adapt.objectives import model_inputs
-from adapt.prediction import encode_examples, score
-from adapt.stages.scores import clean_ids, scores
+from adapt.models import heads, loading
+from adapt.stages.leaks import clean_ids
 from adapt.table.measurement import measurement
+from adapt.tasks.prediction import encode_examples, score
+from adapt.tasks.scores import scores
+from adapt.training import loop
+from adapt.training.objectives import model_inputs
 
 KEY_NAME = "stages.baseline"
 VERSION = 2
@@ -79,9 +81,9 @@ def linear_probe(
     """
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
-    tokenizer = models.load_tokenizer(inputs["model"])
-    model = models.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0, adapted=adapted)
-    device = training.device(runtime)
+    tokenizer = loading.load_tokenizer(inputs["model"])
+    model = loading.new_classifier(inputs["model"], labels=task.labels, pooling="mean", dropout=0.0, adapted=adapted)
+    device = loop.device(runtime)
     model.to(device).eval()
     scaler, best, _ = fit_probe(model, tokenizer, task, cfg.max_length, device)
     weight = full(best.coef_, best, task) / scaler.scale_
@@ -93,7 +95,7 @@ def linear_probe(
 
 
 def fit_probe(
-    model: models.Classifier, tokenizer: Any, task: tasks.Task, max_length: int, device: torch.device
+    model: heads.Classifier, tokenizer: Any, task: tasks.Task, max_length: int, device: torch.device
 ) -> tuple[StandardScaler, LogisticRegression, float]:
     """The scaling of the frozen encoder's mean-pooled states, the regression on them, and its score on dev."""
     features = {}
@@ -108,14 +110,14 @@ def fit_probe(
 
 
 @torch.no_grad()
-def pooled(model: models.Classifier, tokenizer: Any, data: batching.Encoded, device: torch.device) -> np.ndarray:
+def pooled(model: heads.Classifier, tokenizer: Any, data: batching.Encoded, device: torch.device) -> np.ndarray:
     """Mean-pooled last hidden states [N, H] in the order of ``data``."""
     found = np.zeros((len(data.ids), model.encoder.config.hidden_size))
     for indices in batching.sorted_batches(data.lengths, FEATURE_BATCH):
         batch = batching.collate(tokenizer, data, indices)
         read = {name: value.to(device) for name, value in model_inputs(batch).items()}
         hidden = model.encoder(**read).last_hidden_state
-        found[indices] = models.mean_pool(hidden, read["attention_mask"]).cpu().numpy()
+        found[indices] = heads.mean_pool(hidden, read["attention_mask"]).cpu().numpy()
     return found
 
 

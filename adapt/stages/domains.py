@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models, training
 from adapt.config import DomainsConfig, RuntimeConfig
 from adapt.data.tokens import load_tokens
-from adapt.heldout import HeldOut, Losses
-from adapt.language_modelling import LanguageModelling, load_for_measuring
+from adapt.models import language, loading
 from adapt.table.measurement import measurement
+from adapt.tasks.heldout import HeldOut, Losses
+from adapt.tasks.language_modelling import LanguageModelling, load_for_measuring
+from adapt.training import loop
 
 KEY_NAME = "stages.domains"
 VERSION = 1
@@ -30,14 +31,14 @@ def domains(
     Every model that has the tokenizer's vocabulary is measured on the same sequences, under the same masks. A model
     whose language-model head is new has no loss to measure: no rows.
     """
-    return measured(inputs["model"], cfg, inputs, batch_size=batch_size, device=training.device(runtime))
+    return measured(inputs["model"], cfg, inputs, batch_size=batch_size, device=loop.device(runtime))
 
 
 def measured(
     folder: Path, cfg: DomainsConfig, inputs: dict[str, Path], *, batch_size: int, device: torch.device, split: str = ""
 ) -> list[dict[str, Any]]:
     """The rows of one model: for each text, losses by token and by document, under ``split`` and the text's word."""
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder)
     task = load_for_measuring(folder, tokenizer)
     if task.new_weights:
         log.info("%s: its language-model head is untrained (%s is new): no loss", split or folder, task.new_weights[0])
@@ -60,7 +61,7 @@ def rows_of(
     have and masked ones don't: each of those is predicted from its neighbours, so that theirs do not add up to the
     information of a text, and a longer token hides more of it at once.
     """
-    causal = isinstance(task.model, models.CausalLM)
+    causal = isinstance(task.model, language.CausalLM)
     kind = "clm" if causal else "mlm"
     rows = [
         measurement(split, f"{kind}_loss", losses.token, n=losses.tokens),

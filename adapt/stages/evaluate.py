@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapt import models, training
 from adapt.config import EvaluateConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.stages.kinds import KINDS
+from adapt.models import loading
+from adapt.stages.leaks import clean_ids
 from adapt.stages.robustness import attacked
-from adapt.stages.scores import clean_ids
+from adapt.tasks.kinds import KINDS
 from adapt.text_attacks.measure import text_attacks
+from adapt.training import loop
 
 KEY_NAME = "stages.evaluate"
 VERSION = 3
@@ -25,10 +26,10 @@ def evaluate(
     ``inputs["leaks"]`` knows which test examples are clean (adapt/stages/leaks.py): split ``test_clean``.
     """
     task = tasks.load_task(inputs["task"])
-    tokenizer = models.load_tokenizer(inputs["model"])
+    tokenizer = loading.load_tokenizer(inputs["model"])
     kind = KINDS[task.kind]
     model = kind.load(inputs["model"])
-    device = training.device(runtime)
+    device = loop.device(runtime)
     model.to(device).eval()
     found = []
     clean = {"dev": None, "test": clean_ids(inputs["leaks"], "test")}

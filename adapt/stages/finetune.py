@@ -11,19 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapt import models, processes, retention, sharding, training
 from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
-from adapt.checkpoint import Progress
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
-from adapt.costs import costs, forget_peak
 from adapt.data import batching, tasks
 from adapt.data.kept import load_kept
-from adapt.objectives import Objective
-from adapt.optimization import decay_groups
-from adapt.stages.kinds import KINDS, Examples
-from adapt.steps import Adversary
+from adapt.models import loading
 from adapt.table.measurement import measurement
+from adapt.tasks.kinds import KINDS, Examples
+from adapt.training import loop, processes, retention, sharding
+from adapt.training.checkpoint import Progress
+from adapt.training.costs import costs, forget_peak
+from adapt.training.method import Adversary
+from adapt.training.objectives import Objective
+from adapt.training.optimization import decay_groups
 
 KEY_NAME = "stages.finetune"
 VERSION = 2
@@ -48,7 +49,7 @@ def finetune(
     """
     torch.manual_seed(seed)
     task = tasks.load_task(inputs["task"])
-    tokenizer = models.load_tokenizer(inputs["model"])
+    tokenizer = loading.load_tokenizer(inputs["model"])
     kind = KINDS[task.kind]
     model = kind.new(
         inputs["model"],
@@ -80,7 +81,7 @@ def finetune(
         trained.cpu().save(out, tokenizer, task.labels)
         record = {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
-    cost["trainable_parameters"] = float(models.trainable_parameters(model))
+    cost["trainable_parameters"] = float(loading.trainable_parameters(model))
     if processes.leads():
         cost["checkpoint_bytes"] = float(kept_bytes(model.model, out))
     return [measurement("train", metric, value) for metric, value in cost.items()]
@@ -106,7 +107,7 @@ def fit(
     length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
     Returns what gives the model whole (see sharding.distribute), how the training went and what it has cost.
     """
-    device = training.device(runtime)
+    device = loop.device(runtime)
     model.to(device)
     if runtime.gradient_checkpointing:
         adapters.checkpoint_gradients(model)
@@ -115,7 +116,7 @@ def fit(
     def epoch(number: int) -> list[list[int]]:
         return batching.shuffled_batches(train.lengths, cfg.batch_size, seed=seed, epoch=number)
 
-    def collate(indices: list[int], step: int) -> training.Batch:
+    def collate(indices: list[int], step: int) -> loop.Batch:
         return train.batch(indices)
 
     def dev_score() -> float:
@@ -125,11 +126,11 @@ def fit(
     steps = max(1, round(cfg.epochs * steps_an_epoch * length))
     restore = sharding.distribute(model, runtime)
     held = forget_peak(device)
-    progress = training.train(
+    progress = loop.train(
         model,
         name=name,
         objective=objective,
-        plan=training.Plan(epoch, collate, steps, cfg.micro_batch_size),
+        plan=loop.Plan(epoch, collate, steps, cfg.micro_batch_size),
         adversary=adversary,
         optimizer_config=cfg.optimizer,
         parameter_groups=decay_groups(
@@ -139,7 +140,7 @@ def fit(
             layer_decay=cfg.retention.layer_decay,
             learning_rate=cfg.optimizer.learning_rate,
         ),
-        selection=training.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
+        selection=loop.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
         seed=seed,
         folder=folder,
         runtime=runtime,

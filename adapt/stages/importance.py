@@ -15,19 +15,21 @@ from sklearn.metrics import f1_score
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models, prediction, processes, training
 from adapt.adapters import stage as adapters
+from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.batching import Encoded
 from adapt.data.importance import important_tokens
 from adapt.data.pieces import SpecialTokens
 from adapt.data.text import in_hash_order, normalise
-from adapt.marking import LABELS, MarkedTexts, matching_cut, write_cut
+from adapt.models import loading
 from adapt.stages.finetune import fit
-from adapt.steps import PLAIN
 from adapt.table.measurement import measurement
-from adapt.token_classifier import Tagging, new_tagger
+from adapt.tasks import prediction
+from adapt.tasks.marking import LABELS, MarkedTexts, matching_cut, write_cut
+from adapt.tasks.tagging import Tagging, new_tagger
+from adapt.training import loop, processes
 
 KEY_NAME = "stages.importance"
 VERSION = 1
@@ -57,8 +59,8 @@ def importance(
     token classifier's own answers on texts that it saw in no way, and the cost. Raises ConfigError where the classifier
     answers too few texts right, or where no token is important.
     """
-    task, tokenizer = tasks.load_task(inputs["task"]), models.load_tokenizer(inputs["model"])
-    device = training.device(runtime)
+    task, tokenizer = tasks.load_task(inputs["task"]), loading.load_tokenizer(inputs["model"])
+    device = loop.device(runtime)
     scorer = Scorer(inputs["classifier"], tokenizer, cfg.micro_batch_size, device)
     texts = processes.agreed(scorer.answered_right(task.splits["train"], cfg.max_length))
     if len({text.form for text in texts}) < FEWEST:
@@ -104,7 +106,7 @@ class Scorer:
     """A fine-tuned classifier, asked for P(y) of texts and of parts of them."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int, device: torch.device) -> None:
-        self.model = models.load_classifier(folder)[0].to(device).eval()
+        self.model = loading.load_classifier(folder)[0].to(device).eval()
         self.tokenizer, self.batch_size, self.device = tokenizer, batch_size, device
         self.special = SpecialTokens.of(tokenizer)
         self.sequences = 0  # that it has read: the cost

@@ -45,3 +45,9 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
 def held(found: list[Comparison], split: str, level: str = "contained") -> set[int]:
     """The ids of a split's examples that any of the comparisons found at this level."""
     return {hit.number for one in found if one.target == split for hit in one.hits if hit.at(level)}
+
+
+def clean_ids(folder: Path, split: str) -> list[int]:
+    """The ids of a split's clean examples, from the folder of a leaks stage."""
+    found: list[int] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))[split]
+    return found

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from adapt import models, training
 from adapt.config import RuntimeConfig
 from adapt.data.marks import FILE, marked, write_marks
 from adapt.data.tokens import Ids, Sequences, load_tokens
-from adapt.marking import each_token, log_odds, read_cut
+from adapt.models import loading
 from adapt.table.measurement import measurement
-from adapt.token_classifier import load_tagger
+from adapt.tasks.marking import each_token, log_odds, read_cut
+from adapt.tasks.tagging import load_tagger
+from adapt.training import loop
 
 KEY_NAME = "stages.marks"
 VERSION = 1
@@ -31,8 +32,8 @@ def marks(
     Returns the share of ordinary tokens that are marked, and of sequences in which it calls no token important.
     """
     sequences = load_tokens(inputs["tokens"]).train
-    tokenizer = models.load_tokenizer(inputs["importance"])
-    device = training.device(runtime)
+    tokenizer = loading.load_tokenizer(inputs["importance"])
+    device = loop.device(runtime)
     model = load_tagger(inputs["importance"])[0].to(device).eval()
     cut = read_cut(inputs["importance"])
     counts = {"tokens": 0, "marked": 0, "unimportant": 0}

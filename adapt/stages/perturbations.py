@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from adapt import models, training
-from adapt.adversary.attack import attack
-from adapt.adversary.ball import Ball
+from adapt.adversary.plain import PLAIN
 from adapt.config import BallConfig, KeptConfig, RuntimeConfig
 from adapt.data import batching, tasks
 from adapt.data.kept import write_kept
 from adapt.data.text import hash_share
-from adapt.objectives import Classification
-from adapt.prediction import encode_examples
-from adapt.steps import PLAIN, Step
+from adapt.models import loading
+from adapt.perturbation.attack import attack
+from adapt.perturbation.ball import Ball
+from adapt.tasks.prediction import encode_examples
+from adapt.training import loop
+from adapt.training.objectives import Classification
+from adapt.training.step import Step
 
 KEY_NAME = "stages.perturbations"
 VERSION = 2
@@ -44,9 +46,9 @@ def perturbations(
     """
     task = tasks.load_task(inputs["task"])
     examples = task.splits["train"]
-    tokenizer = models.load_tokenizer(inputs["model"])
-    model, _ = models.load_classifier(inputs["model"])
-    device = training.device(runtime)
+    tokenizer = loading.load_tokenizer(inputs["model"])
+    model, _ = loading.load_classifier(inputs["model"])
+    device = loop.device(runtime)
     model.to(device).eval()
     data = encode_examples(tokenizer, examples, max_length)
     chosen = [

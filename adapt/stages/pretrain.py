@@ -13,20 +13,23 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt import language_modelling, models, processes, retention, sharding, training
 from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
+from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
-from adapt.costs import costs, forget_peak
 from adapt.data import batching
 from adapt.data.mixing import MixedSteps, Mixture
 from adapt.data.tokens import Tokens, load_tokens, vocabulary_digest
-from adapt.heldout import HeldOut, Losses
-from adapt.language_modelling import LanguageModelling
-from adapt.objectives import MaskedLanguageModel
-from adapt.optimization import decay_groups
-from adapt.steps import PLAIN, Adversary
+from adapt.models import loading
 from adapt.table.measurement import measurement
+from adapt.tasks import language_modelling
+from adapt.tasks.heldout import HeldOut, Losses
+from adapt.tasks.language_modelling import LanguageModelling
+from adapt.training import loop, processes, retention, sharding
+from adapt.training.costs import costs, forget_peak
+from adapt.training.method import Adversary
+from adapt.training.objectives import MaskedLanguageModel
+from adapt.training.optimization import decay_groups
 
 KEY_NAME = "stages.pretrain"
 VERSION = 4
@@ -71,7 +74,7 @@ def pretrain(
     held_out = HeldOut.fixed(
         task, text.tokenizer, text.sources["text"].heldout, limit=cfg.heldout_sequences, batch_size=cfg.micro_batch_size
     )
-    device = training.device(runtime)
+    device = loop.device(runtime)
     model.to(device)
     retention.freeze(model, cfg.retention.frozen_layers)
     if cfg.head_steps and task.new_weights:
@@ -82,7 +85,7 @@ def pretrain(
     before = held_out.losses(task, device)
     restore = sharding.distribute(model, runtime)
     held = forget_peak(device)
-    progress = training.train(
+    progress = loop.train(
         model,
         name=cfg.name,
         objective=task.objective,
@@ -119,7 +122,7 @@ def pretrain(
         record |= {"best_step": progress.best_step, "history": progress.history}
         (out / "training.json").write_text(json.dumps(record) + "\n")
     found = measurements(task, text, before, after, cost)
-    found.append(measurement("train", "trainable_parameters", float(models.trainable_parameters(model))))
+    found.append(measurement("train", "trainable_parameters", float(loading.trainable_parameters(model))))
     if processes.leads():
         found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(model.model, out))))
     return found
@@ -127,7 +130,7 @@ def pretrain(
 
 def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
     """The stage's tokens. Raises ConfigError where they are not of the model's vocabulary."""
-    tokenizer = models.load_tokenizer(inputs["model"])
+    tokenizer = loading.load_tokenizer(inputs["model"])
     sources = {name: load_tokens(inputs[name]) for name in language_modelling.text_names(cfg)}
     mine = vocabulary_digest(tokenizer)
     for name, found in sources.items():
@@ -150,7 +153,7 @@ def warm_head(
     frozen = [parameter for parameter in task.model.encoder.parameters() if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
-    training.train(
+    loop.train(
         task.model,
         name=f"{cfg.name}-head",
         objective=task.objective,
@@ -158,7 +161,7 @@ def warm_head(
         adversary=PLAIN,
         optimizer_config=constant,
         parameter_groups=[{"params": task.model.head_parameters()}],
-        selection=selection(task, held_out, training.device(runtime), cfg, cfg.head_steps, None),
+        selection=selection(task, held_out, loop.device(runtime), cfg, cfg.head_steps, None),
         seed=cfg.seed + 1,
         folder=out,
         runtime=runtime,
@@ -167,7 +170,7 @@ def warm_head(
         parameter.requires_grad_(True)
 
 
-def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -> training.Plan:
+def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -> loop.Plan:
     """``steps`` steps over shuffles of the text, or over the mixture of sources, with targets new at each step."""
     sequences = Mixture([source.train for source in text.sources.values()])
     mixed = MixedSteps(sequences, tuple(text.shares.values()), cfg.batch_size, steps, cfg.seed)
@@ -177,10 +180,10 @@ def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -
             return mixed
         return batching.shuffled_batches(sequences.lengths, cfg.batch_size, seed=cfg.seed, epoch=number)
 
-    def collate(indices: list[int], step: int) -> training.Batch:
+    def collate(indices: list[int], step: int) -> loop.Batch:
         return task.prepare(batching.collate(text.tokenizer, sequences, indices), seed=cfg.seed, draw=step)
 
-    return training.Plan(epoch, collate, steps, cfg.micro_batch_size)
+    return loop.Plan(epoch, collate, steps, cfg.micro_batch_size)
 
 
 def selection(
@@ -189,11 +192,11 @@ def selection(
     device: torch.device,
     cfg: PretrainConfig,
     steps: int,
-    keep: training.Keep | None,
-) -> training.Selection:
+    keep: loop.Keep | None,
+) -> loop.Selection:
     """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
     every = max(1, steps // cfg.evaluations)
-    return training.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, keep)
+    return loop.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, keep)
 
 
 def snapshot(restore: sharding.Restore, text: Text, out: Path, step: int) -> None:

@@ -14,8 +14,6 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models
-from adapt.adversary.ball import Ball
 from adapt.attacks import checks
 from adapt.attacks.ensemble import clean_state, usable, worst_case
 from adapt.attacks.report import (
@@ -32,7 +30,9 @@ from adapt.attacks.report import (
 from adapt.attacks.victim import Victim
 from adapt.config import AttackConfig, ConfigError, RuntimeConfig
 from adapt.data import batching, tasks
-from adapt.prediction import encode_examples
+from adapt.models import heads
+from adapt.perturbation.ball import Ball
+from adapt.tasks.prediction import encode_examples
 
 log = logging.getLogger(__name__)
 KEY_NAME = "stages.robustness"
@@ -42,7 +42,7 @@ PER_EXAMPLE = "attacked.parquet"
 
 def attacked(
     attack: AttackConfig,
-    model: models.Classifier,
+    model: heads.Classifier,
     tokenizer: PreTrainedTokenizerBase,
     task: tasks.Task,
     *,
@@ -85,7 +85,7 @@ def attacked(
     return rows + (check_rows(attack, found, table, members, len(task.labels)) if attack.checks else [])
 
 
-def attack_batch(attack: AttackConfig, model: models.Classifier, batch: dict[str, Any], members: list[str]) -> Arrays:
+def attack_batch(attack: AttackConfig, model: heads.Classifier, batch: dict[str, Any], members: list[str]) -> Arrays:
     """What every member finds on one batch, and the samples of the checks: arrays [B], and [1] for costs."""
     ball = Ball(**asdict(attack.ball))
     strength = strength_of(attack)

@@ -12,12 +12,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from adapt import generation, models, repetition, training
 from adapt.config import ConfigError, RuntimeConfig, SamplesConfig
 from adapt.data import corpora
 from adapt.data.text import in_hash_order
-from adapt.generation import Decoding, text_of, without_end
+from adapt.models import loading
 from adapt.table.measurement import measurement
+from adapt.tasks import generation
+from adapt.tasks import generation as repetition
+from adapt.tasks.generation import Decoding, text_of, without_end
+from adapt.training import loop
 
 KEY_NAME = "stages.samples"
 VERSION = 1
@@ -40,12 +43,12 @@ def samples(
     """Let ``inputs["model"]`` go on after beginnings of ``inputs["text"]``'s held-out documents (a corpus).
 
     Greedily, and sampled once; beside both the true continuation, as many tokens of it. Writes FILE, a line for each
-    prompt and way to go on: prompt, decoding, answer, ended, tokens, repetition (see adapt.repetition). Every model of
-    a study is given the same prompts. A model whose language-model head is new has nothing to say: no rows.
+    prompt and way to go on: prompt, decoding, answer, ended, tokens, repetition (see adapt.tasks.generation). Every
+    model of a study is given the same prompts. A model whose language-model head is new has nothing to say: no rows.
     """
     folder = inputs["model"]
-    tokenizer = models.load_tokenizer(folder)
-    model, new = models.load_causal_lm(folder, dropout=0.0)
+    tokenizer = loading.load_tokenizer(folder)
+    model, new = loading.load_causal_lm(folder, dropout=0.0)
     if new:
         (out / FILE).write_text("", encoding="utf-8")
         return []
@@ -55,7 +58,7 @@ def samples(
     for name, temperature in {"greedy": 0.0, "sampled": cfg.temperature}.items():
         how = Decoding(cfg.max_new_tokens, temperature, cfg.top_p, cfg.seed)
         answered[name] = generation.generate(
-            model, tokenizer, asked, how, batch_size=batch_size, device=training.device(runtime)
+            model, tokenizer, asked, how, batch_size=batch_size, device=loop.device(runtime)
         )
     ends = generation.end_tokens(model, tokenizer)
     lines = [

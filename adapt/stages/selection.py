@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapt import models, training
 from adapt.config import RuntimeConfig, SelectionConfig
 from adapt.data import corpora, selection
+from adapt.models import heads, loading
 from adapt.table.measurement import measurement
+from adapt.training import loop
 
 KEY_NAME = "stages.selection"
 VERSION = 1
@@ -65,8 +66,8 @@ def finish(
 
 def states(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
     """Texts -> the mean of the model's last hidden states over their first MAX_LENGTH tokens, at length 1 [N, H]."""
-    tokenizer, encoder = models.load_tokenizer(folder), models.load_encoder(folder)
-    device = training.device(runtime)
+    tokenizer, encoder = loading.load_tokenizer(folder), loading.load_encoder(folder)
+    device = loop.device(runtime)
     torch.nn.Module.to(encoder, device)  # transformers' own annotation of it knows no device
     encoder.eval()
 
@@ -85,7 +86,7 @@ def states(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
                 return_tensors="pt",
             ).to(device)
             hidden = encoder(**batch).last_hidden_state.float()
-            pooled = models.mean_pool(hidden, batch["attention_mask"])
+            pooled = heads.mean_pool(hidden, batch["attention_mask"])
             found[indices] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
         return found
 
@@ -98,7 +99,7 @@ def sentences(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
 
     encoder = SentenceTransformer(
         str(folder),
-        device=str(training.device(runtime)),
+        device=str(loop.device(runtime)),
         local_files_only=True,
         trust_remote_code=False,
         model_kwargs={"use_safetensors": True},

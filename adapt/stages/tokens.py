@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapt import models
 from adapt.config import ConfigError, RuntimeConfig
 from adapt.data import corpora
 from adapt.data import tokens as token_files
 from adapt.data.pieces import SequenceFormat
+from adapt.models import loading
 
 KEY_NAME = "stages.tokens"
 VERSION = 1
@@ -31,7 +31,7 @@ def tokens(
     Raises ConfigError where nothing remains to train or to measure on.
     """
     text = corpora.load_corpus(inputs["text"])
-    tokenizer = models.load_tokenizer(inputs["tokenizer"])
+    tokenizer = loading.load_tokenizer(inputs["tokenizer"])
     form = SequenceFormat(max_length, packing, words)
     token_files.write_folder(out, tokenizer, {"train": text.train, "heldout": text.heldout}, form)
     written = token_files.load_tokens(out)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapt import models, training
 from adapt.config import DomainsConfig, RuntimeConfig
 from adapt.data import tasks
+from adapt.models import loading
 from adapt.stages.baseline import fit_probe
 from adapt.stages.domains import measured
 from adapt.table.measurement import measurement
+from adapt.training import loop
 
 KEY_NAME = "stages.trajectory"
 VERSION = 1
@@ -32,14 +33,14 @@ def trajectory(
     for the shape of the curve, and no score of the model. A task of another kind than classification has no probe.
     """
     task = tasks.load_task(inputs["task"])
-    device = training.device(runtime)
+    device = loop.device(runtime)
     rows = []
     for step, folder in snapshots(inputs["model"]):
         rows += measured(folder, cfg, inputs, batch_size=batch_size, device=device, split=f"{step}/")
         if task.kind != "classification":
             continue
-        model = models.new_classifier(folder, labels=task.labels, pooling="mean", dropout=0.0).to(device).eval()
-        _, _, score = fit_probe(model, models.load_tokenizer(folder), task, max_length, device)
+        model = loading.new_classifier(folder, labels=task.labels, pooling="mean", dropout=0.0).to(device).eval()
+        _, _, score = fit_probe(model, loading.load_tokenizer(folder), task, max_length, device)
         rows.append(measurement(f"{step}/dev", f"probe_{task.metric}", score, n=len(task.splits["dev"])))
     return rows
 

@@ -10,11 +10,11 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
-from adapt import models
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data import corpora
+from adapt.models import heads, loading
+from adapt.models.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
 from adapt.table.measurement import measurement
-from adapt.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
 
 KEY_NAME = "stages.vocabulary"
 VERSION = 1
@@ -30,7 +30,7 @@ def vocabulary(
     many there are and, on the training and the held-out part, the fertility (tokens a word) before and after.
     """
     text = corpora.load_corpus(inputs["text"])
-    tokenizer = models.load_tokenizer(inputs["model"])
+    tokenizer = loading.load_tokenizer(inputs["model"])
     model, missing = load_language_model(inputs["model"])
     rows_there = len(tables(model)[0])
     if len(tokenizer) > rows_there:
@@ -45,13 +45,13 @@ def vocabulary(
     ids = extend_tokenizer(tokenizer, [word.token for word in words], out)
     extend_weights(model, dict(zip(ids, (word.pieces for word in words), strict=True)))
     model.save_pretrained(out, state_dict=without(model.state_dict(), missing))
-    models.make_relocatable(out)
+    heads.make_relocatable(out)
     record = [
         {"token": word.token, "id": number, "occurrences": word.occurrences, "pieces": pieces[word.token]}
         for word, number in zip(words, ids, strict=True)
     ]
     (out / "vocabulary.json").write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    extended = models.load_tokenizer(out)
+    extended = loading.load_tokenizer(out)
     rows = [measurement("train", "tokens_added", len(words))]
     for part, texts in measured.items():
         rows.append(measurement(part, "fertility_before", before[part], n=len(texts)))
@@ -64,7 +64,7 @@ def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     kind: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    model, info = kind.from_pretrained(folder, output_loading_info=True, **models.safe_loading())
+    model, info = kind.from_pretrained(folder, output_loading_info=True, **loading.safe_loading())
     return model, sorted(info["missing_keys"])
 
 

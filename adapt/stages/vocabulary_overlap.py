@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from adapt import models
 from adapt.config import RuntimeConfig
 from adapt.data import corpora
 from adapt.data import vocabulary_overlap as vocabularies
+from adapt.models import loading
 from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.vocabulary_overlap"
@@ -34,7 +34,7 @@ def vocabulary_overlap(cfg: None, inputs: dict[str, Path], out: Path, runtime: R
             rows.append(measurement(f"{a}+{b}", "vocabulary_overlap", share, n=compared))
     for name, frequent in words.items():
         (out / f"{name}.txt").write_text("".join(f"{word}\n" for word in frequent), encoding="utf-8")
-    tokenizer = models.load_tokenizer(inputs["tokenizer"])
+    tokenizer = loading.load_tokenizer(inputs["tokenizer"])
     if not tokenizer.is_fast:
         log.info("words: %s does not tell where its tokens are: no tokens_per_word", type(tokenizer).__name__)
         return rows

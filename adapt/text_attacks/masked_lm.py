@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from adapt.models import MaskedLM
+from adapt.models.language import MaskedLM
 from adapt.text_attacks.vocabulary import tokens_of, whole_words
 from adapt.text_attacks.words import Sentence, is_word
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models
 from adapt.config import TextAttackConfig
 from adapt.data.tasks import Example, Task
+from adapt.models import heads, loading
 from adapt.text_attacks.masked_lm import Guesser
 from adapt.text_attacks.names import needs_masked_lm
 from adapt.text_attacks.neighbours import neighbour_words
@@ -36,7 +36,7 @@ FILE = "text_attacks.parquet"
 def text_attacks(
     cfg: TextAttackConfig,
     task: Task,
-    model: models.Classifier,
+    model: heads.Classifier,
     tokenizer: PreTrainedTokenizerBase,
     masked_lm: Path | None,
     out: Path,
@@ -121,7 +121,7 @@ def words_allowed(words: int, share: float) -> int:
 
 def make_tools(
     cfg: TextAttackConfig,
-    model: models.Classifier,
+    model: heads.Classifier,
     tokenizer: PreTrainedTokenizerBase,
     masked_lm: Path | None,
     max_length: int,
@@ -131,8 +131,8 @@ def make_tools(
     guesser, nearest = None, None
     if needs_masked_lm(cfg.recipes):
         assert masked_lm is not None
-        guessing, _ = models.load_masked_lm(masked_lm, dropout=0.0)
-        own = models.load_tokenizer(masked_lm)
+        guessing, _ = loading.load_masked_lm(masked_lm, dropout=0.0)
+        own = loading.load_tokenizer(masked_lm)
         guesser = Guesser(guessing.to(device), own, max_length=max_length, count=cfg.candidates)
     if "embedding" in cfg.recipes:
         embeddings = model.encoder.get_input_embeddings()

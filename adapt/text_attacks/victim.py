@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt.data.tasks import Example
-from adapt.models import Classifier
-from adapt.prediction import encode_examples, predict
+from adapt.models.heads import Classifier
+from adapt.tasks.prediction import encode_examples, predict
 from adapt.text_attacks.search import Classify
 from adapt.text_attacks.words import Sentence
 

@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-from adapt import models
 from adapt.adapters import stage
 from adapt.config import Config, PeftConfig
+from adapt.models import heads, loading
 from adapt.validate import check_values
 from adapt.validate_peft import LLAMA_ADAPTER, NOT_MERGEABLE, target
 
@@ -86,17 +86,17 @@ class NoTokenizer:
         pass
 
 
-def classifier(folder: Path, cfg: PeftConfig, out: Path, *, pooling: str = "mean", seed: int = 0) -> models.Classifier:
+def classifier(folder: Path, cfg: PeftConfig, out: Path, *, pooling: str = "mean", seed: int = 0) -> heads.Classifier:
     """A classifier as fine-tuning begins with it."""
     torch.manual_seed(seed)
-    model = models.new_classifier(folder, labels=LABELS, pooling=pooling, dropout=0.0, adapted=cfg.inherit != "drop")
+    model = loading.new_classifier(folder, labels=LABELS, pooling=pooling, dropout=0.0, adapted=cfg.inherit != "drop")
     stage.begin(model, cfg, out, unquantized=["pooler", "classifier", "cls"])
     return model
 
 
 def language_model(folder: Path, cfg: PeftConfig, out: Path) -> Any:
     torch.manual_seed(0)
-    model, new = models.load_language_model(folder, dropout=0.0, adapted=cfg.inherit != "drop")
+    model, new = loading.load_language_model(folder, dropout=0.0, adapted=cfg.inherit != "drop")
     stage.begin(model, cfg, out, new_weights=new, unquantized=["cls"])
     return model
 
@@ -108,7 +108,7 @@ def inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def answers(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     model.eval()
-    more = {} if isinstance(model, models.HeadedEncoder) else {"positions": batch["positions"]}
+    more = {} if isinstance(model, heads.HeadedEncoder) else {"positions": batch["positions"]}
     return model(**inputs(batch), **more)
 
 

@@ -8,8 +8,8 @@ import torch
 from adapted import METHODS, architecture, classification, classifier, guessing, language_model, needs, option
 from adversaries import make_batch, masked
 
-from adapt.adversary.perturbation import find_embedding, perturbed
-from adapt.retention import layer_stacks
+from adapt.perturbation.embeddings import find_embedding, perturbed
+from adapt.training.retention import layer_stacks
 
 BATCH = make_batch(6)
 BOTTOM = -1  # the embeddings

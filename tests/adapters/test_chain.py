@@ -11,13 +11,14 @@ from adapted import classification, classifier, composed, needs, option, train
 from adversaries import make_batch
 from world import pipeline
 
-from adapt import results, retention, training
+from adapt import results
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.finetune_chain import peft_identity
 from adapt.pipeline import science
 from adapt.plan import ordered
 from adapt.predict import answer, export
+from adapt.training import loop, retention
 
 OWN = "finetune.head_learning_rate=5e-3"
 
@@ -180,7 +181,7 @@ def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: py
     class Stopped(Exception):
         pass
 
-    advance, seen = training.advance, []
+    advance, seen = loop.advance, []
 
     def stop(progress, step, loss, seconds):
         advance(progress, step, loss, seconds)
@@ -188,7 +189,7 @@ def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: py
         if len(seen) == 8:
             raise Stopped
 
-    monkeypatch.setattr(training, "advance", stop)
+    monkeypatch.setattr(loop, "advance", stop)
     with pytest.raises(Stopped):
         pipeline(world, tmp_path / "cut", *chain).run()
     (saved,) = (tmp_path / "cut").glob("store/finetune/.*/checkpoint/*latest.pt")

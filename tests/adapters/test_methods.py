@@ -22,11 +22,12 @@ from adapted import (
 )
 from adversaries import make_batch, masked
 
-from adapt import models, retention
 from adapt.adapters import folder as files
 from adapt.adapters import stage
-from adapt.adversary.perturbation import find_embedding, perturbed
 from adapt.config import ConfigError
+from adapt.models import loading
+from adapt.perturbation.embeddings import find_embedding, perturbed
+from adapt.training import retention
 
 BATCH = make_batch(6)
 
@@ -44,7 +45,7 @@ def test_a_saved_classifier_answers_to_the_bit(
     here = answers(model, BATCH)
     assert (here - before).abs().max() > 1e-3
     model.save(tmp_path / "saved", tokenizer(), LABELS)
-    again, labels = models.load_classifier(tmp_path / "saved")
+    again, labels = loading.load_classifier(tmp_path / "saved")
     assert labels == LABELS
     assert torch.equal(answers(again, BATCH), here)
     assert not any(weight.requires_grad for weight in again.model.parameters())
@@ -61,7 +62,7 @@ def test_a_saved_language_model_answers_to_the_bit(method: str, bases: dict[str,
     model = language_model(bases[architecture(cfg)], cfg, tmp_path)
     train(model, guessing(batch))
     model.save(tmp_path / "saved", tokenizer())
-    again, new = models.load_language_model(tmp_path / "saved", dropout=0.0)
+    again, new = loading.load_language_model(tmp_path / "saved", dropout=0.0)
     assert new == []
     assert torch.equal(answers(again, batch), answers(model, batch))
 
@@ -98,9 +99,9 @@ def test_merged_is_as_unmerged(method: str, bases: dict[str, Path], tmp_path: Pa
     parent.save(tmp_path / "parent", tokenizer())
     if not mergeable(cfg):
         with pytest.raises(ConfigError, match="stack or drop"):
-            stage.merge(models.load_language_model(tmp_path / "parent", dropout=0.0)[0].model)
+            stage.merge(loading.load_language_model(tmp_path / "parent", dropout=0.0)[0].model)
         return
-    merged = models.load_language_model(tmp_path / "parent", dropout=0.0)[0]
+    merged = loading.load_language_model(tmp_path / "parent", dropout=0.0)[0]
     stage.merge(merged.model)
     near = {None: 1e-5, "nf4": 0.05, "int8": 0.1}[cfg.quantization]  # what bf16, or inputs in int8, had rounded away
     torch.testing.assert_close(answers(merged, batch), answers(parent, batch), atol=near, rtol=near)
@@ -109,7 +110,7 @@ def test_merged_is_as_unmerged(method: str, bases: dict[str, Path], tmp_path: Pa
         model = language_model(tmp_path / "parent", option(child, "peft.inherit=merge"), tmp_path / child)
         train(model, guessing(batch))
         model.save(tmp_path / child, tokenizer())
-        again, _ = models.load_language_model(tmp_path / child, dropout=0.0)
+        again, _ = loading.load_language_model(tmp_path / child, dropout=0.0)
         assert torch.equal(answers(again, batch), answers(model, batch))
 
 
@@ -133,7 +134,7 @@ def test_a_stack_keeps_what_is_below_frozen(method: str, child: str, bases: dict
     model = classifier(tmp_path / "parent", option(child, "peft.inherit=stack"), tmp_path / "child")
     train(model, classification(BATCH))
     model.save(tmp_path / "child", tokenizer(), LABELS)
-    again, _ = models.load_classifier(tmp_path / "child")
+    again, _ = loading.load_classifier(tmp_path / "child")
     assert torch.equal(answers(again, BATCH), answers(model, BATCH))
     adaptation = files.of(again.model)
     assert adaptation is not None and [adapter.name for adapter in adaptation.adapters] == ["adapter0", "adapter1"]
@@ -270,7 +271,7 @@ BY_HAND = {
 @pytest.mark.parametrize("method", list(BY_HAND))
 def test_trainable_parameters_as_counted_by_hand(method: str, bases: dict[str, Path], tmp_path: Path) -> None:
     model = classifier(bases["bert"], option(method), tmp_path)
-    assert models.trainable_parameters(model) == BY_HAND[method] + HEAD
+    assert loading.trainable_parameters(model) == BY_HAND[method] + HEAD
 
 
 def test_the_norms_of_houlsbys_bottlenecks_can_be_pulled_back(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from transformers import (
 )
 from world import pipeline
 
-from adapt import models
 from adapt.adapters import bits, stage
 from adapt.adapters.quantization import dequantized, is_quantized, quantize
+from adapt.models import loading
 from adapt.pipeline import versioned
-from adapt.retention import layer_stacks
+from adapt.training.retention import layer_stacks
 from adapt.validate_peft import ALLOCATING, OF_BIASES, target
 
 KINDS = ("nf4", "int8")
@@ -148,7 +148,7 @@ def test_a_new_language_model_head_on_bits_is_trained(tmp_path: Path) -> None:
     train(model, guessing(batch))
     assert not torch.equal(model.model.generator_predictions.dense.weight, before)
     model.save(tmp_path / "saved", tokenizer())
-    again, new = models.load_language_model(tmp_path / "saved", dropout=0.0)
+    again, new = loading.load_language_model(tmp_path / "saved", dropout=0.0)
     assert new == [] and torch.equal(answers(again, batch), answers(model, batch))
 
 
@@ -185,7 +185,7 @@ def test_what_is_stacked_on_bits_is_folded_with_what_is_under_it(
 
 def check_merge(folder: Path, batch: dict[str, torch.Tensor], trained: torch.Tensor) -> None:
     """As peft's own pass over what the bits stand for; and near the trained, whose inputs bf16 or int8 have rounded."""
-    merged, unmerged = (models.load_language_model(folder, dropout=0.0)[0] for _ in range(2))
+    merged, unmerged = (loading.load_language_model(folder, dropout=0.0)[0] for _ in range(2))
     stage.merge(merged.model)
     for name, layer in list(unmerged.named_modules()):
         if is_quantized(layer):

@@ -16,7 +16,7 @@ from transformers import (
 
 from adapt.adapters.targets import LINEAR, matching, targets
 from adapt.config import ConfigError
-from adapt.decoders import is_decoder
+from adapt.models.decoders import is_decoder
 
 KINDS = {"deberta-v3-base": "deberta-v2", "modernbert-base": "modernbert", "roberta-base": "roberta"}
 KINDS |= {"distilroberta-base": "roberta", "gpt2": "gpt2", "distilgpt2": "gpt2", "pythia-160m": "gpt_neox"}

@@ -8,9 +8,10 @@ import torch
 from adapted import LLAMA, METHODS, needs, option
 from decoders import byte_tokenizer, write_decoder
 
-from adapt import generation, models
 from adapt.adapters import stage
-from adapt.generation import Decoding
+from adapt.models import language, loading
+from adapt.tasks import generation
+from adapt.tasks.generation import Decoding
 from adapt.validate_peft import OF_BIASES, VIRTUAL, target
 
 GREEDY = Decoding(max_new_tokens=4, temperature=0.0, top_p=1.0, seed=0)
@@ -27,7 +28,7 @@ def test_what_is_written_is_what_the_forward_pass_says(name: str, architecture: 
     needs(cfg)
     folder = write_decoder(tmp_path / "base", TEXTS, architecture)
     torch.manual_seed(0)
-    model, _ = models.load_causal_lm(folder, dropout=0.0)
+    model, _ = loading.load_causal_lm(folder, dropout=0.0)
     plain = written(model, PROMPTS)
     stage.begin(model, cfg, tmp_path / "out", unquantized=["lm_head"])
     with torch.no_grad():
@@ -47,5 +48,5 @@ def test_what_is_written_is_what_the_forward_pass_says(name: str, architecture: 
             ids.append(token)
 
 
-def written(model: models.CausalLM, prompts: list[list[int]]) -> list[list[int]]:
+def written(model: language.CausalLM, prompts: list[list[int]]) -> list[list[int]]:
     return generation.generate(model, tokenizer(), prompts, GREEDY, batch_size=8, device=torch.device("cpu"))

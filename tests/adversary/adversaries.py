@@ -17,11 +17,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from adapt import steps
-from adapt.adversary.ball import Ball
-from adapt.objectives import Batch, Classification, MaskedLanguageModel, Objective
-from adapt.sharding import gathered
-from adapt.steps import Counts, Step
+from adapt.perturbation.ball import Ball
+from adapt.training import method as training_method
+from adapt.training.objectives import Batch, Classification, MaskedLanguageModel, Objective
+from adapt.training.sharding import gathered
+from adapt.training.step import Counts, Step
 
 torch.set_num_threads(1)
 
@@ -47,7 +47,7 @@ PROPERTIES = {
 
 
 @dataclass
-class Adversary(steps.Adversary):
+class Adversary(training_method.Adversary):
     """An option file of conf/adversary."""
 
     name: str
@@ -142,7 +142,8 @@ def tiny(architecture: str, objective: str = "classification", *, dropout: float
     """A random model of about 16 dimensions, in training mode, with weights large enough for its loss to bend."""
     import transformers
 
-    from adapt.models import Classifier, MaskedLM, MeanHead
+    from adapt.models.heads import Classifier, MeanHead
+    from adapt.models.language import MaskedLM
 
     plain = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     special = {"pad_token_id": PAD, "bos_token_id": CLS, "eos_token_id": SEP, "max_position_embeddings": 64}

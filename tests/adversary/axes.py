@@ -19,8 +19,8 @@ from adversaries import ARCHITECTURES, MASKED_LMS, OBJECTIVES, OPTIONS, Adversar
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adapt.processes import together
-from adapt.sharding import distribute, gathered
+from adapt.training.processes import together
+from adapt.training.sharding import distribute, gathered
 
 AXES: dict[str, tuple[Any, ...]] = {
     "method": tuple(file.stem for file in OPTIONS),

@@ -12,10 +12,9 @@ from test_reference import ONE_TOKEN, Linear, Transcription
 from torch.optim.lr_scheduler import LambdaLR
 
 from adapt.adversary import tavat as tavat_module
-from adapt.checkpoint import Checkpoint, Progress
-from adapt.objectives import Classification
-from adapt.steps import Step
-from adapt.views import View
+from adapt.training.checkpoint import Checkpoint, Progress
+from adapt.training.objectives import Classification
+from adapt.training.step import Step, View
 
 CLASSIFICATION = OBJECTIVES["classification"]
 AGAINST_W = torch.tensor([-0.6, -0.8])  # unit(g) of the linear model: its loss rises along -w / |w|, w = (3, 4)

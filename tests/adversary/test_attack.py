@@ -3,8 +3,8 @@
 import torch
 from adversaries import OBJECTIVES, Toy, make_batch, read, run, tiny
 
-from adapt.adversary.attack import ascend, attack
-from adapt.adversary.ball import Ball
+from adapt.perturbation.attack import ascend, attack
+from adapt.perturbation.ball import Ball
 
 BALL = Ball(epsilon=1.0, norm="l2", scope="sequence", relative=False, special_tokens=True)
 CENTRES = torch.tensor([[[2.0, 0.0]], [[0.0, -0.3]]])

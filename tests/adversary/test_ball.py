@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from adapt.adversary.ball import Ball
 from adapt.config import ConfigError
+from adapt.perturbation.ball import Ball
 
 KINDS = [("l2", "sequence"), ("l2", "token"), ("linf", "sequence"), ("linf", "token")]
 SHAPE = (2, 3, 4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapt.adversary.ball import Ball
+from adapt.perturbation.ball import Ball
 
 DOCUMENTS = torch.tensor([[0, 0, 0, 1, 1], [0, 1, 1, 2, 2]])
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from adversaries import OBJECTIVES, make_batch, pick, read, run, tiny
 
-from adapt.adversary.ball import Ball
+from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError
-from adapt.steps import PLAIN, Step
+from adapt.perturbation.ball import Ball
+from adapt.training.step import Step
 
 
 def view_of(dropout, model):

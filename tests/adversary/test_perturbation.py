@@ -18,11 +18,12 @@ from adversaries import (
 )
 from torch import nn
 
-from adapt.adversary.ball import Ball
-from adapt.adversary.perturbation import evaluating, find_embedding, median_norm, perturbed, token_mask
+from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError
-from adapt.objectives import Classification, example_losses
-from adapt.steps import PLAIN, Step
+from adapt.perturbation.ball import Ball
+from adapt.perturbation.embeddings import evaluating, find_embedding, median_norm, perturbed, token_mask
+from adapt.training.objectives import Classification, example_losses
+from adapt.training.step import Step
 
 CASES = [(name, "classification") for name in ARCHITECTURES] + [(name, "masked_lm") for name in MASKED_LMS]
 

@@ -7,9 +7,9 @@ from accelerate.state import AcceleratorState
 from adversaries import OBJECTIVES, batch_for, read, run, tiny
 from world import pipeline
 
-from adapt.adversary.ball import Ball
 from adapt.config import ConfigError
-from adapt.steps import refuse_rounding
+from adapt.perturbation.ball import Ball
+from adapt.training.step import refuse_rounding
 
 
 @pytest.fixture

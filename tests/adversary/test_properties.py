@@ -13,8 +13,8 @@ import torch
 from adversaries import ENCODERS, OBJECTIVES, PROPERTIES, Adversary, batch_for, pick, read, run, tiny
 from torch import nn
 
-from adapt.adversary.perturbation import median_norm
-from adapt.objectives import example_losses
+from adapt.perturbation.embeddings import median_norm
+from adapt.training.objectives import example_losses
 
 KINDS = ["l2-sequence", "l2-token", "linf-sequence", "linf-token"]
 RADII = [0.01, 0.5, 20.0]

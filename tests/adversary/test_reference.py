@@ -8,7 +8,7 @@ import torch
 from adversaries import OBJECTIVES, VOCABULARY, Toy, make_batch, pick, read, run
 from torch import nn
 
-from adapt.objectives import Classification, example_losses
+from adapt.training.objectives import Classification, example_losses
 
 
 class Linear(nn.Module):

@@ -11,9 +11,9 @@ from test_reference import CLEAN, ONE_TOKEN, Linear, Transcription
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import ConfigError
-from adapt.objectives import Classification
+from adapt.training.checkpoint import Checkpoint, Progress
+from adapt.training.objectives import Classification
 
 W = np.array([3.0, 4.0])  # of Linear: its margin at delta is 3 + W . delta
 

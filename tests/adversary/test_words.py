@@ -5,7 +5,7 @@ import torch
 from adversaries import CLASSES, Adversary, make_batch, pick, run, tiny
 from test_properties import assert_gradients_equal
 
-from adapt.token_classifier import Tagging, TokenClassifier, TokenHead
+from adapt.tasks.tagging import Tagging, TokenClassifier, TokenHead
 
 
 @pytest.mark.holds("accumulation")

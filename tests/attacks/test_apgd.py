@@ -6,8 +6,8 @@ import pytest
 import torch
 from victims import BALL, Linear, attack, one_token
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.apgd import apgd, checkpoints, difference_of_logits_ratios, margins
+from adapt.perturbation.ball import Ball
 
 
 def test_checkpoints_are_those_of_the_paper():

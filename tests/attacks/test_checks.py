@@ -7,10 +7,10 @@ from adversaries import make_batch, tiny
 from torch import nn
 from victims import Masked, right
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.checks import reference, sample, verdicts
 from adapt.attacks.ensemble import Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
+from adapt.perturbation.ball import Ball
 
 BALL = Ball(epsilon=1.0, norm="l2", scope="token", relative=True, special_tokens=True)
 STRENGTH = Strength(num_steps=8, gradient_free_queries=40)

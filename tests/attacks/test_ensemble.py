@@ -7,9 +7,9 @@ import torch
 from adversaries import make_batch, pick, tiny
 from victims import Linear, attack, one_token, right
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.ensemble import MEMBERS, usable
 from adapt.attacks.victim import Victim
+from adapt.perturbation.ball import Ball
 from adapt.validate import STAGE_CHOICES
 
 GRID = [0.02, 0.1, 0.3, 1.0]

@@ -6,8 +6,8 @@ import torch
 from adversaries import make_batch, tiny
 from victims import BALL, Linear, attack, one_token, right
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.gradient_free import block_share, propose, random_search
+from adapt.perturbation.ball import Ball
 
 
 def test_the_share_is_halved_by_the_papers_schedule():

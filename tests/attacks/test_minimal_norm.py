@@ -5,8 +5,8 @@ import torch
 from adversaries import make_batch, tiny
 from victims import Linear, Masked, attack, one_token, right
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.minimal_norm import minimal_norm
+from adapt.perturbation.ball import Ball
 
 FIVE_AND_SIX = torch.tensor([[5, 6]])  # margin 3 x 11 / 7
 

@@ -8,13 +8,14 @@ from adversaries import CLASSES, Toy, make_batch, pick, tiny
 from torch import nn
 from victims import BALL, Linear, one_token
 
-from adapt.adversary.attack import ascend
-from adapt.adversary.ball import Ball
-from adapt.adversary.perturbation import perturbed
+from adapt.adversary.plain import PLAIN
 from adapt.attacks.ensemble import Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
-from adapt.objectives import Classification
-from adapt.steps import PLAIN, Step
+from adapt.perturbation.attack import ascend
+from adapt.perturbation.ball import Ball
+from adapt.perturbation.embeddings import perturbed
+from adapt.training.objectives import Classification
+from adapt.training.step import Step
 
 
 def robust_predictions(model, batch, *, ball, epsilons, num_steps):

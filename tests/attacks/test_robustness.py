@@ -14,9 +14,9 @@ from test_options import composed
 from transformers import AutoModel
 from victims import Masked
 
-from adapt import models
 from adapt.config import ConfigError
 from adapt.data.tasks import Example, Task
+from adapt.models import heads, loading
 from adapt.stages import robustness
 
 N = 12
@@ -27,12 +27,12 @@ def setting(world: Path):
     """A random classifier of three classes, its tokenizer, and a task that calls most of its answers right."""
     torch.manual_seed(0)
     encoder = AutoModel.from_pretrained(world / "model")
-    model = models.Classifier(encoder, models.MeanHead(16, 3, 0.5)).eval()
+    model = heads.Classifier(encoder, heads.MeanHead(16, 3, 0.5)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:
                 parameter.normal_(std=0.3)
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     texts = [json.loads(line)["text"] for line in (world / "task" / "test.jsonl").read_text().splitlines()][:N]
     with torch.no_grad():
         inputs = tokenizer(texts, padding=True, return_tensors="pt")
@@ -167,7 +167,7 @@ def test_without_a_right_answer_there_is_nothing_to_check(setting, tmp_path):
 
 def test_dlr_is_left_out_with_two_classes_and_that_is_said(setting, tmp_path, caplog):
     torch.manual_seed(0)
-    model = models.Classifier(setting[0].encoder, models.MeanHead(16, 2, 0.0)).eval()
+    model = heads.Classifier(setting[0].encoder, heads.MeanHead(16, 2, 0.0)).eval()
     examples = [replace(example, label=example.label % 2) for example in setting[2].splits["test"]]
     task = Task(["a", "b"], "accuracy", {"test": examples})
     with caplog.at_level(logging.WARNING):

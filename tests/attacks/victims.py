@@ -6,10 +6,10 @@ import torch
 from adversaries import VOCABULARY, Toy
 from torch import Tensor, nn
 
-from adapt.adversary.ball import Ball
 from adapt.attacks.ensemble import Found, Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
-from adapt.objectives import Batch
+from adapt.perturbation.ball import Ball
+from adapt.training.objectives import Batch
 
 BALL = Ball(epsilon=1.0, norm="l2", scope="sequence", relative=False, special_tokens=True)
 

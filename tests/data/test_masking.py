@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt import models
 from adapt.data import batching, masking, word_masking
 from adapt.data.masking import Candidates
+from adapt.models import loading
 
 
 @pytest.fixture(scope="module")
 def tokenizer(world: Path):
-    return models.load_tokenizer(world / "model")
+    return loading.load_tokenizer(world / "model")
 
 
 def batch_of(tokenizer, lengths: list[int], ids: list[int] | None = None) -> dict[str, torch.Tensor]:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import sentence
 
-from adapt import models
 from adapt.data import tokens
 from adapt.data.batching import collate
 from adapt.data.mixing import MixedSteps, Mixture, schedule
 from adapt.data.pieces import SequenceFormat
+from adapt.models import loading
 
 
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=5), st.integers(1, 400))
@@ -34,7 +34,7 @@ def test_a_twentieth_of_replay_is_every_twentieth_sequence() -> None:
 @pytest.fixture(scope="module")
 def mixture(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     """60, 25 and 7 sequences of 5 to 16 tokens."""
-    folder, tokenizer = tmp_path_factory.mktemp("mixture"), models.load_tokenizer(world / "model")
+    folder, tokenizer = tmp_path_factory.mktemp("mixture"), loading.load_tokenizer(world / "model")
     sources = []
     for name, count in (("a", 60), ("b", 25), ("c", 7)):
         texts = [" ".join(sentence("metal", number).split()[: 3 + number % 12]) for number in range(count)]
@@ -100,6 +100,6 @@ def test_a_step_holds_sequences_of_about_equal_length(mixture: Mixture) -> None:
 
 
 def test_a_batch_of_several_sources(mixture: Mixture, world: Path) -> None:
-    batch = collate(models.load_tokenizer(world / "model"), mixture, [0, 61, 90])
+    batch = collate(loading.load_tokenizer(world / "model"), mixture, [0, 61, 90])
     assert batch["example_ids"].tolist() == [0, 61, 90]
     assert batch["attention_mask"].sum(1).tolist() == mixture.lengths[[0, 61, 90]].tolist()

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers import models as pieces
 from transformers import PreTrainedTokenizerFast
 
-from adapt import models
 from adapt.adapters import stage
+from adapt.models import loading
 
 EVERY = [*METHODS, "stacked", "probe"]  # and two LoRAs, one over the other; a new head on the base as it is
 WORDS = [f"w{number}" for number in range(5, VOCABULARY)]
@@ -55,7 +55,7 @@ def finetune(base: Path, method: str, out: Path, *, pooling: str, labels: int, s
     named = {"stacked": "lora", "probe": "head_only"}.get(method, method)
     cfg = option(named, *(["peft.inherit=stack"] if method == "stacked" else []))
     torch.manual_seed(zlib.crc32(f"{method} {seed} {pooling}".encode()))
-    model = models.new_classifier(base, labels=names, pooling=pooling, dropout=0.0)
+    model = loading.new_classifier(base, labels=names, pooling=pooling, dropout=0.0)
     stage.begin(model, cfg, out, unquantized=["pooler", "classifier", "cls"])
     batch = make_batch(6, seed=seed)
     batch["labels"] %= min(labels, CLASSES)

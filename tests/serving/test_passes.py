@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from test_serving import alone, near, texts, weights
 from transformers import AlbertConfig, AlbertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
-from adapt import models
 from adapt.config import ConfigError
+from adapt.models import loading
 from adapt.serving.passes import Passes
 from adapt.serving.requests import as_they_come
 from adapt.serving.server import Server
@@ -73,7 +73,7 @@ def lora_of_a_decoder(base: Path, kind: str, out: Path, pooling: str, seed: int)
     layers = ["c_attn"] if kind == "gpt2" else ["q_proj", "v_proj"]
     cfg = replace(cfg, method={**(cfg.method or {}), "target_modules": layers, "fan_in_fan_out": kind == "gpt2"})
     torch.manual_seed(seed)
-    model = models.new_classifier(base, labels=["x", "y", "z"], pooling=pooling, dropout=0.0)
+    model = loading.new_classifier(base, labels=["x", "y", "z"], pooling=pooling, dropout=0.0)
     stage.begin(model, cfg, out)
     train(model, classification(make_batch(6, seed=seed)))
     model.save(out, tokenizer(), ["x", "y", "z"])

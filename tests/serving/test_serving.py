@@ -17,13 +17,13 @@ from adapted import METHODS, architecture, needs, option
 from finetuned import EVERY, WORDS, base_of, tokenizer
 from safetensors.torch import load_file, save_file
 
-from adapt import models
 from adapt.adapters import folder as files
 from adapt.config import ConfigError
 from adapt.data import batching
-from adapt.objectives import model_inputs
+from adapt.models import heads, loading
 from adapt.serving.__main__ import main
 from adapt.serving.server import Server
+from adapt.training.objectives import model_inputs
 
 MIXED = {"lora", "head_only", "qlora", "int8_lora", "probe"}
 NEAR = {None: 1e-6, "nf4": 0.02, "int8": 0.02}  # bf16 and int8 inputs round by what else is in a batch
@@ -36,9 +36,9 @@ def texts(count: int, seed: int = 0) -> list[str]:
 
 
 @cache
-def loaded(folder: Path) -> tuple[models.Classifier, list[str], Any]:
-    model, labels = models.load_classifier(folder)
-    return model.eval(), labels, models.load_tokenizer(folder)
+def loaded(folder: Path) -> tuple[heads.Classifier, list[str], Any]:
+    model, labels = loading.load_classifier(folder)
+    return model.eval(), labels, loading.load_tokenizer(folder)
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def test_a_whole_model_is_refused_unless_it_is_the_base(
     pooling: str, bases: dict[str, Path], finetuned: Make, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    model = models.new_classifier(bases["bert"], labels=["x", "y"], pooling=pooling, dropout=0.0)
+    model = loading.new_classifier(bases["bert"], labels=["x", "y"], pooling=pooling, dropout=0.0)
     with torch.no_grad():
         model.encoder.get_parameter("encoder.layer.1.output.dense.bias").add_(1e-3)
     model.save(tmp_path / "full", tokenizer(), ["x", "y"])

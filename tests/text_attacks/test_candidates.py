@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as token_models
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-from adapt import models
+from adapt.models import loading
 from adapt.store.sources import ASSETS
 from adapt.text_attacks import names
 from adapt.text_attacks.masked_lm import Guesser, combinations, masked, unmasked
@@ -25,9 +25,9 @@ TEXT = "Return the Eigenvalues of a square matrix, and the unnormalised eigenvec
 
 @pytest.fixture(scope="module")
 def guesser() -> Guesser:
-    model, missing = models.load_masked_lm(TINY, dropout=0.0)
+    model, missing = loading.load_masked_lm(TINY, dropout=0.0)
     assert missing == []
-    return Guesser(model, models.load_tokenizer(TINY), max_length=64, count=20)
+    return Guesser(model, loading.load_tokenizer(TINY), max_length=64, count=20)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_word_beyond_the_limit_has_no_candidates(guesser: Guesser) -> None:
 
 
 def test_whole_words_of_word_pieces() -> None:
-    tokenizer = models.load_tokenizer(TINY)
+    tokenizer = loading.load_tokenizer(TINY)
     found = whole_words(tokenizer)
     tokens = tokenizer.get_vocab()
     assert found[tokens["matrix"]] == "matrix"

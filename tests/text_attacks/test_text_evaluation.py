@@ -18,9 +18,10 @@ from test_chain import pipeline
 from transformers import AutoTokenizer
 from world import overrides, sentence
 
-from adapt import models, results
+from adapt import results
 from adapt.chain import Source, Stage
 from adapt.data.tasks import Example, load_task
+from adapt.models import loading
 from adapt.pipeline import Pipeline
 from adapt.text_attacks import measure
 from adapt.text_attacks.names import RECIPES
@@ -71,8 +72,8 @@ def test_rows_say_what_the_records_hold(runs: dict[str, Path], chain: str) -> No
 @pytest.mark.parametrize("chain", ["[]", "[tapt]"])
 def test_a_success_fools_the_saved_model(runs: dict[str, Path], chain: str) -> None:
     (folder,) = runs[chain].glob("store/finetune/*/")
-    model, labels = models.load_classifier(folder)
-    tokenizer = models.load_tokenizer(folder)
+    model, labels = loading.load_classifier(folder)
+    tokenizer = loading.load_tokenizer(folder)
     found = records(runs[chain])
     for record in found[found["status"] == "success"].itertuples():
         logits = model.eval()(**tokenizer(record.text, return_tensors="pt", truncation=True, max_length=32))
@@ -183,7 +184,7 @@ def test_a_crash_in_one_example_is_counted_and_told(
 
 
 def test_only_the_words_that_the_classifier_reads_are_counted(world: Path) -> None:
-    tokenizer = models.load_tokenizer(world / "model")
+    tokenizer = loading.load_tokenizer(world / "model")
     text = sentence("animal", 1)
     read = [words_read(tokenizer, Example(0, text, 0), split(text), length) for length in (3, 6, 32)]
     assert read == [1, 4, len(split(text).words)]
@@ -194,8 +195,8 @@ def test_only_the_words_that_the_classifier_reads_are_counted(world: Path) -> No
 
 def test_the_second_text_of_a_pair_is_what_varies(world: Path) -> None:
     torch.manual_seed(0)
-    model = models.new_classifier(world / "model", labels=["a", "b"], pooling="mean", dropout=0.0).eval()
-    tokenizer = models.load_tokenizer(world / "model")
+    model = loading.new_classifier(world / "model", labels=["a", "b"], pooling="mean", dropout=0.0).eval()
+    tokenizer = loading.load_tokenizer(world / "model")
     pair = Example(0, "the cat", 0, "iron and gold")
     more: dict[str, Any] = {"max_length": 32, "batch_size": 8, "device": torch.device("cpu")}
     found = classifier(model, tokenizer, pair, **more)(["iron and gold", "cat and dog"])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from adapt.adversary.ball import Ball
+from adapt.perturbation.ball import Ball
 
 KEY_NAME = "perturbation.attack"
 VERSION = 1

@@ -79,7 +79,7 @@ class PredictedTokens:
         return batch["rows"]
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropies [P] in nats; the model cuts a large projection into chunks (adapt/projection.py)."""
+        """Cross-entropies [P] in nats; the model cuts a large projection into chunks (adapt/models/language.py)."""
         return model(**model_inputs(batch), positions=batch["positions"], targets=batch["targets"]).float()
 
 

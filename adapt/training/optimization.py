@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from adapt.config import OptimizerConfig
-from adapt.retention import layer_numbers
+from adapt.training.retention import layer_numbers
 
 KEY_NAME = "training.optimization"
 VERSION = 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from adapt.data import tasks
-from adapt.prediction import score
-from adapt.stages.leaks import CLEAN
 from adapt.table.measurement import measurement
+from adapt.tasks.prediction import score
 
 KEY_NAME = "tasks.scores"
 VERSION = 1
@@ -32,9 +29,3 @@ def rows(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) ->
     """The rows of one set of examples."""
     metrics = dict.fromkeys([task.metric, "accuracy"])
     return [measurement(split, name, score(name, gold, predicted, len(task.labels)), n=len(gold)) for name in metrics]
-
-
-def clean_ids(folder: Path, split: str) -> list[int]:
-    """The ids of a split's clean examples, from the folder of a leaks stage."""
-    found: list[int] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))[split]
-    return found

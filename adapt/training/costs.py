@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from adapt.checkpoint import Progress
+from adapt.training.checkpoint import Progress
 
 CPU = torch.device("cpu")
 MEANS = ("delta_norm_", "delta_at_", "ascent_")

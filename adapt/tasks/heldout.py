@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.data.tokens import Sequences
-from adapt.language_modelling import LanguageModelling
-from adapt.objectives import Batch
+from adapt.tasks.language_modelling import LanguageModelling
+from adapt.training.objectives import Batch
 
 KEY_NAME = "tasks.heldout"
 VERSION = 1

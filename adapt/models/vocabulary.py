@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapt.config import ConfigError, VocabularyConfig
-from adapt.models import load_tokenizer, make_relocatable
+from adapt.models.heads import make_relocatable
+from adapt.models.loading import load_tokenizer
 
 KEY_NAME = "models.vocabulary"
 VERSION = 1

@@ -7,9 +7,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models
 from adapt.data import batching, tasks
-from adapt.objectives import model_inputs
+from adapt.models import heads
+from adapt.training.objectives import model_inputs
 
 KEY_NAME = "tasks.prediction"
 VERSION = 1
@@ -36,7 +36,7 @@ def encode_examples(
 
 @torch.no_grad()
 def predict(
-    model: models.Classifier,
+    model: heads.Classifier,
     tokenizer: PreTrainedTokenizerBase,
     data: batching.Encoded,
     batch_size: int,

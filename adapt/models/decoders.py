@@ -1,7 +1,4 @@
-"""What sets a decoder apart: it predicts next tokens, padding must not move them, and its own head reads the last.
-
-Part of adapt.models, whose VERSION stands for it.
-"""
+"""What sets a decoder apart: it predicts next tokens, padding must not move them, and its own head reads the last."""
 
 from __future__ import annotations
 
@@ -13,6 +10,9 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from adapt.config import ConfigError
+
+KEY_NAME = "models.decoders"
+VERSION = 1
 
 
 def is_decoder(config: Any) -> bool:

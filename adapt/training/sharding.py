@@ -16,9 +16,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from adapt import processes
 from adapt.config import RuntimeConfig
-from adapt.retention import layer_stacks
+from adapt.training import processes
+from adapt.training.retention import layer_stacks
 
 KEY_NAME = "training.sharding"
 VERSION = 1

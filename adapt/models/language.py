@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from adapt.packing import packed_inputs
+from adapt.adapters import folder as adapters
+from adapt.models.heads import make_relocatable
+from adapt.models.packing import packed_inputs
 
 KEY_NAME = "models.language"
 VERSION = 1
@@ -129,3 +132,28 @@ def answering(encoder: nn.Module, output: Any) -> Iterator[None]:
         if own is not None:
             encoder.forward = own
     assert asked, f"the head was not computed from {type(encoder).__name__}'s states"
+
+
+class MaskedLM(LanguageModel):
+    """An encoder that guesses masked tokens: it sees the text on both sides of them."""
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """A plain transformers folder of encoder, masked-LM head and tokenizer."""
+        save_language_model(self, folder, tokenizer)
+
+
+class CausalLM(LanguageModel):
+    """A decoder that guesses the next token: position p of ``positions`` predicts what stands at p + 1."""
+
+    causal = True
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """A plain transformers folder of decoder, output matrix and tokenizer."""
+        save_language_model(self, folder, tokenizer)
+
+
+def save_language_model(model: LanguageModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What transformers opens again under the same class, and the same bytes for equal weights."""
+    adapters.save(model.model, folder)
+    tokenizer.save_pretrained(folder)
+    make_relocatable(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 
-from adapt import models
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
-from adapt.data import batching
-from adapt.objectives import Batch, model_inputs
+from adapt.data import batching, tagging, tasks
+from adapt.models import heads, loading
+from adapt.table.measurement import Measurements, measurement
+from adapt.training.objectives import Batch, model_inputs
 
 KEY_NAME = "tasks.tagging"
 VERSION = 1
@@ -38,7 +39,7 @@ class TokenHead(nn.Module):
         return self.out(self.dropout(hidden))
 
 
-class TokenClassifier(models.HeadedEncoder):
+class TokenClassifier(heads.HeadedEncoder):
     """An encoder with a head for tags: the architecture's own in transformers, or :class:`TokenHead`."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
@@ -61,11 +62,11 @@ def new_tagger(
     pooling: as of a classifier, although nothing is pooled: ``cls`` is the architecture's own head, ``mean`` ours.
     """
     if pooling == "mean":
-        encoder = models.load_encoder(folder, dropout=dropout, adapted=adapted)
+        encoder = loading.load_encoder(folder, dropout=dropout, adapted=adapted)
         return TokenClassifier(encoder, TokenHead(encoder.config.hidden_size, len(labels), dropout))
-    config = models.config_with_dropout(folder, dropout)
+    config = loading.config_with_dropout(folder, dropout)
     config.num_labels = len(labels)
-    model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+    model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
     adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
     for module in model.modules():  # a chain whose checkpoint has some of the head would start ahead of one without
@@ -78,19 +79,19 @@ def new_tagger(
 
 def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier, list[str]]:
     """A tagger that :meth:`TokenClassifier.save` wrote, and the names of its tags."""
-    file = folder / models.HEAD_NOTE
+    file = folder / heads.HEAD_NOTE
     note = json.loads(file.read_text()) if file.exists() else {}
     if note.get("kind") != KIND:
-        raise ConfigError(f"{folder}: no fine-tuned tagger (no {models.HEAD_NOTE} that says kind={KIND})")
+        raise ConfigError(f"{folder}: no fine-tuned tagger (no {heads.HEAD_NOTE} that says kind={KIND})")
     if note["pooling"] == "cls":
-        config = models.config_with_dropout(folder, dropout)
+        config = loading.config_with_dropout(folder, dropout)
         config.num_labels = len(note["labels"])  # under adapters the config is the base's
-        model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **models.safe_loading())
+        model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
         adapters.restore(model, folder, [], adapted=True)
         return TokenClassifier(model, None), note["labels"]
-    encoder = models.load_encoder(folder, dropout=dropout)
+    encoder = loading.load_encoder(folder, dropout=dropout)
     head = TokenHead(encoder.config.hidden_size, len(note["labels"]), dropout)
-    head.load_state_dict(load_file(folder / models.HEAD_FILE))
+    head.load_state_dict(load_file(folder / heads.HEAD_FILE))
     return TokenClassifier(encoder, head), note["labels"]
 
 
@@ -211,3 +212,80 @@ def predict_tags(
             for word, tag in zip(encoded.words[index], best[batch["rows"] == row].tolist(), strict=True):
                 answers[index][word] = tag
     return answers
+
+
+class TaggedSentences:
+    """A tag a word."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: tasks.Task, name: str, max_length: int) -> None:
+        self.tokenizer, self.task, self.name = tokenizer, task, name
+        sentences = [example.tokens for example in task.splits[name]]
+        self.encoded: EncodedWords = encode_words(tokenizer, sentences, max_length)
+        self.gold = [torch.tensor(example.tags) for example in task.splits[name]]
+        for number, words in enumerate(self.encoded.words):
+            if not words:
+                raise ConfigError(
+                    f"{name} sentence {number} of this task ({' '.join(sentences[number])[:40]!r}): the tokenizer has "
+                    "no token for any of its words; remove it from the data"
+                )
+
+    @property
+    def lengths(self) -> list[int]:
+        """See Split."""
+        return self.encoded.lengths
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """See token_classifier.collate_words."""
+        return collate_words(self.tokenizer, self.encoded, indices, self.gold)
+
+    def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> list[list[int]]:
+        """The index of a tag for each word of each sentence."""
+        return predict_tags(
+            model, self.tokenizer, self.encoded, [len(tags) for tags in self.gold],
+            batch_size=batch_size, device=device,
+        )  # fmt: skip
+
+    def score(self, answers: list[list[int]]) -> float:
+        """F1 of the spans, micro-averaged."""
+        return self._counts(answers, range(len(self.gold)))[""].f1
+
+    def measure(self, answers: list[list[int]], clean: list[int] | None = None) -> Measurements:
+        """F1, precision and recall of the spans, F1 of each type of the training split, accuracy of the tags of words.
+
+        n is the sentences of the first three, the spans of a type, the words of the accuracy. ``truncated_words`` is
+        how many of those words had no token, because of the cut at max_length or, rarely, of characters that the
+        tokenizer drops; they are answered O. No rows of clean sentences that have no span.
+        """
+        found = self._rows(self.name, answers, range(len(self.gold)))
+        if clean is not None and any(self.gold[index].any() for index in clean):  # O has the index 0
+            found += self._rows(f"{self.name}_clean", answers, clean)
+        return found
+
+    def _rows(self, name: str, answers: list[list[int]], chosen: Sequence[int]) -> Measurements:
+        counts = self._counts(answers, chosen)
+        whole, sentences = counts[""], len(chosen)
+        rows = [
+            measurement(name, "span_f1", whole.f1, n=sentences),
+            measurement(name, "span_precision", whole.precision, n=sentences),
+            measurement(name, "span_recall", whole.recall, n=sentences),
+        ]
+        for kind in sorted({label[2:] for label in self.task.labels} - {""}):
+            found = counts.get(kind, tagging.SpanCounts(0, 0, 0))
+            rows.append(measurement(name, f"f1_{kind}", found.f1, n=found.gold))
+        words = sum(len(self.gold[index]) for index in chosen)
+        right = sum(int((self.gold[index] == torch.tensor(answers[index])).sum()) for index in chosen)
+        unseen = words - sum(len(self.encoded.words[index]) for index in chosen)
+        rows.append(measurement(name, "token_accuracy", right / words if words else 0.0, n=words))
+        return [*rows, measurement(name, "truncated_words", unseen, n=words)]
+
+    def write(self, answers: list[list[int]], out: Path) -> None:
+        """``<split>_tags.jsonl``: a line a sentence with the names of its words' predicted tags."""
+        lines = [json.dumps({"id": number, "tags": tags}) for number, tags in enumerate(self._names(answers))]
+        (out / f"{self.name}_tags.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _counts(self, answers: list[list[int]], chosen: Sequence[int]) -> dict[str, tagging.SpanCounts]:
+        gold = self._names(self.gold[index].tolist() for index in chosen)
+        return tagging.count_spans(gold, self._names(answers[index] for index in chosen))
+
+    def _names(self, tags: Iterable[list[int]]) -> list[list[str]]:
+        return [[self.task.labels[tag] for tag in sentence] for sentence in tags]

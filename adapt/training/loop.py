@@ -3,8 +3,8 @@
 Exact resume: the data order, the masks and the dropout noise of a step are functions of (seed, step), so that a
 checkpoint of weights, optimizer and step number is enough to end with the weights of an uninterrupted run.
 
-Where several processes share the training (adapt/processes.py), each runs this loop on its part of every step's
-examples, and their gradients are averaged after each backward pass: the weights are the same in all of them.
+Where several processes share the training (adapt/training/processes.py), each runs this loop on its part of every
+step's examples, and their gradients are averaged after each backward pass: the weights are the same in all of them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from adapt import preemption, processes
-from adapt.checkpoint import Checkpoint, Progress
 from adapt.config import OptimizerConfig, RuntimeConfig
-from adapt.objectives import Batch, Objective
-from adapt.optimization import learning_rate_shape
-from adapt.retention import Pull
-from adapt.sharding import gathered, is_sharded
-from adapt.steps import Adversary, Step
+from adapt.training import preemption, processes
+from adapt.training.checkpoint import Checkpoint, Progress
+from adapt.training.method import Adversary
+from adapt.training.objectives import Batch, Objective
+from adapt.training.optimization import learning_rate_shape
+from adapt.training.retention import Pull
+from adapt.training.sharding import gathered, is_sharded
+from adapt.training.step import Step
 
 KEY_NAME = "training.loop"
 VERSION = 3

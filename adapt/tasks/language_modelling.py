@@ -11,13 +11,13 @@ from typing import cast
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from adapt import models
 from adapt.config import ConfigError, PretrainConfig
 from adapt.data import anchors, marks, masking, word_masking
 from adapt.data.masking import Choose
 from adapt.data.next_tokens import predict_next
 from adapt.data.strategies import SELECTIVE, STRATEGIES
-from adapt.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
+from adapt.models import language, loading
+from adapt.training.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
 
 KEY_NAME = "tasks.language_modelling"
 VERSION = 1
@@ -28,7 +28,7 @@ HELD_OUT_SEED, HELD_OUT_RATE = 0, 0.15  # of every held-out loss, so that models
 class LanguageModelling:
     """A model, what it is trained for, and where its training targets come from."""
 
-    model: models.MaskedLM | models.CausalLM
+    model: language.MaskedLM | language.CausalLM
     new_weights: list[str]
     objective: Objective
     targets: Callable[..., Batch]  # (batch, seed=, draw=) -> the batch with what is predicted in it
@@ -57,7 +57,7 @@ def load(
     of its texts. Raises ConfigError where there are none.
     """
     task = modelling(folder, tokenizer, dropout=cfg.dropout, adapted=adapted)
-    if isinstance(task.model, models.MaskedLM):
+    if isinstance(task.model, language.MaskedLM):
         choose = strategy(cfg, task.model, tokenizer, inputs)
         task.targets = partial(masking.mask_tokens, tokenizer=tokenizer, rate=cfg.masking.rate, choose=choose)
     return task
@@ -72,8 +72,8 @@ def modelling(
     folder: Path, tokenizer: PreTrainedTokenizerBase, *, dropout: float, adapted: bool = True
 ) -> LanguageModelling:
     """Next tokens, or the masks that every held-out loss uses: single tokens, uniformly."""
-    model, new_weights = models.load_language_model(folder, dropout=dropout, adapted=adapted)
-    if isinstance(model, models.CausalLM):
+    model, new_weights = loading.load_language_model(folder, dropout=dropout, adapted=adapted)
+    if isinstance(model, language.CausalLM):
         return LanguageModelling(model, new_weights, CausalLanguageModel(), next_tokens, next_tokens)
     fixed = partial(masking.mask_tokens, tokenizer=tokenizer, rate=HELD_OUT_RATE)
     return LanguageModelling(model, new_weights, MaskedLanguageModel(), fixed, fixed)
@@ -90,7 +90,7 @@ def text_names(cfg: PretrainConfig) -> list[str]:
 
 
 def strategy(
-    cfg: PretrainConfig, model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
+    cfg: PretrainConfig, model: language.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
 ) -> Choose:
     """The choice of tokens that ``cfg.masking.strategy`` names; ``validate`` has refused any other word."""
     chosen = cfg.masking.strategy
@@ -118,7 +118,7 @@ def read_marks(cfg: PretrainConfig, inputs: dict[str, Path]) -> marks.Marks:
     return marks.Marks([inputs[name] / marks.FILE for name in names])
 
 
-def nearness(model: models.MaskedLM, tokenizer: PreTrainedTokenizerBase, words: list[str]) -> anchors.Nearness:
+def nearness(model: language.MaskedLM, tokenizer: PreTrainedTokenizerBase, words: list[str]) -> anchors.Nearness:
     """How near words are to the anchors ``words``, each cut into tokens as after a space."""
     ids = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
     embedding = cast(nn.Embedding, model.encoder.get_input_embeddings())

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from adapt import processes
-from adapt.sharding import gathered, scattered_by_name, scattered_optimizer
+from adapt.training import processes
+from adapt.training.sharding import gathered, scattered_by_name, scattered_optimizer
 
 KEY_NAME = "training.checkpoint"
 VERSION = 2

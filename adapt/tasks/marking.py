@@ -14,8 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import PreTrainedTokenizerBase
 
 from adapt.data import batching
-from adapt.objectives import Batch
-from adapt.token_classifier import EncodedWords, Tagging, TokenClassifier, collate_words
+from adapt.tasks.tagging import EncodedWords, Tagging, TokenClassifier, collate_words
+from adapt.training.objectives import Batch
 
 KEY_NAME = "tasks.marking"
 VERSION = 1

@@ -1,0 +1,6 @@
+"""Models: from a folder to a network and back. What opens the folder of a run or an export is handed on here."""
+
+from adapt.models.loading import load_classifier as load_classifier
+from adapt.models.loading import load_encoder as load_encoder
+from adapt.models.loading import load_language_model as load_language_model
+from adapt.models.loading import load_tokenizer as load_tokenizer
