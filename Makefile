@@ -56,8 +56,8 @@ bench: setup ## timings, as ratios in one run
 	$(BIN)/python -m benchmarks
 
 base-model: setup ## train the embedded base models again (hours on two cores)
-	$(BIN)/python -m adapt.base_model --model tiny
-	$(BIN)/python -m adapt.base_model --model tiny_decoder
+	$(BIN)/python -m adapt.assets.train --model tiny
+	$(BIN)/python -m adapt.assets.train --model tiny_decoder
 
 clean: ## remove the environment and caches; outputs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

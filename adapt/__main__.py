@@ -10,16 +10,16 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from adapt import cli, outcomes
 from adapt.config import CONF, Config
+from adapt.runs import job, summary
 
 ConfigStore.instance().store(name="schema", node=Config)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def run(cfg: DictConfig) -> outcomes.Finished | None:
+def run(cfg: DictConfig) -> summary.Finished | None:
     """One job: a run, or its plan."""
-    return cli.job(cfg)
+    return job.job(cfg)
 
 
 def main() -> None:
@@ -31,13 +31,13 @@ def main() -> None:
         try:
             run()
         finally:
-            outcomes.summary()  # the runs of a sweep that did finish, whatever became of the others
+            summary.summary()  # the runs of a sweep that did finish, whatever became of the others
     except Exception as error:
         if traceback_wanted:
             raise
-        sys.exit(outcomes.refusal(error))
-    if outcomes.any_failed():
-        sys.exit(outcomes.refusal(traces=traceback_wanted))
+        sys.exit(summary.refusal(error))
+    if summary.any_failed():
+        sys.exit(summary.refusal(traces=traceback_wanted))
 
 
 if __name__ == "__main__":

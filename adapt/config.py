@@ -158,7 +158,7 @@ class PretrainConfig:
     """One stage of continued pretraining: masked LM for encoders, causal LM for decoders."""
 
     name: str = MISSING
-    text: str = MISSING  # corpus | general | task | pool | other_task: see adapt/text_chain.py
+    text: str = MISSING  # corpus | general | task | pool | other_task: see adapt/chain/text.py
     selection: SelectionConfig | None = MISSING
     mix: dict[str, float] = field(default_factory=dict)  # other text -> its share of the sequences read (replay)
     leaks: str = MISSING  # drop | keep: text that holds dev or test text
@@ -287,7 +287,7 @@ class TextAttackConfig:
 class DomainsConfig:
     """The held-out texts on which the model that fine-tuning starts from is measured as a language model."""
 
-    texts: list[str] = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
+    texts: list[str] = MISSING  # corpus | general | task | other_task: see adapt/chain/text.py
     max_length: int = MISSING  # tokens a sequence, whatever the chain was trained with
     sequences: int | None = MISSING  # at most, of each text; null measures all
     along: list[str] = MISSING  # pretraining stages whose model is kept at each evaluation, and measured
@@ -297,7 +297,7 @@ class DomainsConfig:
 class SamplesConfig:
     """What the decoder that fine-tuning starts from writes after the beginnings of held-out texts, to be read."""
 
-    text: str = MISSING  # corpus | general | task | other_task: see adapt/text_chain.py
+    text: str = MISSING  # corpus | general | task | other_task: see adapt/chain/text.py
     prompts: int = MISSING  # at most
     prompt_words: int = MISSING  # words of a beginning, of texts that have as many again
     max_new_tokens: int = MISSING

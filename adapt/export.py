@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="examples a pass while measuring (default: 64)")
     args = parser.parse_args(arguments)
     try:
-        from adapt.predict import finetuned_folder
+        from adapt.runs.finetuned import finetuned_folder
 
         folder = finetuned_folder(args.model, args.root)
         run: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def write(folder: Path, whole: Path, kind: str) -> None:
     """Write the folder's model into ``whole``, folded and, beside it, merged alone where it is quantised after that."""
     from adapt.adapters import quantization, stage
     from adapt.models import loading
-    from adapt.predict import head_note
+    from adapt.runs.finetuned import head_note
     from adapt.tasks.tagging import load_tagger
 
     note = head_note(folder)
@@ -169,7 +169,7 @@ def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
 def load_task(place: Path, folder: Path) -> Task:
     """The task to measure on. Raises ConfigError where it is none, or not what the folder's model was tuned for."""
     from adapt.data import tasks
-    from adapt.predict import head_note
+    from adapt.runs.finetuned import head_note
 
     try:
         task = tasks.load_task(place)
@@ -186,7 +186,7 @@ def measures(
 ) -> list[dict[str, Any]]:
     """The rows of both models on dev and test, and the bytes of their weights."""
     from adapt.models import loading
-    from adapt.predict import longest_input
+    from adapt.runs.finetuned import longest_input
     from adapt.table.measurement import measurement
     from adapt.tasks.kinds import KINDS as TASK_KINDS
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from adapt.jobs import running_under
+from adapt.runs.journal import running_under
 from adapt.store.entries import MANIFEST, UNFINISHED, Store, lock_of
 
 

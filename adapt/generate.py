@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from adapt import predict
 from adapt.config import ConfigError
 from adapt.data.files import Row
+from adapt.runs import lines
+from adapt.runs.finetuned import finetuned_folder
 from adapt.store.entries import MANIFEST
 from adapt.store.sources import ASSETS
 
@@ -60,7 +61,7 @@ def language_model_folder(model: str, root: Path) -> Path:
     for folder in (Path(model), ASSETS / model):
         if (folder / "config.json").exists():
             return folder
-    finetuned = predict.finetuned_folder(model, root)
+    finetuned = finetuned_folder(model, root)
     key = json.loads((finetuned / MANIFEST).read_text())["inputs"]["model"]
     for kind in ("pretrain", "vocabulary"):
         folder = root / "store" / kind / key[:32]
@@ -91,7 +92,7 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if not is_decoder(config):
         raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")
-    rows = predict.read_texts(prompts)
+    rows = lines.read_texts(prompts)
     tokenizer = loading.load_tokenizer(folder)
     asked = [tokens_of(row, tokenizer, config, how) for row in rows]
     model, new = loading.load_causal_lm(folder, dropout=0.0)
@@ -99,7 +100,7 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
         raise ConfigError(f"{folder}: its language-model head is untrained ({new[0]} is new), so it has nothing to say")
     ends = generation.end_tokens(model, tokenizer)
     device = torch.device("cpu")
-    for some in predict.portions(len(rows), BATCH_SIZE, out):
+    for some in lines.portions(len(rows), BATCH_SIZE, out):
         answers = generation.generate(model, tokenizer, asked[some], how, batch_size=BATCH_SIZE, device=device)
         for (_, columns), tokens in zip(rows[some], answers, strict=True):
             written = generation.without_end(tokens, ends)

@@ -18,14 +18,14 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from tqdm import tqdm
 
-from adapt.cli import check_choices
+from adapt.checks.run import check_values
 from adapt.config import CONF, Config, ConfigError
 from adapt.data import corpora, tasks
 from adapt.data.comparison import Comparison, compare, labelled
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.leak_report import HITS, PAGE, TABLE, page, write_report
-from adapt.refusals import readable
-from adapt.validate import check_values
+from adapt.runs.errors import readable
+from adapt.runs.job import check_choices
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,16 +6,13 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from tqdm import tqdm
-
-from adapt import results
 from adapt.config import ConfigError
-from adapt.data import files
+from adapt.runs.finetuned import finetuned_folder, head_note, longest_input
+from adapt.runs.lines import portions, read_rows, read_texts
 from adapt.store.entries import MANIFEST
 from adapt.store.sources import MODEL_FILES
 
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 Texts = TypeVar("Texts", bound="Encoded")
 BATCH_SIZE = 64
 AT_ONCE = 4 * BATCH_SIZE  # rows between two writings: in batches by their length, so that little of them is padding
-MAX_LENGTH = 512
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,46 +47,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise ConfigError("nothing to do: give a file of texts, or --export <folder>")
     except ConfigError as error:
         sys.exit(f"error: {error}")
-
-
-def finetuned_folder(model: str, root: Path) -> Path:
-    """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
-    from adapt.models import heads
-
-    if (Path(model) / heads.HEAD_NOTE).exists():
-        return Path(model)
-    runs = sorted((root / "runs").glob("*.json"))
-    found = [path for path in runs if path.stem.startswith(model)]
-    if len(found) != 1:
-        what = "no run" if not found else f"{len(found)} runs"
-        raise ConfigError(
-            f"{model}: no folder with {heads.HEAD_NOTE}, and {what} of {root} begins so; "
-            f"runs: {', '.join(path.stem for path in runs[:5])} ..."
-        )
-    evaluation = results.evaluation(root, found[0].stem)
-    if not (evaluation / MANIFEST).exists():
-        raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
-    key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
-    folder = root / "store" / "finetune" / key[:32]
-    if not (folder / heads.HEAD_NOTE).exists():
-        raise ConfigError(
-            f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)"
-        )
-    return folder
-
-
-def head_note(folder: Path) -> dict[str, Any]:
-    """What a fine-tuned model's folder says of its head: labels, pooling. Raises ConfigError where that is torn."""
-    from adapt.models import heads
-
-    file = folder / heads.HEAD_NOTE
-    try:
-        note = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{file}: broken, not JSON ({error}); copy or fine-tune the model again") from error
-    if not isinstance(note, dict) or not {"labels", "pooling"} <= set(note):
-        raise ConfigError(f"{file}: broken, without labels and pooling; copy or fine-tune the model again")
-    return note
 
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
@@ -150,53 +106,11 @@ def answer_tags(folder: Path, sentences: Path, out: TextIO) -> None:
             out.write(json.dumps({"tokens": tokens, "tags": tags, "spans": spans}, ensure_ascii=False) + "\n")
 
 
-def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
-    """Where each ``size`` of some rows are; after each ``out`` is flushed, so that a kill keeps what was written.
-
-    A bar on the error stream, unless the answers run over its terminal, tells how many rows are done.
-    """
-    with tqdm(total=rows, unit=" rows", delay=2, leave=False, disable=out.isatty() or None) as bar:
-        for start in range(0, rows, size):
-            yield slice(start, min(start + size, rows))
-            out.flush()
-            bar.update(min(size, rows - start))
-
-
 def part(data: Texts, some: slice) -> Texts:
     """Some of the texts, each list of which is cut alike."""
     lists = {each.name: getattr(data, each.name) for each in fields(data)}
     cut: dict[str, Any] = {name: None if one is None else one[some] for name, one in lists.items()}
     return replace(data, **cut)
-
-
-def longest_input(encoder: Any) -> int:
-    """The most tokens of a text that are read: as many as an encoder has positions for, MAX_LENGTH at most."""
-    from adapt.models.loading import most_tokens
-
-    of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)
-    return min(MAX_LENGTH, of_config, most_tokens(encoder) or MAX_LENGTH)
-
-
-def read_texts(texts: Path) -> list[files.Row]:
-    """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text.
-
-    And for a row that could not be written again beside its answer.
-    """
-    rows = read_rows(texts)
-    for row in rows:
-        files.text_column(row, "text", "the column that predict reads")
-        files.check_written_back(row)
-    return rows
-
-
-def read_rows(texts: Path) -> list[files.Row]:
-    """The rows of a file, one or more; raises ConfigError for a missing or empty file or a broken line."""
-    if not texts.is_file():
-        raise ConfigError(f"{texts}: no such file; {files.nearby(texts)}")
-    rows = list(files.read_rows(texts))
-    if not rows:
-        raise ConfigError(f"{texts}: no texts")
-    return rows
 
 
 def export(folder: Path, target: Path) -> str:

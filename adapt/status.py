@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import statistics
 import sys
 from collections import defaultdict
@@ -18,15 +17,15 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from adapt import grid, jobs
 from adapt.config import Config
-from adapt.jobs import CUT, DONE, FAILED, RUNNING, Overrides
-from adapt.refusals import readable
+from adapt.runs import grid, journal
+from adapt.runs.errors import readable
+from adapt.runs.grid import without_seeds
+from adapt.runs.journal import CUT, DONE, FAILED, RUNNING, Overrides
 from adapt.store import provenance
 
 MISSING = "missing"
 STATES = (DONE, RUNNING, FAILED, CUT, MISSING)
-_SEED = re.compile(r"^\+?([\w.]+\.)?(adaptation_)?seed=")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def status(root: Path, study: str, points: Iterable[Overrides]) -> Status:
     """The state of each point of a grid, from the records of its jobs alone."""
-    records = jobs.of_study(root, study)
+    records = journal.of_study(root, study)
     missing: dict[str, Any] = {"state": MISSING}
     found = [(point, record["state"], record) for point in points for record in [records.get(point, missing)]]
     outside = set(records) - {point for point, _, _ in found}
@@ -110,11 +109,6 @@ def cost(found: Status) -> str:
     typical = statistics.fmean(seconds for some in taken.values() for seconds in some)
     total = sum(statistics.fmean(taken.get(without_seeds(overrides), [typical])) for overrides in left)
     return f"{len(left)} runs are left, about {total / 60:,.0f} minutes one after another, as those that are done took."
-
-
-def without_seeds(overrides: Overrides) -> Overrides:
-    """What a job shares with those of other seeds."""
-    return tuple(word for word in overrides if not _SEED.match(word))
 
 
 if __name__ == "__main__":

@@ -24,14 +24,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from adapt import grid, jobs, results, search
-from adapt.cli import check_choices, named_task
+from adapt import results
+from adapt.checks.run import check_parts, check_values
 from adapt.config import CONF, Config, ConfigError
-from adapt.jobs import Overrides
-from adapt.refusals import readable
-from adapt.search import Search, Setting
-from adapt.status import without_seeds
-from adapt.validate import check_parts, check_values
+from adapt.runs import grid, journal, search
+from adapt.runs.errors import readable
+from adapt.runs.grid import without_seeds
+from adapt.runs.job import check_choices, named_task
+from adapt.runs.journal import Overrides
+from adapt.runs.search import Search, Setting
 
 log = logging.getLogger(__name__)
 
@@ -147,15 +148,15 @@ def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: t
 
 def run(words: list[str], cfg: Config) -> str:
     """One run under the record of its job, as the command line keeps it; a failure leaves its traceback there."""
-    from adapt import distribution
-    from adapt.pipeline import Pipeline
+    from adapt.runs import launch
+    from adapt.runs.pipeline import Pipeline
 
     root, study, given = Path(cfg.runtime.root), cfg.experiment or "none", grid.canonical(words)
     try:
-        with jobs.running(root, study, given) as note:
-            note["run_id"] = distribution.run(Pipeline(cfg, named_task))
+        with journal.running(root, study, given) as note:
+            note["run_id"] = launch.run(Pipeline(cfg, named_task))
     except Exception:
-        jobs.failed(root, study, given, traceback.format_exc())
+        journal.failed(root, study, given, traceback.format_exc())
         raise
     return str(note["run_id"])
 

@@ -1,7 +1,7 @@
 """One process of runs that several share: ``torchrun --nproc-per-node=2 -m adapt.worker <config.yaml> ...``.
 
 A config is a run's own, resolved: ``python -m adapt <overrides> --cfg job --resolve > config.yaml``. With
-``runtime.processes=N`` the command writes it and starts N of these itself (adapt/distribution.py); torchrun by hand is
+``runtime.processes=N`` the command writes it and starts N of these itself (adapt/runs/launch.py); torchrun by hand is
 for several machines, which must see one ``runtime.root``. Hydra composes once, before: no worker has a command line.
 
 The leader (rank 0) runs the chains. At a stage that trains it calls the others, which wait for that and do no more.
@@ -29,12 +29,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from torch import distributed
 
-from adapt import cli
+from adapt.chain.stage import Stage
+from adapt.checks.run import check_parts, check_values
 from adapt.config import CONF, Config, ConfigError, RuntimeConfig
-from adapt.pipeline import Pipeline, prepare_process
-from adapt.stage import Stage
+from adapt.runs import job
+from adapt.runs.pipeline import Pipeline, prepare_process
 from adapt.training import processes
-from adapt.validate import check_parts, check_values
 
 PATIENCE = timedelta(days=30)  # a process waits as long as it takes another to tokenise a corpus
 
@@ -82,7 +82,7 @@ def work(configs: list[Config]) -> list[str]:
         follow()
         return []
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        run_ids = [Pipeline(cfg, cli.named_task, call=call_all).run() for cfg in configs]
+        run_ids = [Pipeline(cfg, job.named_task, call=call_all).run() for cfg in configs]
     processes.from_leader(None)
     return run_ids
 

@@ -20,11 +20,12 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 
-from adapt import jobs, results
+from adapt import results
+from adapt.checks.run import check_values
 from adapt.config import CONF, Config
-from adapt.pipeline import science
+from adapt.runs import journal
+from adapt.runs.labels import science
 from adapt.store.keys import digest
-from adapt.validate import check_values
 
 RUNS, STUDY, TARGET = 10_000, "quickstart", 3.0
 CHAINS = ("[]", "[dapt]", "[tapt]", "[dapt,tapt]")
@@ -70,17 +71,17 @@ def write(root: Path, seeds: int) -> None:
             root, first, evaluation=first, measurements=measurements(draw), factors=factors, config=science(cfg),
             provenance=dict.fromkeys(results.PROVENANCE, "1") | {"dirty": False, "threads": 1}, experiment=STUDY,
         )  # fmt: skip
-        with jobs.running(root, STUDY, job(words, 0)) as note:
+        with journal.running(root, STUDY, job(words, 0)) as note:
             note["run_id"] = first
         run, label = json.loads(at.read_text()), json.loads((root / "studies" / STUDY / at.name).read_text())
-        record = jobs.of_study(root, STUDY)[job(words, 0)]
+        record = journal.of_study(root, STUDY)[job(words, 0)]
         for seed in range(1, seeds):
             name = digest([*words, seed])[:32]
             labels = label | {"run_id": name, "seed": seed}
             more = {"factors": labels, "config": run["config"] | {"seed": seed}, "measurements": measurements(draw)}
             at.with_name(f"{name}.json").write_text(json.dumps(run | {"run_id": name, "evaluation": name} | more))
             (root / "studies" / STUDY / f"{name}.json").write_text(json.dumps(labels))
-            path = jobs.record_of(root, STUDY, job(words, seed))
+            path = journal.record_of(root, STUDY, job(words, seed))
             path.write_text(json.dumps(record | {"run_id": name, "overrides": job(words, seed)}))
 
 

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from adapt.adversary.plain import PLAIN
-from adapt.base_architectures import BERT_TOKENS
+from adapt.assets.architectures import BERT_TOKENS
 from adapt.config import OptimizerConfig, RuntimeConfig
 from adapt.data import batching, masking
 from adapt.models.language import MaskedLM

@@ -159,7 +159,7 @@ def option(overrides: list[str]) -> PeftConfig:
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
 
-    from adapt.validate import check_values
+    from adapt.checks.run import check_values
 
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):

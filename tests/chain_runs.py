@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from world import overrides
 
-from adapt import __main__, jobs, results
+from adapt import __main__, results
+from adapt.runs import journal
 from adapt.stages import evaluate, finetune, pretrain  # noqa: F401 - finetune: imported here once for all children
 from adapt.store import entries
 from adapt.training import loop
@@ -134,7 +135,7 @@ def stopped(world: Path, root: Path, name: str) -> dict:
     killed = child(arguments, at_step(name, step, lambda: die(number)))
     (file,) = root.glob(f"store/*/.*.unfinished/checkpoint/{name}.latest.pt")
     saved = torch.load(file, weights_only=True)["progress"]["step"]
-    states = [job["state"] for job in jobs.of_study(root, "adhoc").values()]
+    states = [job["state"] for job in journal.of_study(root, "adhoc").values()]
     status = child(arguments, taken(root / "taken"))
     return {
         "killed": killed,

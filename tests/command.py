@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 
 from hydra.core.global_hydra import GlobalHydra
 
-from adapt import __main__, outcomes
+from adapt import __main__
+from adapt.runs import summary
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Answer:
 
 def adapt_here(*arguments: str) -> Answer:
     """Run ``python -m adapt`` in this process; an exception passes where a process would print its traceback."""
-    outcomes.forget()
+    summary.forget()
     out, err, code = io.StringIO(), io.StringIO(), 0
     with as_fresh_process(arguments), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

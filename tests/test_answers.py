@@ -15,9 +15,9 @@ from test_tagging_chain import TAGGING, tagged
 from world import WORDS, pipeline, sentence, write_jsonl
 
 from adapt import gc, results
-from adapt.answers import answers, text_hash
 from adapt.config import AttackConfig
 from adapt.data import tasks
+from adapt.runs.answers import answers, text_hash
 
 TEXTS = ["evaluate.text.recipes=[embedding,typos]", "budget.text_attack_examples=6", "budget.text_attack_queries=40"]
 ROBUST = ["evaluate=robust", "evaluate.attack.epsilons=[0.1,2,20]"]

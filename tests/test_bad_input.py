@@ -28,10 +28,10 @@ from transformers import (
 )
 from world import REPOSITORY, adapt, overrides, write_jsonl
 
+from adapt.checks.models import skeleton
 from adapt.config import ConfigError
 from adapt.models.loading import most_tokens
 from adapt.store import entries
-from adapt.suitability import skeleton
 
 # Arguments, and what the error must say. None of them needs torch to be refused.
 KEYS_AND_TYPES: dict[str, list[str]] = {

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import REPOSITORY, sentence
 
-from adapt import base_model
+from adapt.assets import train
 from adapt.config import ModelConfig
 from adapt.data import corpora
 from adapt.models import loading
@@ -30,7 +30,7 @@ def folder(name: str) -> Path:
 
 
 def test_each_embedded_model_is_made_by_the_script() -> None:
-    assert sorted(base_model.BASES) == EMBEDDED == ["tiny", "tiny_decoder"]
+    assert sorted(train.BASES) == EMBEDDED == ["tiny", "tiny_decoder"]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -59,10 +59,10 @@ def test_the_decoders_text_comes_back(text: str) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("tiny", marks=pytest.mark.full), "tiny_decoder"])
 def test_the_script_makes_a_model_and_its_card(name: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(base_model, "ASSETS", tmp_path / "assets")
-    monkeypatch.setattr(base_model, "base_text", lambda: corpora.Corpus(TEXTS[:100], TEXTS[100:], {}))
+    monkeypatch.setattr(train, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(train, "base_text", lambda: corpora.Corpus(TEXTS[:100], TEXTS[100:], {}))
     monkeypatch.setattr(sys, "argv", ["base_model", "--model", name, "--steps", "3", "--work", str(tmp_path)])
-    base_model.main()
+    train.main()
     asset = tmp_path / "assets" / name
     assert json.loads((asset / "checksum.json").read_text()) == {
         "model.safetensors": file_hash(asset / "model.safetensors")

@@ -9,7 +9,7 @@ from world import pipeline, sentence, write_jsonl
 
 from adapt import results
 from adapt.data.corpora import load_corpus
-from adapt.plan import describe
+from adapt.runs.plan import describe
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -14,13 +14,14 @@ from transformers.models.auto.modeling_auto import (
 )
 from world import pipeline, sentence
 
-from adapt import predict, results
+from adapt import results
 from adapt.adapters import stage
 from adapt.adapters.check import check_method
+from adapt.checks.models import check_model, skeleton
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, PeftConfig
 from adapt.models import heads, loading
 from adapt.models.decoders import is_decoder, last_token_head
-from adapt.suitability import check_model, skeleton
+from adapt.runs import finetuned
 from adapt.tasks import tagging
 
 PAD = 7
@@ -203,5 +204,5 @@ def test_a_chain_with_an_adversary_and_an_attack(
     assert rows["dapt/heldout", "clm_loss", 0.0] > 0
     assert 0 <= rows["test", "accuracy", 0.1] <= 1
     tokenizer = loading.load_tokenizer(folders[architecture])
-    model, _ = loading.load_classifier(predict.finetuned_folder(run_id, tmp_path))
+    model, _ = loading.load_classifier(finetuned.finetuned_folder(run_id, tmp_path))
     assert model.pooling == pooling and END in tokenizer.get_vocab()

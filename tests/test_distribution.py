@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from world import REPOSITORY, adapt, overrides, pipeline
 
-from adapt import distribution, results
+from adapt import results
+from adapt.runs import launch
 
 CHAIN = [
     "pretrain=[dapt,tapt]", "pretrain.dapt.dropout=0", "pretrain.tapt.dropout=0", "finetune.dropout=0",
@@ -118,8 +119,8 @@ def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path], m
     assert done.returncode == 0, done.stderr
     pd.testing.assert_series_equal(rows(root, "fgm"), rows(roots["2"], "fgm"))
     assert set(results.load(root)["processes"]) == {2}
-    monkeypatch.setattr(distribution, "shared", lambda cfg: pytest.fail("a finished run started processes"))
-    again = distribution.run(pipeline(world, root, *CHAIN, *METHODS["fgm"], *WAYS["2"]))
+    monkeypatch.setattr(launch, "shared", lambda cfg: pytest.fail("a finished run started processes"))
+    again = launch.run(pipeline(world, root, *CHAIN, *METHODS["fgm"], *WAYS["2"]))
     assert set(results.load(root)["run_id"]) == {again}
 
 

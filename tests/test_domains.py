@@ -29,7 +29,7 @@ from adapt.config import ConfigError, DomainsConfig, FinetuneConfig, RuntimeConf
 from adapt.data import tasks
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.models.loading import load_classifier
-from adapt.pipeline import Pipeline
+from adapt.runs.pipeline import Pipeline
 from adapt.stages import baseline
 from adapt.stages.domains import domains, measured
 from adapt.stages.tokens import tokens

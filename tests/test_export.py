@@ -16,6 +16,7 @@ from adapt import export, predict, results
 from adapt.data import tasks
 from adapt.models import loading
 from adapt.models.heads import HEAD_NOTE
+from adapt.runs import finetuned
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_a_merged_export_scores_as_the_run_did(finished, pooling: str, tmp_path:
 def test_a_merged_export_answers_as_the_run(finished, tmp_path: Path, capsys) -> None:
     root, runs = finished
     write_jsonl(tmp_path / "texts.jsonl", [{"text": sentence("animal", number)} for number in range(5)])
-    export.export(predict.finetuned_folder(runs["cls"], root), tmp_path / "out", "merged")
+    export.export(finetuned.finetuned_folder(runs["cls"], root), tmp_path / "out", "merged")
     answers = []
     for model in (runs["cls"], str(tmp_path / "out")):
         predict.main([model, str(tmp_path / "texts.jsonl"), "--root", str(root)])
@@ -129,7 +130,7 @@ def test_an_export_that_cannot_be_measured_is_not_placed(finished, tmp_path: Pat
 @pytest.mark.parametrize("torn", ['{"labels": ["animal", ', "[]", "{}"])
 def test_a_torn_note_of_the_head_is_one_sentence(finished, torn: str, tmp_path: Path) -> None:
     root, runs = finished
-    folder = shutil.copytree(predict.finetuned_folder(runs["mean"], root), tmp_path / "model")
+    folder = shutil.copytree(finetuned.finetuned_folder(runs["mean"], root), tmp_path / "model")
     (folder / HEAD_NOTE).write_text(torn)
     write_jsonl(tmp_path / "texts.jsonl", [{"text": "a cat"}])
     for command in (export.main, predict.main):

@@ -19,7 +19,7 @@ from command import Answer, adapt_here
 from world import REPOSITORY, overrides
 
 from adapt import results, status
-from adapt.jobs import of_study
+from adapt.runs.journal import of_study
 from adapt.store import keys, provenance
 
 SWEEP = ["pretrain=[],[dapt]", "seed=0,1", "evaluate=clean"]
@@ -123,7 +123,7 @@ def test_a_root_that_cannot_be_written_to(
 
 
 def status_of(words: list[str]) -> status.Status:
-    from adapt import grid
+    from adapt.runs import grid
 
     found = grid.sweep([*words, *SWEEP])
     return status.status(found.root, found.study, found.points)
@@ -154,7 +154,8 @@ WRITERS = """
 import os, sys
 from pathlib import Path
 import chain_runs
-from adapt import pipeline, stage
+from adapt.chain import stage
+from adapt.runs import pipeline
 world, root, built, number = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 
 def noting():

@@ -10,7 +10,8 @@ import pytest
 from filelock import FileLock
 from world import pipeline
 
-from adapt import gc, jobs, results
+from adapt import gc, results
+from adapt.runs import journal
 from adapt.store.entries import lock_of
 
 
@@ -55,7 +56,7 @@ def test_what_is_being_built_stays(finished: Path, capsys: pytest.CaptureFixture
 
 
 def test_nothing_goes_while_a_job_runs(finished: Path) -> None:
-    with jobs.running(finished, "study", ("seed=0",)) as note:
+    with journal.running(finished, "study", ("seed=0",)) as note:
         with pytest.raises(SystemExit, match=f"1 jobs run under .*process {os.getpid()} on "):
             gc.main(["--root", str(finished), "--delete"])
         note["run_id"] = "r"

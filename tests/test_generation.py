@@ -106,7 +106,7 @@ def test_more_positions_than_there_are_are_refused(tokenizer) -> None:
 
 
 def test_a_prompt_begins_as_a_text_and_does_not_end(tokenizer) -> None:
-    from adapt.base_architectures import byte_pairs
+    from adapt.assets.architectures import byte_pairs
 
     llama = byte_pairs(TEXTS)
     assert generation.encode_prompt(llama, "a cat")[0] == llama.bos_token_id

@@ -12,18 +12,18 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHea
 
 from adapt.adversary.pgd import pgd
 from adapt.adversary.plain import plain
+from adapt.checks.models import check_model
+from adapt.checks.pretraining import check_masking
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PeftConfig, PretrainConfig
 from adapt.data import batching
 from adapt.data.next_tokens import predict_next
 from adapt.models import language, loading
 from adapt.models.decoders import is_causal
 from adapt.perturbation.ball import Ball
-from adapt.suitability import check_model
 from adapt.tasks import language_modelling
 from adapt.training.method import Adversary
 from adapt.training.objectives import CausalLanguageModel, MaskedLanguageModel, example_losses
 from adapt.training.step import Step
-from adapt.validate_pretraining import check_masking
 
 TEXTS = ["the cat sat on the mat", "iron and gold", "a small old dog near the tin forge"]
 

@@ -113,9 +113,9 @@ def test_without_a_number_a_run_takes_the_cores_it_may_use(given: str | None, mo
 def test_where_a_process_dies_the_error_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    from adapt import outcomes
+    from adapt.runs import summary
 
-    outcomes.forget()
+    summary.forget()
     monkeypatch.setattr(sys, "argv", ["adapt", "-m", "experiment=quickstart", "hydra/launcher=processes"])
-    said = outcomes.refusal(TerminatedWorkerError("a worker is gone"))
+    said = summary.refusal(TerminatedWorkerError("a worker is gone"))
     assert "python -m adapt.status experiment=quickstart hydra/launcher=processes\n" in said

@@ -197,17 +197,17 @@ def test_analysis_imports_results_alone(file: Path) -> None:
 
 def test_stages_do_not_know_the_store() -> None:
     for file in (REPOSITORY / "adapt" / "stages").glob("*.py"):
-        assert not {"adapt.store.entries", "adapt.pipeline", "adapt.results"} & imported(file), file
+        assert not {"adapt.store.entries", "adapt.runs.pipeline", "adapt.results"} & imported(file), file
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "adapt.cli",
-        "adapt.validate",
+        "adapt.runs.job",
+        "adapt.checks.run",
         "adapt.results",
-        "adapt.chain",
-        "adapt.pipeline",
+        "adapt.chain.compose",
+        "adapt.runs.pipeline",
         "adapt.leakage",
         "adapt.predict",
         "adapt.generate",

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from adapt.checks.run import check_values
+from adapt.checks.targets import check_binds
 from adapt.config import Config
-from adapt.signatures import check_binds
-from adapt.validate import check_values
 
 CONF = Path(__file__).parents[1] / "conf"
 NO_PART = ("experiment", "hydra", "tuning")  # of a run's config

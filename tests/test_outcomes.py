@@ -9,9 +9,10 @@ import pytest
 from command import adapt_here, as_fresh_process
 from world import overrides
 
-from adapt import __main__, outcomes
-from adapt.outcomes import Finished, JobFailed
-from adapt.pipeline import Pipeline
+from adapt import __main__
+from adapt.runs import summary
+from adapt.runs.pipeline import Pipeline
+from adapt.runs.summary import Finished, JobFailed
 
 
 class Unpicklable(Exception):
@@ -56,7 +57,7 @@ def test_an_interrupted_sweep_ends_with_the_summary_of_what_finished(
         return run(self)
 
     monkeypatch.setattr(Pipeline, "run", interrupted)
-    outcomes.forget()
+    summary.forget()
     words = ("-m", *overrides(world, tmp_path), "evaluate=clean", "seed=0,1,2")
     with as_fresh_process(words), pytest.raises(KeyboardInterrupt):
         __main__.main()

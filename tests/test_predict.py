@@ -14,6 +14,7 @@ from adapt import predict
 from adapt.config import ConfigError
 from adapt.data import batching
 from adapt.models import loading
+from adapt.runs import finetuned
 from adapt.tasks import tagging
 
 
@@ -51,7 +52,7 @@ def test_a_cls_export_is_a_plain_transformers_folder(finished, texts: Path, tmp_
     predict.main([runs["cls"], "--root", str(root), "--export", str(tmp_path / "out")])
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    ours, labels = loading.load_classifier(predict.finetuned_folder(runs["cls"], root))
+    ours, labels = loading.load_classifier(finetuned.finetuned_folder(runs["cls"], root))
     batch = tokenizer([sentence("animal", 1)], return_tensors="pt")
     assert torch.equal(plain(**batch).logits, ours.eval()(**batch))
     assert list(plain.config.id2label.values()) == labels
@@ -106,9 +107,9 @@ def test_a_row_that_could_not_be_written_with_its_answer(finished, texts: Path, 
 def test_answers_are_written_as_they_come_and_are_the_same(finished, texts: Path, monkeypatch) -> None:
     root, runs = finished
     together, portions = Written(), Written()
-    predict.answer(predict.finetuned_folder(runs["mean"], root), texts, together)
+    predict.answer(finetuned.finetuned_folder(runs["mean"], root), texts, together)
     monkeypatch.setattr(predict, "AT_ONCE", 4)
-    predict.answer(predict.finetuned_folder(runs["mean"], root), texts, portions)
+    predict.answer(finetuned.finetuned_folder(runs["mean"], root), texts, portions)
     assert (together.flushed, portions.flushed) == ([6], [4, 6])
     assert portions.getvalue() == together.getvalue()
 

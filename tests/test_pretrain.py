@@ -10,7 +10,7 @@ import pytest
 import torch
 from world import sentence
 
-from adapt import base_model
+from adapt.assets import train
 from adapt.config import ConfigError, PretrainConfig, RuntimeConfig
 from adapt.data import tokens
 from adapt.data.pieces import SequenceFormat
@@ -24,8 +24,8 @@ RUNTIME = RuntimeConfig(
 
 def config(**changes: Any) -> PretrainConfig:
     small = replace(
-        base_model.RECIPE,
-        optimizer=replace(base_model.RECIPE.optimizer, precision="no"),
+        train.RECIPE,
+        optimizer=replace(train.RECIPE.optimizer, precision="no"),
         **{"steps": 6, "batch_size": 8, "micro_batch_size": 8, "evaluations": 3, "heldout_sequences": 10},
     )
     return replace(small, **changes)
@@ -47,7 +47,7 @@ def run(
     cfg: PretrainConfig, inputs: dict[str, Path], out: Path, snapshots: bool = False
 ) -> dict[tuple[str, str], dict[str, Any]]:
     out.mkdir(exist_ok=True)
-    rows = pretrain(cfg, inputs, out, RUNTIME, adversary=base_model.PLAIN, snapshots=snapshots)
+    rows = pretrain(cfg, inputs, out, RUNTIME, adversary=train.PLAIN, snapshots=snapshots)
     return {(row["split"], row["metric"]): row for row in rows}
 
 

@@ -12,8 +12,8 @@ from world import adapt, overrides, pipeline, sentence
 from adapt import results
 from adapt.config import AdversaryConfig, Config, ConfigError, PretrainConfig, RuntimeConfig, SelectionConfig
 from adapt.data import corpora
-from adapt.pipeline import pretrain_label
-from adapt.predict import finetuned_folder
+from adapt.runs.finetuned import finetuned_folder
+from adapt.runs.labels import pretrain_label
 from adapt.stages import selection as stage
 from adapt.store import sources
 

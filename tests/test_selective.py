@@ -16,16 +16,18 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from world import FILLER, REPOSITORY, WORDS, adapt, overrides, pipeline, sentence
 
-from adapt import base_model, results
+from adapt import results
+from adapt.assets import train
+from adapt.chain.pretraining import plain_training
+from adapt.chain.stage import Stage
 from adapt.config import Config, ConfigError, RuntimeConfig
 from adapt.data import batching, tasks
 from adapt.data.marks import FILE, Marks
 from adapt.data.pieces import SequenceFormat
 from adapt.data.tokens import load_tokens, write_folder
-from adapt.importance_chain import plain_training
 from adapt.models import loading
-from adapt.pipeline import Pipeline, science
-from adapt.stage import Stage
+from adapt.runs.labels import science
+from adapt.runs.pipeline import Pipeline
 from adapt.stages.importance import Scorer, Text, importance, split
 from adapt.stages.marks import marks
 from adapt.stages.pretrain import pretrain
@@ -259,14 +261,14 @@ def test_a_stage_without_a_task_has_no_marks(world: Path, tmp_path: Path) -> Non
     tokenizer = loading.load_tokenizer(world / "model")
     texts = [sentence("animal", number) for number in range(8)]
     write_folder(tmp_path, tokenizer, {"train": texts, "heldout": texts}, SequenceFormat(32, packed=False))
-    masking = replace(base_model.RECIPE.masking, strategy="selective")
+    masking = replace(train.RECIPE.masking, strategy="selective")
     with pytest.raises(ConfigError, match=r"base.masking.strategy=selective: needs .* \(marks.text\).* possible are"):
         pretrain(
-            replace(base_model.RECIPE, masking=masking),
+            replace(train.RECIPE, masking=masking),
             {"model": world / "model", "text": tmp_path},
             tmp_path,
             RUNTIME,
-            adversary=base_model.PLAIN,
+            adversary=train.PLAIN,
             snapshots=False,
         )
 

@@ -12,9 +12,11 @@ from command import adapt_here
 from hydra.core.config_store import ConfigStore
 from world import REPOSITORY, overrides
 
-from adapt import grid, jobs, results
+from adapt import results
 from adapt.config import Config
-from adapt.status import describe, status, without_seeds
+from adapt.runs import grid, journal
+from adapt.runs.grid import without_seeds
+from adapt.status import describe, status
 
 DONE_JOB, FAILED_JOB, CUT_JOB, MISSING_JOB = (("pretrain=[]", f"seed={seed}") for seed in range(4))
 GRID = [DONE_JOB, FAILED_JOB, CUT_JOB, MISSING_JOB]
@@ -26,7 +28,7 @@ def schema() -> None:
 
 
 def finish(root: Path, job: tuple[str, ...], run_id: str = "r") -> None:
-    with jobs.running(root, "study", job) as note:
+    with journal.running(root, "study", job) as note:
         note["run_id"] = run_id
 
 
@@ -34,15 +36,15 @@ def finish(root: Path, job: tuple[str, ...], run_id: str = "r") -> None:
 def root(tmp_path: Path) -> Path:
     """One job of each kind."""
     finish(tmp_path, DONE_JOB)
-    jobs.failed(tmp_path, "study", FAILED_JOB, "Traceback\n  line\nValueError: the loss is nan\n")
-    with pytest.raises(KeyboardInterrupt), jobs.running(tmp_path, "study", CUT_JOB):
+    journal.failed(tmp_path, "study", FAILED_JOB, "Traceback\n  line\nValueError: the loss is nan\n")
+    with pytest.raises(KeyboardInterrupt), journal.running(tmp_path, "study", CUT_JOB):
         raise KeyboardInterrupt
     return tmp_path
 
 
 def test_each_job_is_in_its_state(root: Path) -> None:
     assert [state for _, state, _ in status(root, "study", GRID).jobs] == ["done", "failed", "cut", "missing"]
-    with jobs.running(root, "study", MISSING_JOB) as note:
+    with journal.running(root, "study", MISSING_JOB) as note:
         assert status(root, "study", GRID).jobs[3][1] == "running"
         note["run_id"] = "s"
     assert status(root, "study", GRID).jobs[3][1] == "done"
@@ -69,7 +71,7 @@ def test_a_success_takes_the_place_of_a_failure_and_a_look_up_changes_nothing(ro
     finish(root, DONE_JOB)
     assert before == {path: path.read_bytes() for path in root.glob("jobs/study/*.json")}
     finish(root, DONE_JOB, "another")  # the code has changed, and with it what was built
-    assert jobs.of_study(root, "study")[DONE_JOB]["run_id"] == "another"
+    assert journal.of_study(root, "study")[DONE_JOB]["run_id"] == "another"
 
 
 def test_a_broken_record_is_no_record(root: Path) -> None:
@@ -82,21 +84,21 @@ def test_a_broken_record_is_no_record(root: Path) -> None:
 
 def test_a_job_that_another_process_runs_is_left_its_record(root: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom adapt import jobs\n"
-        f"with jobs.running(Path({str(root)!r}), 'study', {MISSING_JOB!r}):\n"
+        "import sys\nfrom pathlib import Path\nfrom adapt.runs import journal\n"
+        f"with journal.running(Path({str(root)!r}), 'study', {MISSING_JOB!r}):\n"
         "    print('up', flush=True)\n    sys.stdin.read()\n    raise SystemExit"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
     )
     assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == b"up\n"
-    with jobs.running(root, "study", MISSING_JOB) as note:
+    with journal.running(root, "study", MISSING_JOB) as note:
         note["run_id"] = "s"
-    found = jobs.of_study(root, "study")[MISSING_JOB]
+    found = journal.of_study(root, "study")[MISSING_JOB]
     assert (found["state"], found["pid"]) == ("running", other.pid) != ("running", os.getpid())
     other.kill()
     other.wait()
-    assert jobs.of_study(root, "study")[MISSING_JOB]["state"] == "cut"
+    assert journal.of_study(root, "study")[MISSING_JOB]["state"] == "cut"
 
 
 def test_seeds_do_not_tell_settings_apart() -> None:

@@ -8,8 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from world import adapt, overrides, sentence
 
-from adapt import grid, results
+from adapt import results
 from adapt.config import Config
+from adapt.runs import grid
 
 ConfigStore.instance().store(name="schema", node=Config)
 

@@ -11,10 +11,11 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from world import REPOSITORY, overrides
 
-from adapt import jobs, pipeline, results, search, tune
+from adapt import results, tune
 from adapt.config import Config, ConfigError
-from adapt.refusals import readable
-from adapt.search import Search
+from adapt.runs import journal, pipeline, search
+from adapt.runs.errors import readable
+from adapt.runs.search import Search
 from analysis import tuning
 
 RATE = tuning.LEARNING_RATE
@@ -110,7 +111,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial_and_counts(world: Path, tmp_p
     assert sorted((trial.setting[RATE], trial.dev is None) for trial in trials) == [(1e-3, False), (1e30, True)]
     assert tune.describe({arm: trials}).splitlines()[1].split()[-4:-1] == ["2", "1", f"{RATE}=0.001"]
     assert results.load(tmp_path, "adhoc")["run_id"].nunique() == 1
-    (failed,) = [job for job in jobs.of_study(tmp_path, "adhoc").values() if job["state"] == "failed"]
+    (failed,) = [job for job in journal.of_study(tmp_path, "adhoc").values() if job["state"] == "failed"]
     assert f"{RATE}=1e+30" in failed["overrides"]
 
 

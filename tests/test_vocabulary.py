@@ -17,7 +17,7 @@ from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.models.loading import load_masked_lm, load_tokenizer
 from adapt.models.vocabulary import backend_of, choose_words, fertility, tables
-from adapt.pipeline import Pipeline
+from adapt.runs.pipeline import Pipeline
 from adapt.stages.vocabulary import vocabulary
 
 GENERAL = [

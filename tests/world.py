@@ -15,9 +15,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
+from adapt.checks.run import check_values
 from adapt.config import Config
-from adapt.pipeline import Pipeline
-from adapt.validate import check_values
+from adapt.runs.pipeline import Pipeline
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def write_random_encoder(folder: Path, texts: list[str]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-    from adapt.base_architectures import BERT_TOKENS
+    from adapt.assets.architectures import BERT_TOKENS
 
     pieces = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -1,6 +1,6 @@
 """Which linear layers of a model can be in 4 or 8 bits, and one of them in bits, by bitsandbytes.
 
-Only the keys of stages on a quantised base know the VERSION (adapt.pipeline): a change here retrains no others.
+Only the keys of stages on a quantised base know the VERSION (adapt.runs.pipeline): a change here retrains no others.
 """
 
 from __future__ import annotations

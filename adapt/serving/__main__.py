@@ -82,7 +82,7 @@ def serve(base: str | None, adapters: dict[str, str], requests: Path, root: Path
     import torch
     from tqdm import tqdm
 
-    from adapt.predict import finetuned_folder
+    from adapt.runs.finetuned import finetuned_folder
     from adapt.serving.requests import read_requests
     from adapt.serving.server import Server
 

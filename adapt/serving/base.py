@@ -17,7 +17,7 @@ from adapt.adapters import quantization
 from adapt.adapters.folder import Adaptation
 from adapt.data import batching
 from adapt.models import loading
-from adapt.predict import longest_input
+from adapt.runs.finetuned import longest_input
 from adapt.serving.identity import Identity, identity
 from adapt.store.sources import checked_folder
 from adapt.training.objectives import model_inputs

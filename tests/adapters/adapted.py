@@ -17,10 +17,10 @@ from hydra.core.config_store import ConfigStore
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from adapt.adapters import stage
+from adapt.checks.peft import LLAMA_ADAPTER, NOT_MERGEABLE, target
+from adapt.checks.run import check_values
 from adapt.config import Config, PeftConfig
 from adapt.models import heads, loading
-from adapt.validate import check_values
-from adapt.validate_peft import LLAMA_ADAPTER, NOT_MERGEABLE, target
 
 torch.set_num_threads(1)
 CONF = Path(__file__).parents[2] / "conf"

@@ -14,10 +14,10 @@ from world import pipeline
 from adapt import results
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
-from adapt.finetune_chain import peft_identity
-from adapt.pipeline import science
-from adapt.plan import ordered
+from adapt.chain.finetuning import peft_identity
 from adapt.predict import answer, export
+from adapt.runs.labels import science
+from adapt.runs.plan import ordered
 from adapt.training import loop, retention
 
 OWN = "finetune.head_learning_rate=5e-3"

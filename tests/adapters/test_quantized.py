@@ -19,10 +19,10 @@ from world import pipeline
 
 from adapt.adapters import bits, stage
 from adapt.adapters.quantization import dequantized, is_quantized, quantize
+from adapt.checks.peft import ALLOCATING, OF_BIASES, target
 from adapt.models import loading
-from adapt.pipeline import versioned
+from adapt.runs.pipeline import versioned
 from adapt.training.retention import layer_stacks
-from adapt.validate_peft import ALLOCATING, OF_BIASES, target
 
 KINDS = ("nf4", "int8")
 FOLDED = [

@@ -10,8 +10,8 @@ from transformers import AutoConfig, AutoModel
 from adapt.adapters.check import check_method
 from adapt.adapters.methods import Adapter, put_on
 from adapt.adapters.stage import method_of
+from adapt.checks.peft import check_binding
 from adapt.config import ConfigError
-from adapt.validate_peft import check_binding
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from adapted import LLAMA, METHODS, needs, option
 from decoders import byte_tokenizer, write_decoder
 
 from adapt.adapters import stage
+from adapt.checks.peft import OF_BIASES, VIRTUAL, target
 from adapt.models import language, loading
 from adapt.tasks import generation
 from adapt.tasks.generation import Decoding
-from adapt.validate_peft import OF_BIASES, VIRTUAL, target
 
 GREEDY = Decoding(max_new_tokens=4, temperature=0.0, top_p=1.0, seed=0)
 TEXTS = ["the cat sat on the mat", "iron ore is heavy", "a dog and a cat"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from adapt import jobs
+from adapt.runs import journal
 from analysis import cells, frozen, paper_tables, record, tables
 
 REPOSITORY = Path(__file__).parents[2]
@@ -176,7 +176,7 @@ def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_pa
 def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small[~((small["seed"] == 1) & (small["pretrain"] == "dapt"))])
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)
-    jobs.failed(tmp_path, "synthetic", ("pretrain=[dapt]", "seed=1"), "Traceback\nValueError: loss is nan")
+    journal.failed(tmp_path, "synthetic", ("pretrain=[dapt]", "seed=1"), "Traceback\nValueError: loss is nan")
     arguments = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
     assert tables.main(arguments) == 0
     text = capsys.readouterr().out

@@ -9,8 +9,8 @@ from victims import Linear, attack, one_token, right
 
 from adapt.attacks.ensemble import MEMBERS, usable
 from adapt.attacks.victim import Victim
+from adapt.checks.values import STAGE_CHOICES
 from adapt.perturbation.ball import Ball
-from adapt.validate import STAGE_CHOICES
 
 GRID = [0.02, 0.1, 0.3, 1.0]
 KINDS = [("l2", "sequence"), ("l2", "token"), ("linf", "sequence")]

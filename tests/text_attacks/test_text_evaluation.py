@@ -19,10 +19,10 @@ from transformers import AutoTokenizer
 from world import overrides, sentence
 
 from adapt import results
-from adapt.chain import Source, Stage
+from adapt.chain.compose import Source, Stage
 from adapt.data.tasks import Example, load_task
 from adapt.models import loading
-from adapt.pipeline import Pipeline
+from adapt.runs.pipeline import Pipeline
 from adapt.text_attacks import measure
 from adapt.text_attacks.names import RECIPES
 from adapt.text_attacks.victim import attacked_text, classifier, words_read

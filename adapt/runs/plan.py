@@ -8,9 +8,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from adapt.chain.stage import Source, Stage
 from adapt.config import AdversaryConfig
-from adapt.pipeline import Pipeline
-from adapt.stage import Source, Stage
+from adapt.runs.pipeline import Pipeline
 from adapt.store.entries import MANIFEST, Store
 
 FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some

@@ -1,4 +1,4 @@
-"""What selective masking reads: a classifier, what it goes by, and marks on a stage's text. Builds nothing.
+"""The stages of continued pretraining: new tokens, training, and what selective masking reads. Builds nothing.
 
 ``pretrain.<stage>.masking.strategy=selective`` (Gu et al., 2020): a classifier of the run's task is fine-tuned plainly
 from the model that the stage starts from, the tokens that it goes by are found on the task's training texts and
@@ -6,9 +6,9 @@ learned by a token classifier, and that marks all text that the stage reads, wha
 of it as is important in the training texts, one token of a sequence at least. The classifier reads each training text
 once for each of its tokens.
 
-All of it has the seed of the pretraining stage, so that runs that differ in their own seed alone share one adaptation;
-a run of that seed, ``adversary=none`` and the stages before shares the classifier. The adaptation depends on the run's
-fine-tuning settings and labels: another finetune.epochs is another adaptation.
+All that selective masking reads has the seed of the pretraining stage, so that runs that differ in their own seed
+alone share one adaptation; a run of that seed, ``adversary=none`` and the stages before shares the classifier. The
+adaptation depends on the run's fine-tuning settings and labels: another finetune.epochs is another adaptation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,59 @@ from typing import TypeVar
 
 from omegaconf import OmegaConf
 
+from adapt.chain.finetuning import LOOP, MODEL, adapted, finetune_stage, identity, peft_identity, target_module
+from adapt.chain.stage import Source, Stage, without
 from adapt.config import CONF, AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
-from adapt.finetune_chain import LOOP, MODEL, finetune_stage
-from adapt.stage import Source, Stage, without
+from adapt.data.strategies import SELECTIVE
 
 T = TypeVar("T")
 MARKING = ("adapt.tasks.marking", "adapt.tasks.tagging")
+
+
+def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
+    """The base model with new tokens for the text, before anything is trained."""
+    return Stage(
+        kind="vocabulary",
+        label="vocabulary",
+        function="adapt.stages.vocabulary:vocabulary",
+        modules=("adapt.stages.vocabulary", "adapt.models.vocabulary", "adapt.models.loading"),
+        argument=cfg.vocabulary,
+        inputs={"model": model, "text": text},
+        config=without(asdict(cfg.vocabulary), "name"),
+    )
+
+
+def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
+    """Continued pretraining of ``model`` on the tokens among ``inputs``; text and marks are known by those alone."""
+    snapshots = cfg.evaluate.domains is not None and settings.name in cfg.evaluate.domains.along
+    return Stage(
+        kind="pretrain",
+        label=settings.name,
+        function="adapt.stages.pretrain:pretrain",
+        modules=(
+            *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
+            *("adapt.tasks.heldout", "adapt.tasks.language_modelling", "adapt.models.language", "adapt.models.packing"),
+            *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
+            *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
+            *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
+        ),
+        argument=settings,
+        inputs={"model": model, **inputs},
+        config={
+            **without(asdict(settings), "name", "text", "selection", "leaks", "packing", "masking"),
+            "masking": without(asdict(settings.masking), "importance_threshold"),
+            "snapshots": snapshots,
+            "adversary": identity(cfg.pretrain_adversary),
+            **peft_identity(cfg, cfg.pretrain_peft),
+        },
+        more={
+            "adversary": cfg.pretrain_adversary,
+            "snapshots": snapshots,
+            "peft": cfg.pretrain_peft,
+            "unquantized": cfg.model.modules.unquantized,
+        },
+        trains=True,
+    )
 
 
 def marks_stages(

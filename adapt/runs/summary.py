@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 
-from adapt.refusals import readable
+from adapt.runs.errors import readable
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from adapt.chain.stage import Source, Stage, without
 from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
 from adapt.data.strategies import OF_WORDS
-from adapt.stage import Source, Stage, without
 from adapt.store import sources
 
 DATA = (

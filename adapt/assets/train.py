@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from adapt.base_architectures import byte_pairs, random_bert, random_llama, word_pieces
+from adapt.assets.architectures import byte_pairs, random_bert, random_llama, word_pieces
 from adapt.config import (
     AdversaryConfig,
     MaskingConfig,
@@ -36,7 +36,7 @@ from adapt.stages.tokens import tokens
 from adapt.tasks.heldout import HeldOut
 from adapt.tasks.language_modelling import load_for_measuring
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent
 MIN_WORDS = 8  # a shorter passage teaches little
 CURVE_EVERY = 100  # steps whose mean loss makes one point of the curve
 HELD_OUT = 50  # one passage in so many, by its hash, measures the loss

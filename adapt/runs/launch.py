@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from adapt.config import Config, ConfigError
-from adapt.pipeline import Pipeline
+from adapt.runs.pipeline import Pipeline
 from adapt.store import provenance
 
 STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes

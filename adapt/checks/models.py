@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from adapt.adapters.check import check_method
+from adapt.checks.peft import OF_HEADS, target
 from adapt.config import Config, ConfigError, SamplesConfig, first_line
 from adapt.data.strategies import OF_WORDS, SELECTIVE
 from adapt.models import language, loading
@@ -34,7 +35,6 @@ from adapt.models.packing import PACKABLE
 from adapt.tasks.generation import check_room
 from adapt.text_attacks.names import MASKED_LM
 from adapt.training.retention import check_frozen
-from adapt.validate_peft import OF_HEADS, target
 
 
 def check_model(cfg: Config, folder: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from adapt.config import CONF, Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig, suggestion
+from adapt.checks.values import TEXTS
+from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig
 from adapt.data.strategies import SELECTIVE, STRATEGIES
 
-TEXTS = ("corpus", "general", "task", "pool", "other_task")
-MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's
 SELECTIONS = ("tfidf", "states", "sentences", "dsir")
 
 
@@ -32,38 +31,6 @@ def check_pretraining(cfg: Config) -> None:
         check_masking(f"{key}.masking", stage.masking, stage.text)
         if stage.masking.strategy == SELECTIVE:
             check_selective(f"{key}.masking", cfg.task)
-
-
-def check_domains(cfg: Config) -> None:
-    """One text or more to measure on, each once; and pretraining stages that there are."""
-    if cfg.evaluate.domains is None:
-        return
-    key, texts = "evaluate.domains.texts", cfg.evaluate.domains.texts
-    if not texts:
-        raise ConfigError(f"{key}=[]: name one or more of {', '.join(MEASURED_TEXTS)}; evaluate=clean measures none")
-    for name in texts:
-        if texts.count(name) > 1:
-            raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
-    possible = {file.stem for file in (CONF / "pretrain").glob("*.yaml")} | set(cfg.pretrain)
-    for name in cfg.evaluate.domains.along:
-        if name not in possible:
-            raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")
-
-
-def check_samples(cfg: Config) -> None:
-    """A text that is measured on, and a way to draw tokens that can draw one."""
-    found = cfg.evaluate.samples
-    if found is None:
-        return
-    key = "evaluate.samples"
-    if found.text not in MEASURED_TEXTS:
-        raise ConfigError(f"{key}.text={found.text}: possible are {', '.join(MEASURED_TEXTS)}")
-    if found.temperature <= 0:
-        raise ConfigError(
-            f"{key}.temperature={found.temperature}: must be more than 0; a greedy answer is always given"
-        )
-    if not 0 < found.top_p <= 1:
-        raise ConfigError(f"{key}.top_p={found.top_p}: must be more than 0 and at most 1")
 
 
 def check_masking(key: str, masking: MaskingConfig, text: str) -> None:

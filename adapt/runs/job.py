@@ -14,10 +14,10 @@ from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from adapt.checks.run import check_parts, check_values
 from adapt.config import CONF, Config, ConfigError, TaskConfig
-from adapt.outcomes import Finished, JobFailed, note
-from adapt.refusals import missing_option, readable
-from adapt.validate import check_parts, check_values
+from adapt.runs.errors import missing_option, readable
+from adapt.runs.summary import Finished, JobFailed, note
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,21 @@ def job(cfg: DictConfig) -> Finished | None:
         check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
-        from adapt import distribution, jobs
-        from adapt.grid import canonical
-        from adapt.pipeline import Pipeline
+        from adapt.runs import journal, launch
+        from adapt.runs.grid import canonical
+        from adapt.runs.pipeline import Pipeline
 
         pipeline = Pipeline(typed, named_task)
         if typed.runtime.dry_run:
-            from adapt.plan import describe
+            from adapt.runs.plan import describe
 
             print(describe(pipeline))
             return None
         started = time.monotonic()
-        with jobs.running(Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())) as record:
-            record["run_id"] = run_id = distribution.run(pipeline)
+        with journal.running(
+            Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())
+        ) as record:
+            record["run_id"] = run_id = launch.run(pipeline)
     except Exception as error:
         keep_traceback(typed)
         failed = JobFailed(" ".join(given_overrides()), readable(error), traceback.format_exc())
@@ -92,11 +94,11 @@ def given_overrides() -> list[str]:
 
 def keep_traceback(cfg: Config | None) -> None:
     """Keep the traceback being handled under an existing runtime.root."""
-    from adapt import jobs
-    from adapt.grid import canonical
+    from adapt.runs import journal
+    from adapt.runs.grid import canonical
 
     if cfg is None or not Path(cfg.runtime.root).exists():
         return
     with contextlib.suppress(OSError):  # a full disk cannot take the traceback, and must not hide the first error
         given = canonical(given_overrides())
-        jobs.failed(Path(cfg.runtime.root), cfg.experiment or "none", given, traceback.format_exc())
+        journal.failed(Path(cfg.runtime.root), cfg.experiment or "none", given, traceback.format_exc())

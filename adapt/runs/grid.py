@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from adapt.config import CONF
+from adapt.runs.journal import Overrides
 
 OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings that say where and how, not what
+_SEED = re.compile(r"^\+?([\w.]+\.)?(adaptation_)?seed=")
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,8 @@ def canonical(words: list[str]) -> tuple[str, ...]:
 def _inside(words: Iterable[str]) -> tuple[str, ...]:
     """In one order, and without those of where and how it runs."""
     return tuple(sorted(word for word in words if not word.lstrip("+~").startswith(OUTSIDE)))
+
+
+def without_seeds(overrides: Overrides) -> Overrides:
+    """What a job shares with those of other seeds."""
+    return tuple(word for word in overrides if not _SEED.match(word))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from adapt.chain.finetuning import MODEL, PERTURBED, adapted, kind_modules, of_pretraining
+from adapt.chain.stage import Source, Stage, without
+from adapt.chain.text import TextChain, tokens_stage
 from adapt.config import Config, DomainsConfig, SamplesConfig
-from adapt.finetune_chain import adapted, of_pretraining
-from adapt.stage import Source, Stage
-from adapt.text_chain import TextChain, tokens_stage
+from adapt.text_attacks.names import needs_masked_lm
 
 MEASURING = (
     *("adapt.stages.domains", "adapt.tasks.heldout", "adapt.tasks.language_modelling"),
@@ -25,6 +26,17 @@ SAMPLING = (
 )
 PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction")
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
+# The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
+_ATTACKS = (
+    *("adapt.stages.robustness", "adapt.attacks.victim", "adapt.attacks.ensemble", "adapt.attacks.checks"),
+    *("adapt.attacks.apgd", "adapt.attacks.minimal_norm", "adapt.attacks.gradient_free", "adapt.attacks.report"),
+)
+_TEXT_ATTACKS = (
+    *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
+    *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
+    *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
+    *("adapt.text_attacks.measure", "adapt.models.language"),
+)
 
 
 def domain_stages(
@@ -116,3 +128,47 @@ def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: 
         config=asdict(settings),
         more={"batch_size": cfg.evaluate.batch_size},
     )
+
+
+def evaluate_stage(
+    cfg: Config, model: Stage, task: Stage, leaks: Stage, masked_lm: Stage | Source, measured: dict[str, Stage]
+) -> Stage:
+    """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning.
+
+    leaks: the stage that knows which test examples nothing that was trained on holds.
+    masked_lm: what fine-tuning began from; an input only where an attack on the text proposes words by it.
+    measured: stages that it does not read, whose rows belong to the run.
+    """
+    text = cfg.evaluate.text
+    proposes = {"masked_lm": masked_lm} if text is not None and needs_masked_lm(text.recipes) else {}
+    unused = ("name", "domains", "samples") if text is not None else ("name", "domains", "samples", "text")
+    return Stage(
+        kind="evaluate",
+        label="evaluate",
+        function="adapt.stages.evaluate:evaluate",
+        modules=(
+            *("adapt.stages.evaluate", "adapt.tasks.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
+            *adapted(cfg.peft, *of_pretraining(cfg)),
+            *(_TEXT_ATTACKS if text is not None else ()),
+        ),
+        argument=cfg.evaluate,
+        inputs={"model": model, "task": task, "leaks": leaks, **proposes, **measured},
+        config={**without(asdict(cfg.evaluate), *unused), "max_length": cfg.finetune.max_length},
+        more={"max_length": cfg.finetune.max_length},
+    )
+
+
+def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
+    """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
+    modules = ("adapt.stages.baseline", "adapt.tasks.prediction")
+    fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
+    measure = Stage(
+        "evaluate",
+        "evaluate",
+        "adapt.stages.baseline:evaluate_tfidf",
+        (*modules, "adapt.tasks.scores"),
+        None,
+        {"model": fit, "task": task, "leaks": leaks},
+        {"model": "tfidf"},
+    )
+    return [fit, measure]

@@ -1,0 +1,68 @@
+"""Refuse an evaluation that cannot be: attacks, measured texts, samples."""
+
+from __future__ import annotations
+
+from adapt.checks.values import MEASURED_TEXTS, STAGE_CHOICES
+from adapt.config import CONF, AttackConfig, Config, ConfigError, suggestion
+from adapt.text_attacks.names import RECIPES
+
+
+def check_attack(attack: AttackConfig) -> None:
+    """That there is an attack and a radius, and that each member has the number that it needs."""
+    key, possible = "evaluate.attack", ", ".join(STAGE_CHOICES["members"])
+    if not attack.epsilons:
+        raise ConfigError(f"{key}.epsilons=[]: must name at least one radius; evaluate=clean attacks nothing")
+    if not attack.members:
+        raise ConfigError(f"{key}.members=[]: must name at least one attack; possible are {possible}")
+    for name in attack.members:
+        if attack.members.count(name) > 1:
+            raise ConfigError(f"{key}.members={attack.members}: {name} is there twice")
+    for name, number in {"minimal_norm": "minimal_norm_steps", "gradient_free": "gradient_free_queries"}.items():
+        if name in attack.members and getattr(attack, number) is None:
+            raise ConfigError(f"{key}.{number}=null: {name} is among the members and needs a number")
+    if attack.checks and not {"apgd_ce", "pgd"} & set(attack.members):
+        raise ConfigError(f"{key}.checks=true: what is checked is apgd_ce or pgd; add one of them to {key}.members")
+    if attack.checks and not any(epsilon > 0 for epsilon in attack.epsilons):
+        raise ConfigError(f"{key}.checks=true: needs a radius above 0 among {key}.epsilons={attack.epsilons}")
+
+
+def check_text_attack(cfg: Config) -> None:
+    """One recipe or more, each once."""
+    recipes = cfg.evaluate.text.recipes if cfg.evaluate.text else list(RECIPES)
+    if not recipes:
+        raise ConfigError(f"evaluate.text.recipes=[]: name one or more of {', '.join(RECIPES)}; or set text to null")
+    for name in recipes:
+        if recipes.count(name) > 1:
+            raise ConfigError(f"evaluate.text.recipes=[{','.join(recipes)}]: {name} is there twice")
+
+
+def check_domains(cfg: Config) -> None:
+    """One text or more to measure on, each once; and pretraining stages that there are."""
+    if cfg.evaluate.domains is None:
+        return
+    key, texts = "evaluate.domains.texts", cfg.evaluate.domains.texts
+    if not texts:
+        raise ConfigError(f"{key}=[]: name one or more of {', '.join(MEASURED_TEXTS)}; evaluate=clean measures none")
+    for name in texts:
+        if texts.count(name) > 1:
+            raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
+    possible = {file.stem for file in (CONF / "pretrain").glob("*.yaml")} | set(cfg.pretrain)
+    for name in cfg.evaluate.domains.along:
+        if name not in possible:
+            raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")
+
+
+def check_samples(cfg: Config) -> None:
+    """A text that is measured on, and a way to draw tokens that can draw one."""
+    found = cfg.evaluate.samples
+    if found is None:
+        return
+    key = "evaluate.samples"
+    if found.text not in MEASURED_TEXTS:
+        raise ConfigError(f"{key}.text={found.text}: possible are {', '.join(MEASURED_TEXTS)}")
+    if found.temperature <= 0:
+        raise ConfigError(
+            f"{key}.temperature={found.temperature}: must be more than 0; a greedy answer is always given"
+        )
+    if not 0 < found.top_p <= 1:
+        raise ConfigError(f"{key}.top_p={found.top_p}: must be more than 0 and at most 1")

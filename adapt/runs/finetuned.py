@@ -1,0 +1,61 @@
+"""The folder of a fine-tuned model: where a run left it, what its head is, how long a text it reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adapt import results
+from adapt.config import ConfigError
+from adapt.store.entries import MANIFEST
+
+MAX_LENGTH = 512
+
+
+def finetuned_folder(model: str, root: Path) -> Path:
+    """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
+    from adapt.models import heads
+
+    if (Path(model) / heads.HEAD_NOTE).exists():
+        return Path(model)
+    runs = sorted((root / "runs").glob("*.json"))
+    found = [path for path in runs if path.stem.startswith(model)]
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        raise ConfigError(
+            f"{model}: no folder with {heads.HEAD_NOTE}, and {what} of {root} begins so; "
+            f"runs: {', '.join(path.stem for path in runs[:5])} ..."
+        )
+    evaluation = results.evaluation(root, found[0].stem)
+    if not (evaluation / MANIFEST).exists():
+        raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
+    key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
+    folder = root / "store" / "finetune" / key[:32]
+    if not (folder / heads.HEAD_NOTE).exists():
+        raise ConfigError(
+            f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)"
+        )
+    return folder
+
+
+def head_note(folder: Path) -> dict[str, Any]:
+    """What a fine-tuned model's folder says of its head: labels, pooling. Raises ConfigError where that is torn."""
+    from adapt.models import heads
+
+    file = folder / heads.HEAD_NOTE
+    try:
+        note = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{file}: broken, not JSON ({error}); copy or fine-tune the model again") from error
+    if not isinstance(note, dict) or not {"labels", "pooling"} <= set(note):
+        raise ConfigError(f"{file}: broken, without labels and pooling; copy or fine-tune the model again")
+    return note
+
+
+def longest_input(encoder: Any) -> int:
+    """The most tokens of a text that are read: as many as an encoder has positions for, MAX_LENGTH at most."""
+    from adapt.models.loading import most_tokens
+
+    of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)
+    return min(MAX_LENGTH, of_config, most_tokens(encoder) or MAX_LENGTH)
