@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import cells, comparisons, stats
+from analysis import cells, comparisons
 from analysis.cells import NotInTable
-from analysis.comparison import Comparison
+from analysis.comparisons import Comparison
+from analysis.stats import paired
 
 WEIGHTS = {"forward_passes": 1.0, "backward_passes": 2.0, "delta_backward_passes": 1.0}
 CONVENTION = "a forward pass counts 1, a backward pass 2, a backward pass to the perturbation alone 1"
@@ -93,7 +94,7 @@ def adjusted(families: list[list[Method]]) -> list[list[Method]]:
     """The methods with Holm's correction of the comparisons at equal cost, over all the lists as one family."""
     p = [m.at_equal_cost.p if m.at_equal_cost else math.nan for methods in families for m in methods]
     size = sum(not math.isnan(value) for value in p)
-    corrected = iter(stats.holm(p).tolist())
+    corrected = iter(paired.holm(p).tolist())
 
     def with_holm(method: Method) -> Method:
         p_holm, compared = next(corrected), method.at_equal_cost
@@ -148,6 +149,6 @@ def _against_curve(method: Method, costs: pd.DataFrame, gains: pd.DataFrame) -> 
         differences=differences,
         baseline_mean=method.gain.baseline_mean + float(plain.mean()),
         unpaired=method.gain.unpaired + method.gain.n - len(seeds),
-        p=stats.sign_flip_p(differences) if len(differences) > 1 else math.nan,
+        p=paired.sign_flip_p(differences) if len(differences) > 1 else math.nan,
     )
     return dataclasses.replace(method, at_equal_cost=compared)

@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import cells, comparisons, frozen, literature_domains, markdown, stats
+from analysis import cells, comparisons, literature_domains, markdown
 from analysis.cells import NotInTable
-from analysis.comparison import Comparison
+from analysis.comparisons import Comparison
+from analysis.stats import paired
+from analysis.study import frozen
 
 PUBLISHED = Path(__file__).parent / "published"
 WHAT = ["source", "model", "task"]
@@ -48,7 +50,7 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
             continue
         plain = base.loc[key]
         one, other = ((each["value"], each["sd"], each["n_seeds"]) for each in (chain, plain))
-        low, high = stats.welch_interval(one, other)
+        low, high = paired.welch_interval(one, other)
         named = chain[[*WHAT, "pretrain", "metric", "n_seeds", "where"]].to_dict()
         found.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
     return pd.DataFrame(found)
@@ -64,7 +66,7 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
     ours = {(task.rpartition(":")[2], metric) for task, metric in zip(scores["task"], scores["metric"], strict=True)}
     wanted = pd.Series([pair in ours for pair in zip(rows["task"], rows["metric"], strict=True)], rows.index)
     rows = rows[wanted & (rows["split"] == "test") & (rows["adversary"] == "none")]
-    half = stats.t_half_width(rows["sd"], rows["n_seeds"])
+    half = paired.t_half_width(rows["sd"], rows["n_seeds"])
     rows = rows.assign(mean_low=rows["value"] - half, mean_high=rows["value"] + half)
     brought = differences(published()).drop(columns="n_seeds")
     return rows.merge(brought, on=[*WHAT, "pretrain", "metric", "where"], how="left")

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import stdtrit
 from scipy.stats import ncf
 
-from analysis import simulation
-from analysis.stats import ENUMERATED
+from analysis.stats import simulation
+from analysis.stats.paired import ENUMERATED
 
 SIMULATED = 40_000  # studies: the standard error of a simulated power is .0025 at most
 CLOSE = 12  # pairs from which the exact test has the t test's power to within .01

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 
-from analysis import cells, frozen
+from analysis import cells
 from analysis.cells import NotInTable
+from analysis.study import frozen
 
 PLACE = ["example", "word"]
 

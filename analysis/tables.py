@@ -16,27 +16,27 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import (
-    adaptation_cost,
-    cells,
-    contrasts,
-    equal_cost_report,
-    literature,
-    paper_formats,
-    paper_tables,
-    samples,
-    tuning,
-    tuning_report,
-)
+from analysis import cells, literature, tuning
 from analysis.caveats import caveats as caveats
 from analysis.caveats import missing
-from analysis.kept_predictions import LIMIT, freeze
-from analysis.record import EXPERIMENTS, Merge, merge
-from analysis.summary import format_summary
-from analysis.summary import summary as summary
+from analysis.pages import (
+    adaptation_cost,
+    contrasts,
+    equal_cost,
+    paper_formats,
+    paper_tables,
+)
+from analysis.pages import (
+    tuning as tuning_report,
+)
+from analysis.pages.summary import format_summary
+from analysis.pages.summary import summary as summary
+from analysis.study import samples
+from analysis.study.predictions import LIMIT, freeze
+from analysis.study.record import EXPERIMENTS, Merge, merge
 
 PAGES = {  # name: the module whose ``report`` writes it, and what it says
-    "equal_cost.md": (equal_cost_report, "methods against plain training of the same cost"),
+    "equal_cost.md": (equal_cost, "methods against plain training of the same cost"),
     "adaptation_cost.md": (adaptation_cost, "what pretraining costs and brings"),
     "beside_published.md": (literature, "differences beside those that were published"),
     "contrasts.md": (contrasts, "what each step of a chain adds"),

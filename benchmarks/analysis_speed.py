@@ -18,7 +18,10 @@ import pandas as pd
 
 from adapt import results
 from adapt.training.costs import forget_peak, peak_resident_bytes
-from analysis import comparisons, examples, frozen, summary
+from analysis import comparisons
+from analysis.pages import summary
+from analysis.stats import examples
+from analysis.study import frozen
 
 ROWS, STUDY_TARGET = 100_000, 10.0
 CELLS, EXAMPLES, CLASSES, RESAMPLES, BCA_TARGET = 50, 1_000, 16, 10_000, 20.0

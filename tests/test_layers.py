@@ -213,7 +213,7 @@ def test_stages_do_not_know_the_store() -> None:
         "adapt.generate",
         "adapt.export",
         "analysis.tables",
-        "analysis.stats",
+        "analysis.stats.paired",
     ],
 )
 def test_reading_configs_and_tables_imports_no_torch(module: str) -> None:

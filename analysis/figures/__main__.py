@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, study, style, tuning
+from analysis import figures, tuning
 from analysis.caveats import caveats
 from analysis.cells import NotInTable
+from analysis.drawing import style
+from analysis.study import rows
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -30,9 +32,9 @@ def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, s
 
 def main(arguments: list[str] | None = None) -> int:
     """``make figures``."""
-    parser = study.parser("analysis.figures", __doc__, "draw")
+    parser = rows.parser("analysis.figures", __doc__, "draw")
     given = parser.parse_args(arguments)
-    table = study.rows(parser, given)
+    table = rows.rows(parser, given)
     kept = given.experiments / given.study / "figures"
     folder = kept if given.root is None else given.root / "figures" / given.study
     written, not_drawn = draw_all(table, folder)

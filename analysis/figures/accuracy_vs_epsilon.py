@@ -13,10 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cells, style
+from analysis import cells
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, supported
-from analysis.stats import t_interval
+from analysis.comparisons import LEVEL, supported
+from analysis.drawing import style
+from analysis.stats.paired import t_interval
 
 LINES = 7  # adversaries that can share a panel
 COLUMNS, MANY_COLUMNS = 4, 5

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cells, literature, style
+from analysis import cells, literature
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, Comparison
-from analysis.comparisons import compare, scopes_in_words
+from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.drawing import style
 
 COLUMNS = 6
 LINE = 0.135  # inches a task

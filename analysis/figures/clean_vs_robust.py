@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cells, style
+from analysis import cells
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, Comparison
-from analysis.comparisons import compare, scopes_in_words
-from analysis.labels import beside
+from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.drawing import style
+from analysis.drawing.labels import beside
 
 PANEL = ["model", "task"]
 SHAPES = 7  # adversaries that shapes tell apart; more are numbered, in a panel for each chain

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from adapt.results import TUNING
-from analysis import cells, style
+from analysis import cells
 from analysis.cells import NotInTable
-from analysis.stats import Floats, t_interval
-from analysis.tuning import LEARNING_RATE
-from analysis.tuning_curves import best_of
+from analysis.drawing import style
+from analysis.stats.paired import Floats, t_interval
+from analysis.tuning import LEARNING_RATE, best_of
 
 ALL_TRIALS = True  # read before the best setting of each arm is kept
 

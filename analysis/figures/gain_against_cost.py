@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis import cells, equal_cost, style
-from analysis.comparison import LEVEL, Comparison
-from analysis.comparisons import scopes_in_words
+from analysis import cells, equal_cost
+from analysis.comparisons import LEVEL, Comparison, scopes_in_words
+from analysis.drawing import style
+from analysis.drawing.labels import apart
 from analysis.equal_cost import Method
-from analysis.labels import apart
-from analysis.stats import t_interval
+from analysis.stats.paired import t_interval
 
 COLUMNS = 2
 PANEL = 1.55  # inches of height

@@ -6,11 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells, style
+from analysis import adaptation, cells
 from analysis.adaptation import CONTEXT
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, supported
-from analysis.labels import beside
+from analysis.comparisons import LEVEL, supported
+from analysis.drawing import style
+from analysis.drawing.labels import beside
 
 FORGOTTEN = "general"
 SCORE = "score"

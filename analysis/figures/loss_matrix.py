@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells, heat_maps, style
+from analysis import adaptation, cells
 from analysis.adaptation import CONTEXT, DOCUMENT_LOSSES, TOKEN_LOSSES
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, supported
+from analysis.comparisons import LEVEL, supported
+from analysis.drawing import heat_maps, style
 
 LINE = 0.19  # inches a chain
 LINES = 8  # chains as high as the words beside the colours

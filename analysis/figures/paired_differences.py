@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cells, forest, style
-from analysis.comparison import CONTEXT, LEVEL, Comparison
-from analysis.comparisons import by_context, compare, scopes_in_words
-from analysis.stats import smallest_p
+from analysis import cells
+from analysis.comparisons import CONTEXT, LEVEL, Comparison, by_context, compare, scopes_in_words
+from analysis.drawing import forest, style
+from analysis.stats.paired import smallest_p
 
 LINE = 0.17  # inches a row
 COLUMNS = 3  # panels beside each other, at most

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cells, style
+from analysis import cells
 from analysis.cells import NotInTable
-from analysis.comparison import LEVEL, Comparison
-from analysis.comparisons import compare, scopes_in_words
-from analysis.labels import beside
-from analysis.stats import t_interval
+from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
+from analysis.drawing import style
+from analysis.drawing.labels import beside
+from analysis.stats.paired import t_interval
 
 PANEL = ["model", "task", "adversary"]  # a row of panels for each
 PARAMETERS = "trainable_parameters"

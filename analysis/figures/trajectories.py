@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells, style
+from analysis import adaptation, cells
+from analysis.drawing import style
 
 PROBE = "dev"
 

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, heat_maps, style
+from analysis import adaptation
+from analysis.drawing import heat_maps, style
 
 CELL = 0.34  # inches of height
 

@@ -25,7 +25,7 @@ NO_CAVEAT = (
 def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -> str:
     """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test.
 
-    written: what its language models wrote (analysis.samples), where they were asked.
+    written: what its language models wrote (analysis.study.samples), where they were asked.
     """
     whole = table
     table, choice = tuning.settled(whole)

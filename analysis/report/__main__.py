@@ -9,16 +9,16 @@ from __future__ import annotations
 import sys
 
 from adapt import results
-from analysis import samples, study
 from analysis.cells import NotInTable
 from analysis.report import page
+from analysis.study import rows, samples
 
 
 def main(arguments: list[str] | None = None) -> int:
     """``make report``."""
-    parser = study.parser("analysis.report", __doc__, "report")
+    parser = rows.parser("analysis.report", __doc__, "report")
     given = parser.parse_args(arguments)
-    table = study.rows(parser, given)
+    table = rows.rows(parser, given)
     folder = given.experiments / given.study
     written = samples.load(folder) if given.root is None else samples.of_root(given.root, table["run_id"])
     kept = folder / "report.html"

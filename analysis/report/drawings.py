@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis import figures, style
+from analysis import figures
 from analysis.cells import NotInTable
+from analysis.drawing import style
 from analysis.report import html
 from analysis.report.html import Html, element
 

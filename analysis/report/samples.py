@@ -23,7 +23,7 @@ MEASURES = {"seq_rep_4": "seq-rep-4", "distinct_1": "distinct-1", "distinct_2": 
 
 
 def samples(table: pd.DataFrame, written: pd.DataFrame) -> Html:
-    """table: the study's rows; written: its samples (analysis.samples), of which none may be there."""
+    """table: the study's rows; written: its samples (analysis.study.samples), of which none may be there."""
     written = written[written["run_id"].isin(table["run_id"])]
     if written.empty:
         return element("p", NONE)

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from analysis import cells, comparisons
-from analysis.comparison import Comparison
+from analysis.comparisons import Comparison
 from analysis.report import html
 from analysis.report.html import Cell, Html, Number
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import cells, stats
-from analysis.comparison import LEVEL, SAME, Comparison
-from analysis.comparisons import scopes_in_words
+from analysis import cells
+from analysis.comparisons import LEVEL, SAME, Comparison, scopes_in_words
 from analysis.report import html
 from analysis.report.html import Html, element
+from analysis.stats import paired
 
 FEW = 12  # sentences that a reader takes in at once: more than these are folded where nothing is shown
 READINGS = {
@@ -43,7 +43,7 @@ def in_short(what: str, family: Sequence[Comparison]) -> str:
     said += [f"{counts[SAME]} {SAME}"] if counts[SAME] else []
     said += [f"{counts['no test']} of one pair of seeds, without a test"] if counts["no test"] else []
     pairs = max(one.n for one in family)
-    if stats.smallest_p(pairs) * family[0].family > LEVEL:
+    if paired.smallest_p(pairs) * family[0].family > LEVEL:
         said.append(f"{pairs} pairs of seeds cannot pass over so many")
     metrics = " or ".join(dict.fromkeys(cells.display(one.metric) for one in family))
     return f"{metrics}, {what}: {'; '.join(said)}."

@@ -12,9 +12,11 @@ import pytest
 from adaptation_study import DOMAINS, OVERLAPS, PLANTED, study
 from tidy import is_tidy
 
-from analysis import adaptation, cells, frozen, heat_maps, style
+from analysis import adaptation, cells
 from analysis.cells import NotInTable
+from analysis.drawing import heat_maps, style
 from analysis.figures.loss_matrix import NOT_SHOWN
+from analysis.study import frozen
 
 FIGURES = ["loss_matrix", "vocabulary_overlap", "learning_vs_forgetting", "trajectories"]
 MORE = [

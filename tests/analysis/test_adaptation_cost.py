@@ -9,8 +9,8 @@ import pytest
 from adaptation_study import _row, study
 
 from adapt import results
-from analysis import adaptation_cost
 from analysis.cells import NotInTable
+from analysis.pages import adaptation_cost
 
 STAGES = {"dapt": (800.0, 1e6, 400.0, 15050.0, 4e6), "tapt": (200.0, 2e5, 50.0, 491.0, 1e5)}
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.adaptation_seeds import by_adaptation, variance_components
+from analysis.stats.adaptation_seeds import by_adaptation, variance_components
 
 
 def test_seeds_of_an_adaptation_are_averaged_first():

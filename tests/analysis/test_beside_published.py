@@ -6,9 +6,11 @@ import pytest
 from frames import runs
 from tidy import is_tidy
 
-from analysis import literature, stats, style
+from analysis import literature
 from analysis.cells import NotInTable
+from analysis.drawing import style
 from analysis.figures import beside_published
+from analysis.stats import paired
 
 
 def study(task: str, seeds=range(6), chains=("none", "dapt", "tapt")):
@@ -37,7 +39,7 @@ def test_a_published_task_stands_beside_its_own_numbers_alone():
     assert (ours.get_marker(), theirs.get_marker()) == ("o", "D")
     assert ours.get_markerfacecolor() == style.INK and theirs.get_markerfacecolor() == beside_published.PUBLISHED
     # 5 seeds each, sds .025 and .058
-    low, high = stats.welch_interval((0.754, 0.025, 5), (0.630, 0.058, 5))
+    low, high = paired.welch_interval((0.754, 0.025, 5), (0.630, 0.058, 5))
     spans = [line.get_xdata() for line in dapt.get_lines() if line.get_solid_capstyle() == "butt"]
     assert list(spans[1]) == pytest.approx([low, high])
     for line in marks(tapt).values():  # .674 (.018) to .630 (.058) is not shown, nor is ours

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 from scipy.special import ndtr
 
-from analysis import bootstrap, examples, seeds_and_examples
+from analysis.stats import bootstrap, examples, seeds_and_examples
 
 RESULT = reference.bootstrap(([1.0, 2.0],), np.mean, n_resamples=2, vectorized=True)  # a shape to fill
 

@@ -11,18 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from tidy import is_tidy
 
-from analysis import (
-    calibration,
-    calibration_figure,
-    calibration_page,
-    cells,
-    comparisons,
-    frozen,
-    simulation,
-    stats,
-    style,
-)
-from analysis.comparison import LEVEL
+from analysis import cells, comparisons
+from analysis.calibration import figure, measure
+from analysis.calibration import page as calibration_page
+from analysis.comparisons import LEVEL
+from analysis.drawing import style
+from analysis.stats import paired, simulation
+from analysis.study import frozen
 
 numbers = st.integers(-512, 512).map(lambda i: i / 256)
 REAL = np.random.default_rng(7).normal(0.42, 0.01, size=40).round(3)  # with ties, as real scores have them
@@ -30,14 +25,14 @@ REAL = np.random.default_rng(7).normal(0.42, 0.01, size=40).round(3)  # with tie
 
 @given(st.integers(1, 9).flatmap(lambda n: st.lists(st.lists(numbers, min_size=n, max_size=n), min_size=1, max_size=5)))
 def test_all_rows_at_once_have_the_p_of_each(rows):
-    assert simulation.p_values(rows).tolist() == [stats.sign_flip_p(row) for row in rows]
+    assert simulation.p_values(rows).tolist() == [paired.sign_flip_p(row) for row in rows]
 
 
 def test_equal_sums_count_in_floating_point_and_chunks_do_not_show(monkeypatch):
     rows = np.random.default_rng(0).normal(size=(50, 7)).round(1)
     rows[0, :3], rows[0, 3:] = [0.1, 0.2, -0.3], 0  # 5.6e-17 in floating point and zero on paper
     whole = simulation.p_values(rows)
-    assert whole[0] == 1.0 and whole.tolist() == [stats.sign_flip_p(row) for row in rows]
+    assert whole[0] == 1.0 and whole.tolist() == [paired.sign_flip_p(row) for row in rows]
     monkeypatch.setattr(simulation, "_SUMS", 200)  # 3 rows a chunk
     assert (simulation.p_values(rows) == whole).all()
 
@@ -47,11 +42,11 @@ def test_the_verdicts_are_those_of_the_tables(pairs, family):
     """Some dozens of studies, of which some have an effect, through comparisons.compare."""
     draw = simulation.planted(simulation.heavy_tailed, 0.8, 1.0)
     scores = draw(np.random.default_rng(pairs), (8, family + 1, pairs))
-    called = calibration.verdicts(scores)
+    called = measure.verdicts(scores)
     assert 0 < called.sum() < len(called)
     for one, said in zip(scores, called, strict=True):
-        found = calibration.through_the_tables(one)
-        assert [c.p for c in found] == [stats.sign_flip_p(method - one[0]) for method in one[1:]]
+        found = measure.through_the_tables(one)
+        assert [c.p for c in found] == [paired.sign_flip_p(method - one[0]) for method in one[1:]]
         assert {(c.n, c.family) for c in found} == {(pairs, family)}
         assert any(c.p_holm <= LEVEL for c in found) == said == any(c.reading in ("better", "worse") for c in found)
 
@@ -92,7 +87,7 @@ def test_no_run_is_used_twice(several, pairs, seed):
 def test_each_division_of_a_few_runs_by_hand():
     # 4 runs, 2 pairs: 0 1 3 7; the smallest p of 2 pairs is .5, so nothing is ever called
     scores = simulation.divided(np.array([0.0, 1, 3, 7]))(np.random.default_rng(0), (200, 2, 2))
-    assert not calibration.verdicts(scores).any()
+    assert not measure.verdicts(scores).any()
     assert len({tuple(study.ravel()) for study in scores}) == 24  # 4! orders
 
 
@@ -117,8 +112,8 @@ def test_noise_has_mean_zero(name):
 @pytest.fixture(scope="module")
 def rates():
     patch = pytest.MonkeyPatch()
-    patch.setattr(calibration, "CHECKED", 0)  # the test above reads more of them
-    yield calibration.measured(REAL, studies=1000)
+    patch.setattr(measure, "CHECKED", 0)  # the test above reads more of them
+    yield measure.measured(REAL, studies=1000)
     patch.undo()
 
 
@@ -140,8 +135,8 @@ def test_the_level_is_kept_and_effects_are_found_as_often_as_theory_says(rates):
 
 
 def test_rates_repeat_and_follow_their_seed(monkeypatch):
-    monkeypatch.setattr(calibration, "CHECKED", 0)
-    first, again, other = (calibration.measured(REAL, 50, seed) for seed in (0, 0, 1))
+    monkeypatch.setattr(measure, "CHECKED", 0)
+    first, again, other = (measure.measured(REAL, 50, seed) for seed in (0, 0, 1))
     assert first.equals(again) and not first.equals(other)
 
 
@@ -168,9 +163,9 @@ def test_a_rate_above_the_level_is_not_passed_over(rates):
 
 
 def test_the_figure_is_tidy_and_has_the_same_bytes(rates, tmp_path):
-    is_tidy(calibration_figure.figure(rates))
-    first = [path.read_bytes() for path in style.save(calibration_figure.figure(rates), tmp_path / "one")]
-    assert first == [path.read_bytes() for path in style.save(calibration_figure.figure(rates), tmp_path / "two")]
+    is_tidy(figure.figure(rates))
+    first = [path.read_bytes() for path in style.save(figure.figure(rates), tmp_path / "one")]
+    assert first == [path.read_bytes() for path in style.save(figure.figure(rates), tmp_path / "two")]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +177,7 @@ def test_the_figure_is_tidy_and_has_the_same_bytes(rates, tmp_path):
 )
 def test_what_is_not_one_cell_of_many_seeds_is_refused(table):
     with pytest.raises(cells.NotInTable, match="one cell with 20 seeds or more is needed, a run each, not"):
-        calibration.scores_of_one_cell(table)
+        measure.scores_of_one_cell(table)
 
 
 @pytest.mark.parametrize(
@@ -194,16 +189,16 @@ def test_what_is_no_table_of_differences_is_refused(given_, said):
 
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(calibration, "CHECKED", 0)
+    monkeypatch.setattr(measure, "CHECKED", 0)
     study = tmp_path / "calibration"
     with pytest.raises(SystemExit):
-        calibration.main(["--experiments", str(tmp_path)])
+        measure.main(["--experiments", str(tmp_path)])
     assert "python -m adapt experiment=calibration" in capsys.readouterr().err
     frozen.save(runs(*[("none", "none", seed, value) for seed, value in enumerate(REAL)]), study / "results.csv")
-    assert calibration.main(["--experiments", str(tmp_path), "--studies", "40"]) == 0
+    assert measure.main(["--experiments", str(tmp_path), "--studies", "40"]) == 0
     assert capsys.readouterr().out == (study / "calibration.md").read_text() + "\n"
-    assert pd.read_csv(study / "calibration.csv").columns.tolist() == calibration.COLUMNS
+    assert pd.read_csv(study / "calibration.csv").columns.tolist() == measure.COLUMNS
     assert sorted(path.name for path in (study / "figures").iterdir()) == ["calibration.pdf", "calibration.png"]
     with pytest.raises(SystemExit):
-        calibration.main(["--experiments", str(tmp_path), "--studies", "0"])
+        measure.main(["--experiments", str(tmp_path), "--studies", "0"])
     assert "--studies 0: must be 1 or more" in capsys.readouterr().err

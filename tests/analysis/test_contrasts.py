@@ -3,9 +3,10 @@
 import pytest
 from frames import runs
 
-from analysis import comparisons, contrasts
+from analysis import comparisons
 from analysis.cells import NotInTable
-from analysis.comparison import SAME
+from analysis.comparisons import SAME
+from analysis.pages import contrasts
 
 SCORES = {"none": 0.50, "tapt": 0.52, "rand_tapt": 0.53, "knn_tapt_50": 0.56, "dapt": 0.55, "dapt+tapt": 0.6}
 

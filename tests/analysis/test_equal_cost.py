@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapt import results
-from analysis import equal_cost, equal_cost_report, labels, tables
+from analysis import equal_cost, tables
 from analysis.cells import NotInTable
+from analysis.drawing import labels
+from analysis.pages import equal_cost as equal_cost_report
 
 PLAIN = {"none": 1, "none_x2": 2, "none_x4": 4}
 CURVE = {"none": [0.50, 0.52], "none_x2": [0.54, 0.54], "none_x4": [0.56, 0.60]}  # by seed

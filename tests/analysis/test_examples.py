@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 from sklearn.metrics import f1_score
 
-from analysis import bootstrap, examples
+from analysis.stats import bootstrap, examples
 
 
 def sklearns(gold, predicted, classes):

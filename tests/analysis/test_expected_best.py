@@ -14,9 +14,8 @@ from adapt import results
 from analysis import cells, tuning
 from analysis.cells import NotInTable
 from analysis.figures import expected_best
-from analysis.stats import t_interval
-from analysis.tuning import LEARNING_RATE
-from analysis.tuning_curves import best_of
+from analysis.stats.paired import t_interval
+from analysis.tuning import LEARNING_RATE, best_of
 
 main = importlib.import_module("analysis.figures.__main__")
 DEV = {1e-4: (0.2, 0.4), 1e-3: (0.6, 0.6), 1e-2: (0.5, 0.5)}  # of seeds 0 and 1; means .3, .6, .5

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from tidy import is_tidy
 
-from analysis import cells, comparisons, frozen, style, tables
-from analysis.labels import _ranges, beside
+from analysis import cells, comparisons, tables
+from analysis.drawing import style
+from analysis.drawing.labels import _ranges, beside
+from analysis.study import frozen
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))

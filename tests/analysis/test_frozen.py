@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_results import CONFIG, FACTORS, measured, write
 
 from adapt import results
-from analysis import frozen
+from analysis.study import frozen
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(str.strip)
 names = names.filter(lambda text: text and not text[0].isdigit())

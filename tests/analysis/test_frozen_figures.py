@@ -10,8 +10,9 @@ import pytest
 from matplotlib.text import Text
 from tidy import is_tidy
 
-from analysis import frozen, tuning
+from analysis import tuning
 from analysis.cells import NotInTable
+from analysis.study import frozen
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (REPOSITORY / "analysis/figures").glob("[a-z]*.py"))

@@ -5,8 +5,9 @@ import pytest
 from frames import runs
 
 from adapt import results
-from analysis import literature, stats
+from analysis import literature
 from analysis.cells import NotInTable
+from analysis.stats import paired
 
 
 def test_published_rows_have_the_schema():
@@ -33,7 +34,7 @@ def test_every_citation_key_is_explained():
 
 def test_welch_s_interval_by_hand():
     # sd 1 and 2, 4 seeds each: variances .25 and 1, 1.25^2 / (.25^2 / 3 + 1 / 3) = 4.4118 degrees, t = 2.6774
-    low, high = stats.welch_interval((10.0, 1.0, 4), (7.0, 2.0, 4))
+    low, high = paired.welch_interval((10.0, 1.0, 4), (7.0, 2.0, 4))
     assert (low + high) / 2 == pytest.approx(3.0)
     assert (high - low) / 2 == pytest.approx(2.6774 * 1.25**0.5, abs=1e-3)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import cells, frozen
-from analysis.record import EXPERIMENTS
+from analysis import cells
+from analysis.study import frozen
+from analysis.study.record import EXPERIMENTS
 
 FOLDER = Path(__file__).parents[2] / "analysis" / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))

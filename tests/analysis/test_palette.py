@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from analysis import style
+from analysis.drawing import style
 from analysis.figures import beside_published
 
 DEFICIENCIES = {

@@ -13,9 +13,10 @@ from frames import runs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis import paper_formats, paper_tables, tables
+from analysis import tables
 from analysis.cells import NotInTable
-from analysis.paper_formats import Column, Entry, PaperTable, Row
+from analysis.pages import paper_formats, paper_tables
+from analysis.pages.paper_formats import Column, Entry, PaperTable, Row
 
 MARKUP = re.compile(r"\\textbf\{([^}]*)\}|\*\*|†|\$\^\{\\dagger\}\$|\$")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[+-]?inf")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from analysis import stats
 from analysis.power import CLOSE, attainable_level, power, seeds_needed, sign_flip_power
+from analysis.stats import paired
 
 effects = st.floats(0.05, 4)
 pairs = st.integers(2, 60)
@@ -88,7 +88,7 @@ def test_seeds_needed(effect, wanted, expected):
 @given(st.floats(0.05, 0.75), st.sampled_from([0.5, 0.8, 0.9]), st.sampled_from([0.01, 0.05]))
 def test_seeds_needed_are_enough_and_one_less_is_not(effect, wanted, level):
     n = seeds_needed(effect, wanted, level)
-    assert power(effect, n, level) >= wanted and stats.smallest_p(n) <= level
+    assert power(effect, n, level) >= wanted and paired.smallest_p(n) <= level
     if n < CLOSE:
         assert sign_flip_power(effect, n, level) >= wanted
     if n > CLOSE:

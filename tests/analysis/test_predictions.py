@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from adapt import results
-from analysis import frozen, kept_predictions, predictions, record, tables
+from analysis import predictions, tables
 from analysis.cells import NotInTable
+from analysis.study import frozen, record
+from analysis.study import predictions as kept_predictions
 
 LABELS = ["a", "b", "c"]
 

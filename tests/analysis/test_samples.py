@@ -10,11 +10,12 @@ import pytest
 
 from adapt import results
 from adapt.table import samples as kept_samples
-from analysis import report, samples
-from analysis.record import Merge
+from analysis import report
 from analysis.report import drawings, html
 from analysis.report.samples import named
 from analysis.report.samples import samples as section
+from analysis.study import samples
+from analysis.study.record import Merge
 
 PROMPTS = ["The cat", "A <b>bold</b> dog"]
 

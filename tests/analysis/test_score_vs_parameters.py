@@ -10,10 +10,11 @@ import pytest
 from peft_study import HEAD, METHODS, peft_study
 from tidy import is_tidy
 
-from analysis import cells, comparisons, style
+from analysis import cells, comparisons
 from analysis.cells import NotInTable
+from analysis.drawing import style
 from analysis.figures.score_vs_parameters import DODGE, figure
-from analysis.stats import t_interval
+from analysis.stats.paired import t_interval
 
 MANY = METHODS | {
     name: (2_000 * 2**place, -0.01 * place, 1.0)

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from adapt.runs import journal
-from analysis import cells, frozen, paper_tables, record, tables
+from analysis import cells, tables
+from analysis.pages import paper_tables
+from analysis.study import frozen, record
 
 REPOSITORY = Path(__file__).parents[2]
 

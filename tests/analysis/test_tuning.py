@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from adapt import results
-from analysis import cells, report, tables, tuning, tuning_report
+from analysis import cells, report, tables, tuning
+from analysis.pages import tuning as tuning_report
 from analysis.tuning import LEARNING_RATE
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.tuning_curves import expected_best, expected_best_with_replacement
+from analysis.tuning import expected_best, expected_best_with_replacement
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from analysis import style
+from analysis.drawing import style
 
 SMALLEST = 5.5  # points
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis import examples
-from analysis.bootstrap import RESAMPLES, OfSums, Seed, checked, draws
-from analysis.stats import Floats
+from analysis.stats import examples
+from analysis.stats.bootstrap import RESAMPLES, OfSums, Seed, checked, draws
+from analysis.stats.paired import Floats
 
 
 def crossed_difference_interval(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import frozen
+from analysis.study import frozen
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What one run's, or two runs', answers to the same test examples show: intervals of scores, and McNemar's test.
 
-Everything here is given the trained models: examples are the only source of chance. Over seeds: analysis.stats; over
-both: analysis.seeds_and_examples.
+Everything here is given the trained models: examples are the only source of chance. Over seeds:
+analysis.stats.paired; over both: analysis.stats.seeds_and_examples.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
-from analysis.bootstrap import RESAMPLES, OfSums, Seed, bca_interval
-from analysis.stats import Floats
+from analysis.stats.bootstrap import RESAMPLES, OfSums, Seed, bca_interval
+from analysis.stats.paired import Floats
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: Seed = 0) -> Floats:

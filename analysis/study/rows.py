@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import frozen
-from analysis.record import EXPERIMENTS
+from analysis.study import frozen
+from analysis.study.record import EXPERIMENTS
 
 
 def parser(module: str, description: str | None, verb: str) -> argparse.ArgumentParser:

@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from analysis import cells, style
-from analysis.comparison import LEVEL, Comparison
+from analysis import cells
+from analysis.comparisons import LEVEL, Comparison
+from analysis.drawing import style
 
 
 def draw(panel: Axes, comparisons: list[Comparison], places: dict[str, float]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis import stats
-from analysis.stats import Floats
+from analysis.stats import paired
+from analysis.stats.paired import Floats
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def by_adaptation(differences: ArrayLike, adaptations: ArrayLike) -> ByAdaptatio
     baseline runs serves all adaptations, the finding is given these baseline runs. Raises ValueError for a number of
     labels that is not that of the differences.
     """
-    d = stats.vector(differences)
+    d = paired.vector(differences)
     labels, of = np.unique(np.asarray(adaptations), return_inverse=True)
     if of.shape != d.shape:
         raise ValueError(f"one adaptation for each of {len(d)} differences is needed, not {of.shape}")
@@ -60,8 +60,8 @@ def by_adaptation(differences: ArrayLike, adaptations: ArrayLike) -> ByAdaptatio
     between, within = variance_components(d, of)
     return ByAdaptation(
         means=means,
-        p=stats.sign_flip_p(means) if len(labels) > 1 else math.nan,
-        interval=stats.t_interval(means),
+        p=paired.sign_flip_p(means) if len(labels) > 1 else math.nan,
+        interval=paired.t_interval(means),
         between=max(between, 0.0) if not math.isnan(between) else between,
         within=within,
         negative=between < 0,
@@ -75,7 +75,7 @@ def variance_components(values: ArrayLike, groups: ArrayLike) -> tuple[float, fl
     section 3.6); ``between`` may come out negative, which speaks for a variance near 0. With one group ``between`` is
     NaN; with one value in each group both are, since the two cannot be told apart.
     """
-    x = stats.vector(values)
+    x = paired.vector(values)
     _, of = np.unique(np.asarray(groups), return_inverse=True)
     sizes = np.bincount(of)
     k, n = len(sizes), len(x)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from analysis import markdown
-from analysis.comparison import LEVEL
+from analysis.comparisons import LEVEL
 from analysis.power import attainable_level, power, seeds_needed, sign_flip_power
-from analysis.stats import smallest_p
+from analysis.stats.paired import smallest_p
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # effects of the table of seeds
 POWERS = (0.5, 0.8, 0.9)

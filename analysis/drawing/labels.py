@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from analysis.stats import Floats
+from analysis.stats.paired import Floats
 
 STEPS = [
     (radius, turn) for radius in (7, 9, 12, 15, 19, 24, 30) for turn in range(16)

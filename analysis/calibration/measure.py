@@ -8,7 +8,6 @@ were and writes calibration.csv, calibration.md and figures/calibration beside t
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,14 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from adapt import results
-from analysis import calibration_figure, calibration_page, cells, comparisons, frozen, style
-from analysis.comparison import LEVEL, Comparison
-from analysis.record import EXPERIMENTS
-from analysis.simulation import NOISE, UNLIKE, Draw, divided, normal, p_values, planted
-from analysis.stats import Floats
+from analysis import cells, comparisons
+from analysis.calibration import figure, page
+from analysis.comparisons import LEVEL, Comparison
+from analysis.drawing import style
+from analysis.stats.paired import Floats
+from analysis.stats.simulation import NOISE, UNLIKE, Draw, divided, normal, p_values, planted
+from analysis.study import frozen
+from analysis.study.record import EXPERIMENTS
 
 STUDY = "calibration"
 STUDIES = 10_000
@@ -119,13 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--studies {given.studies}: must be 1 or more")
     real = scores_of_one_cell(frozen.load(csv))
     rates = measured(real.to_numpy(), given.studies)
-    text = calibration_page.page(rates, real)
+    text = page.page(rates, real)
     print(text)
     results.replace(csv.with_name("calibration.csv"), rates.to_csv(index=False, lineterminator="\n"))
     results.replace(csv.with_name("calibration.md"), text)
-    style.save(calibration_figure.figure(rates), csv.parent / "figures" / "calibration")
+    style.save(figure.figure(rates), csv.parent / "figures" / "calibration")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis import frozen
-from analysis.record import EXPERIMENTS, Merge
+from analysis.study import frozen
+from analysis.study.record import EXPERIMENTS, Merge
 
 LIMIT = 2.0  # megabytes of a file that git keeps without being asked
 

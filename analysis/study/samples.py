@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
-from analysis.record import EXPERIMENTS, Merge
+from analysis.study.record import EXPERIMENTS, Merge
 
 FILE = "samples.jsonl"
 SAMPLED = list(results.SAMPLED)

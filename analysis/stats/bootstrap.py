@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-from analysis.stats import Floats
+from analysis.stats.paired import Floats
 
 RESAMPLES = 10_000
 BLOCK = 2**21  # numbers in memory at a time, 16 MB, whatever the number of resamples, examples and cells

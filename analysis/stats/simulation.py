@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.stats import ENUMERATED, Floats
+from analysis.stats.paired import ENUMERATED, Floats
 
 Size = tuple[int, int, int]  # studies, cells, pairs; cell 0 is the baseline
 Draw = Callable[[np.random.Generator, Size], Floats]  # the scores of all studies, of that shape

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import trim_mean
 
-from analysis.bootstrap import BLOCK, RESAMPLES, Seed
-from analysis.stats import Floats
+from analysis.stats.bootstrap import BLOCK, RESAMPLES, Seed
+from analysis.stats.paired import Floats
 
 
 def interquartile_mean(scores: ArrayLike) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import cells, comparisons, tuning
 from analysis.caveats import caveats
-from analysis.comparison import Comparison
+from analysis.comparisons import Comparison
 
 COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_passes", "delta_backward_passes"]
 

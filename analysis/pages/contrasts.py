@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import cells, comparisons, markdown
-from analysis.comparison import Comparison
+from analysis.comparisons import Comparison
 
 CONTRASTS = {  # (chain, reference): what the difference isolates
     ("dapt", "irrelevant_dapt"): "the domain of the text, at the same number of steps",

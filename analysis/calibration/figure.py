@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import style
-from analysis.comparison import LEVEL
+from analysis.comparisons import LEVEL
+from analysis.drawing import style
 from analysis.power import attainable_level, power, sign_flip_power
-from analysis.stats import smallest_p
+from analysis.stats.paired import smallest_p
 
 LOOKS = {6: ("#D55E00", "s"), 10: ("#0072B2", "o")}  # of numbers of pairs: colour and shape
 APART = 0.17  # of the two numbers of pairs around a row's middle

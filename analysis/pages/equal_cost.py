@@ -7,9 +7,9 @@ import math
 import pandas as pd
 
 from analysis import cells, comparisons, equal_cost, markdown
-from analysis.comparison import LEVEL
+from analysis.comparisons import LEVEL
 from analysis.equal_cost import Method
-from analysis.stats import smallest_p
+from analysis.stats.paired import smallest_p
 
 COLUMNS = ["method", "cost in passes", "measured time", "gain over plain", "at equal cost", "95% t interval"]
 COLUMNS += ["pairs", "p", "Holm", "reading"]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from analysis.style import INK
+from analysis.drawing.style import INK
 
 
 def heat_map(axes: Axes, values: np.ndarray, limits: tuple[float, float]) -> QuadMesh:
