@@ -4,7 +4,7 @@
 
 The words are those of ``python -m adapt``; only task, corpus and runtime.progress matter. The splits are read whole
 whatever the budget (task.max_examples shortens them), and so is the corpus, as it is before a run filters it. Without a
-word on the corpus the splits alone are compared. The levels are explained in adapt/data/overlap.py.
+word on the corpus the splits alone are compared. The levels are explained in adapt/data/leaks/overlap.py.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tqdm import tqdm
 from adapt.checks.run import check_values
 from adapt.config import CONF, Config, ConfigError
 from adapt.data import corpora, tasks
-from adapt.data.comparison import Comparison, compare, labelled
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
-from adapt.data.leak_report import HITS, PAGE, TABLE, page, write_report
+from adapt.data.leaks.comparison import Comparison, compare, labelled
+from adapt.data.leaks.leak_report import HITS, PAGE, TABLE, page, write_report
 from adapt.runs.errors import readable
 from adapt.runs.job import check_choices
 

@@ -17,7 +17,7 @@ from adapt.store.entries import MANIFEST
 from adapt.store.sources import MODEL_FILES
 
 if TYPE_CHECKING:
-    from adapt.data.batching import Encoded
+    from adapt.data.tokens.batching import Encoded
 
 Texts = TypeVar("Texts", bound="Encoded")
 BATCH_SIZE = 64
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
     """Write one line a text: label and the probability of each label; one line a sentence where it is a tagger."""
-    from adapt.data import batching
+    from adapt.data.tokens import batching
     from adapt.models import loading
     from adapt.tasks import prediction
     from adapt.tasks import tagging as token_classifier

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from adapt.adapters import stage
 from adapt.config import PeftConfig
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.serving.server import Server
 from adapt.store.sources import ASSETS

@@ -46,7 +46,7 @@ def measure(kind: str, width: int, layers: int) -> dict[str, float]:
     """Bytes that a forward and backward pass of ``kind`` adds at its peak, its seconds and its loss."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from adapt.data.next_tokens import predict_next
+    from adapt.data.masking.next_tokens import predict_next
     from adapt.models.language import CausalLM
     from adapt.training.costs import forget_peak, peak_resident_bytes
 

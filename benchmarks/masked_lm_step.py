@@ -36,7 +36,8 @@ from transformers import (
 from adapt.adversary.plain import PLAIN
 from adapt.assets.architectures import BERT_TOKENS
 from adapt.config import OptimizerConfig, RuntimeConfig
-from adapt.data import batching, masking
+from adapt.data.masking import tokens
+from adapt.data.tokens import batching
 from adapt.models.language import MaskedLM
 from adapt.training import loop
 from adapt.training.objectives import MaskedLanguageModel
@@ -154,7 +155,7 @@ def our_steps(
 
     def collate(indices: list[int], step: int) -> loop.Batch:
         begins.append(time.perf_counter())
-        return masking.mask_tokens(
+        return tokens.mask_tokens(
             batching.collate(tokenizer, encoded, indices), tokenizer, rate=RATE, seed=0, draw=step
         )
 

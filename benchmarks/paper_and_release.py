@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, BallConfig, SplitSizes, TaskConfig
-from adapt.data import batching, tasks
+from adapt.data import tasks
+from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.store.sources import ASSETS
 from adapt.tasks.prediction import encode_examples

@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable
 
 from adapt.config import SplitSizes, TaskConfig
-from adapt.data import pydoc, tasks
-from adapt.data.comparison import Comparison, compare, labelled
-from adapt.data.overlap import LEVELS
+from adapt.data import tasks
+from adapt.data.leaks.comparison import Comparison, compare, labelled
+from adapt.data.leaks.overlap import LEVELS
+from adapt.data.pydoc import corpus
 
 DOCUMENTS, EACH = 20_000, 100
 TASK = TaskConfig(
@@ -34,7 +35,7 @@ def run() -> list[str]:
     """A Markdown table: of each way the texts found at each level."""
     examples = list(dict.fromkeys(text for text, _ in labelled(tasks.read_task(TASK), "test")))
     random.Random(0).shuffle(examples)
-    documents = list(itertools.islice(pydoc.corpus("general"), DOCUMENTS))
+    documents = list(itertools.islice(corpus.corpus("general"), DOCUMENTS))
     groups = {name: examples[i * EACH : (i + 1) * EACH] for i, name in enumerate([*WAYS, "not planted"])}
     around = random.Random(1)
     plants = [WAYS[way](text, *around.sample(documents, 2)) for way in WAYS for text in groups[way]]

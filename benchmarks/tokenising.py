@@ -20,9 +20,9 @@ from typing import Any
 from datasets import Dataset, disable_progress_bars
 
 from adapt.config import RuntimeConfig
-from adapt.data import pydoc
 from adapt.data.arrow import write_texts
-from adapt.data.tokens import load_tokens
+from adapt.data.pydoc import corpus
+from adapt.data.tokens.tokens import load_tokens
 from adapt.models.loading import load_tokenizer
 from adapt.stages.tokens import tokens
 from adapt.store.sources import ASSETS
@@ -74,7 +74,7 @@ def passages(characters: int) -> Iterator[str]:
 @cache
 def all_words() -> list[str]:
     """The words of the scientific packages' docstrings, in their order."""
-    return [word for docstring, _ in pydoc.parsed("scientific") for word in docstring.text.split()]
+    return [word for docstring, _ in corpus.parsed("scientific") for word in docstring.text.split()]
 
 
 def times(text: Path, folder: Path) -> tuple[list[float], dict[str, list[float]]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.models import loading
 
 

@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from world import sentence
 
 from adapt.config import ConfigError
-from adapt.data import tokens
-from adapt.data.pieces import SequenceFormat
+from adapt.data.tokens import tokens
+from adapt.data.tokens.pieces import SequenceFormat
 from adapt.models import loading
 from adapt.tasks.heldout import HeldOut, Losses
 from adapt.tasks.language_modelling import LanguageModelling, load_for_measuring

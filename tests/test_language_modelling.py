@@ -15,8 +15,8 @@ from adapt.adversary.plain import plain
 from adapt.checks.models import check_model
 from adapt.checks.pretraining import check_masking
 from adapt.config import Config, ConfigError, EvaluateConfig, FinetuneConfig, MaskingConfig, PeftConfig, PretrainConfig
-from adapt.data import batching
-from adapt.data.next_tokens import predict_next
+from adapt.data.masking.next_tokens import predict_next
+from adapt.data.tokens import batching
 from adapt.models import language, loading
 from adapt.models.decoders import is_causal
 from adapt.perturbation.ball import Ball

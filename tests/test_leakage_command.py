@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapt import leakage
-from adapt.data.overlap import clean_examples
+from adapt.data.leaks.overlap import clean_examples
 
 REPOSITORY = Path(__file__).parents[1]
 LONG = "we measured the uptake of iron by the small fish under the old bridge"  # 14 words

@@ -12,7 +12,7 @@ from world import Written, sentence, write_jsonl
 
 from adapt import predict
 from adapt.config import ConfigError
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.runs import finetuned
 from adapt.tasks import tagging

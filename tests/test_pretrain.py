@@ -12,8 +12,8 @@ from world import sentence
 
 from adapt.assets import train
 from adapt.config import ConfigError, PretrainConfig, RuntimeConfig
-from adapt.data import tokens
-from adapt.data.pieces import SequenceFormat
+from adapt.data.tokens import tokens
+from adapt.data.tokens.pieces import SequenceFormat
 from adapt.models import loading
 from adapt.stages.pretrain import pretrain
 

@@ -21,10 +21,11 @@ from adapt.assets import train
 from adapt.chain.pretraining import plain_training
 from adapt.chain.stage import Stage
 from adapt.config import Config, ConfigError, RuntimeConfig
-from adapt.data import batching, tasks
-from adapt.data.marks import FILE, Marks
-from adapt.data.pieces import SequenceFormat
-from adapt.data.tokens import load_tokens, write_folder
+from adapt.data import tasks
+from adapt.data.masking.marks import FILE, Marks
+from adapt.data.tokens import batching
+from adapt.data.tokens.pieces import SequenceFormat
+from adapt.data.tokens.tokens import load_tokens, write_folder
 from adapt.models import loading
 from adapt.runs.labels import science
 from adapt.runs.pipeline import Pipeline
@@ -222,7 +223,7 @@ def test_the_threshold_is_in_no_key_and_no_row_of_another_strategy(world: Path, 
     )
     assert one.key(one.stages[0]) == other.key(other.stages[0])
     assert set(one.stages[0].config["masking"]) == {"strategy", "rate", "span_length", "anchors"}
-    assert "adapt.data.marks" not in one.stages[0].modules
+    assert "adapt.data.masking.marks" not in one.stages[0].modules
     assert "importance_threshold" not in science(one.cfg)["pretrain"]["dapt"]["masking"]
     assert science(chain(world, tmp_path).cfg)["pretrain"]["dapt"]["masking"]["importance_threshold"] == 0.05
 

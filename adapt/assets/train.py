@@ -1,8 +1,9 @@
 """Make an embedded base model: a small language model, trained from random weights on out-of-domain docstrings.
 
 ``make base-model`` runs this for each and writes adapt/assets/<model>. It takes hours on two cores; the result ships
-with the repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc.py: docstrings of
-openly licensed packages, without the domain packages and without any text of the tasks' dev and test objects.
+with the repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc/corpus.py:
+docstrings of openly licensed packages, without the domain packages and without any text of the tasks' dev and test
+objects.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from adapt.config import (
     RetentionConfig,
     RuntimeConfig,
 )
-from adapt.data import corpora, pydoc
-from adapt.data.tokens import load_tokens
+from adapt.data import corpora
+from adapt.data.pydoc import corpus
+from adapt.data.tokens.tokens import load_tokens
 from adapt.models import language, loading
 from adapt.stages.pretrain import pretrain
 from adapt.stages.tokens import tokens
@@ -110,7 +112,7 @@ BASES = {
 
 def base_text() -> corpora.Corpus:
     """The general domain's passages; the held-out ones by the hash of their text."""
-    passages = [passage for passage in pydoc.corpus("general") if len(passage.split()) >= MIN_WORDS]
+    passages = [passage for passage in corpus.corpus("general") if len(passage.split()) >= MIN_WORDS]
     held_out = {text for text in passages if int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT == 0}
     return corpora.Corpus([text for text in passages if text not in held_out], sorted(held_out), {})
 

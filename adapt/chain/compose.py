@@ -12,7 +12,7 @@ from adapt.chain.pretraining import marks_stages, pretrain_stage, vocabulary_sta
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import TextChain, leaks_stage, task_stage
 from adapt.config import Config, TaskConfig
-from adapt.data.strategies import SELECTIVE
+from adapt.data.masking.strategies import SELECTIVE
 from adapt.store import sources
 
 

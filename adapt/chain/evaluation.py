@@ -16,13 +16,18 @@ from adapt.text_attacks.names import needs_masked_lm
 
 MEASURING = (
     *("adapt.stages.domains", "adapt.tasks.heldout", "adapt.tasks.language_modelling"),
-    *("adapt.training.objectives", "adapt.data.masking"),
-    *("adapt.data.next_tokens", "adapt.data.tokens", "adapt.data.batching", "adapt.models.loading"),
+    *("adapt.training.objectives", "adapt.data.masking.tokens"),
+    *(
+        "adapt.data.masking.next_tokens",
+        "adapt.data.tokens.tokens",
+        "adapt.data.tokens.batching",
+        "adapt.models.loading",
+    ),
     *("adapt.models.packing", "adapt.models.language"),
 )
 SAMPLING = (
-    *("adapt.stages.samples", "adapt.tasks.generation", "adapt.models.loading", "adapt.data.batching"),
-    *("adapt.data.pieces", "adapt.data.text"),
+    *("adapt.stages.samples", "adapt.tasks.generation", "adapt.models.loading", "adapt.data.tokens.batching"),
+    *("adapt.data.tokens.pieces", "adapt.data.text"),
 )
 PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction")
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")

@@ -9,7 +9,7 @@ from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
-MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.batching")
+MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
 PERTURBED = (
     "adapt.training.objectives",
     "adapt.perturbation.ball",

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from adapt.chain.finetuning import LOOP, MODEL, adapted, finetune_stage, identity, peft_identity, target_module
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import CONF, AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
-from adapt.data.strategies import SELECTIVE
+from adapt.data.masking.strategies import SELECTIVE
 
 T = TypeVar("T")
 MARKING = ("adapt.tasks.marking", "adapt.tasks.tagging")
@@ -48,10 +48,15 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
         label=settings.name,
         function="adapt.stages.pretrain:pretrain",
         modules=(
-            *("adapt.stages.pretrain", "adapt.data.masking", "adapt.data.tokens", "adapt.data.mixing"),
+            *(
+                "adapt.stages.pretrain",
+                "adapt.data.masking.tokens",
+                "adapt.data.tokens.tokens",
+                "adapt.data.tokens.mixing",
+            ),
             *("adapt.tasks.heldout", "adapt.tasks.language_modelling", "adapt.models.language", "adapt.models.packing"),
-            *("adapt.data.next_tokens", "adapt.data.word_masking", "adapt.data.anchors"),
-            *(("adapt.data.marks",) if settings.masking.strategy == SELECTIVE else ()),
+            *("adapt.data.masking.next_tokens", "adapt.data.masking.words", "adapt.data.masking.anchors"),
+            *(("adapt.data.masking.marks",) if settings.masking.strategy == SELECTIVE else ()),
             *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
         ),
         argument=settings,
@@ -87,7 +92,7 @@ def marks_stages(
             kind="marks",
             label=f"{settings.name} {name} marks",
             function="adapt.stages.marks:marks",
-            modules=("adapt.stages.marks", "adapt.data.marks", "adapt.data.tokens", *MARKING, *MODEL),
+            modules=("adapt.stages.marks", "adapt.data.masking.marks", "adapt.data.tokens.tokens", *MARKING, *MODEL),
             argument=None,
             inputs={"importance": importance, "tokens": tokens},
             config={"batch_size": settings.micro_batch_size},
@@ -108,8 +113,13 @@ def importance_stage(
         label=f"{settings.name} importance",
         function="adapt.stages.importance:importance",
         modules=(
-            *("adapt.stages.importance", "adapt.data.importance", "adapt.stages.finetune", "adapt.tasks.prediction"),
-            *("adapt.data.pieces", "adapt.data.text", *MARKING, *MODEL, *LOOP),
+            *(
+                "adapt.stages.importance",
+                "adapt.data.masking.importance",
+                "adapt.stages.finetune",
+                "adapt.tasks.prediction",
+            ),
+            *("adapt.data.tokens.pieces", "adapt.data.text", *MARKING, *MODEL, *LOOP),
         ),
         argument=finetune,
         inputs={"model": model, "classifier": classifier, "task": task},

@@ -19,7 +19,7 @@ from typing import Any
 
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
-from adapt.data.strategies import OF_WORDS
+from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
 DATA = (
@@ -36,17 +36,22 @@ DATA = (
     "adapt.data.arrow",
     "adapt.data.near_duplicates",
 )
-TAGGING = ("adapt.data.tagging", "adapt.data.conll", "adapt.data.pydoc_entities")
-PYDOC = ("adapt.data.pydoc", "adapt.data.pydoc_tasks", "adapt.data.docstrings", "adapt.data.sections")
+TAGGING = ("adapt.data.tagging", "adapt.data.conll", "adapt.data.pydoc.entities")
+PYDOC = (
+    "adapt.data.pydoc.corpus",
+    "adapt.data.pydoc.tasks",
+    "adapt.data.pydoc.docstrings",
+    "adapt.data.pydoc.sections",
+)
 SELECTION = (
-    *("adapt.stages.selection", "adapt.data.selection", "adapt.data.text"),
-    *("adapt.data.neighbours", "adapt.data.tfidf", "adapt.data.dsir"),
+    *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.text"),
+    *("adapt.data.selection.neighbours", "adapt.data.selection.tfidf", "adapt.data.selection.dsir"),
 )
 LEAKS = (
-    *("adapt.stages.leaks", "adapt.data.comparison", "adapt.data.overlap", "adapt.data.containment"),
+    *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
     "adapt.data.text",
 )
-TOKENS = ("adapt.stages.tokens", "adapt.data.tokens", "adapt.data.pieces", "adapt.data.words")
+TOKENS = ("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words")
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
         kind="anchors",
         label=f"{text.label} anchors",
         function="adapt.stages.anchors:anchors",
-        modules=("adapt.stages.anchors", "adapt.data.anchors"),
+        modules=("adapt.stages.anchors", "adapt.data.masking.anchors"),
         argument=count,
         inputs={"text": text, "general": general},
         config={"anchors": count},
@@ -265,7 +270,7 @@ def whole(task: TaskConfig) -> TaskConfig:
 def source_of(kind: str, files: list[Any], hashes: sources.FileHashes) -> str:
     """What the text comes from: the installed packages' versions, or the files' bytes."""
     if kind == "pydoc":
-        from adapt.data import pydoc
+        from adapt.data.pydoc import corpus as pydoc
 
         return pydoc.fingerprint()
     return hashes.of_all(files)

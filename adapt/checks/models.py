@@ -27,7 +27,7 @@ from transformers.models.auto.modeling_auto import (
 from adapt.adapters.check import check_method
 from adapt.checks.peft import OF_HEADS, target
 from adapt.config import Config, ConfigError, SamplesConfig, first_line
-from adapt.data.strategies import OF_WORDS, SELECTIVE
+from adapt.data.masking.strategies import OF_WORDS, SELECTIVE
 from adapt.models import language, loading
 from adapt.models.decoders import is_causal, is_decoder, last_token_head
 from adapt.models.loading import most_tokens

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from adapt.config import Config, ConfigError, PeftConfig, suggestion
-from adapt.data.strategies import SELECTIVE
+from adapt.data.masking.strategies import SELECTIVE
 
 PREFIX = "peft.PrefixTuningConfig"
 VIRTUAL = (PREFIX, "peft.PromptTuningConfig", "peft.PromptEncoderConfig")

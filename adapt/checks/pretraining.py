@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapt.checks.values import TEXTS
 from adapt.config import Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig
-from adapt.data.strategies import SELECTIVE, STRATEGIES
+from adapt.data.masking.strategies import SELECTIVE, STRATEGIES
 
 SELECTIONS = ("tfidf", "states", "sentences", "dsir")
 

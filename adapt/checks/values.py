@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import ConfigError, suggestion
-from adapt.data.strategies import STRATEGIES
+from adapt.data.masking.strategies import STRATEGIES
 from adapt.text_attacks.names import RECIPES
 
 TEXTS = ("corpus", "general", "task", "pool", "other_task")

@@ -15,11 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from adapt.config import ConfigError, CorpusConfig
-from adapt.data import hub, pydoc
+from adapt.data import hub
 from adapt.data.arrow import Texts, write_texts
 from adapt.data.files import find_files, read_rows, text_column
 from adapt.data.leakage import BannedTexts
 from adapt.data.near_duplicates import NearDuplicates
+from adapt.data.pydoc import corpus as pydoc
 from adapt.data.spool import Spool
 from adapt.data.text import hash_share
 

@@ -12,7 +12,7 @@ VERSION = 2
 
 
 class BannedTexts:
-    """Texts of which another text must hold none, by the levels of the leak report (adapt/data/overlap.py).
+    """Texts of which another text must hold none, by the levels of the leak report (adapt/data/leaks/overlap.py).
 
     A text holds a banned one if it is the same string, if it has the same normalised form (letters and digits, lower
     case), or if at least ``threshold`` of the banned text's ``shingle``-grams of words stand in it; with None, only if

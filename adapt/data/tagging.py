@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data import pydoc_entities
 from adapt.data.conll import read_conll
 from adapt.data.files import Row, column, read_rows, text_column
+from adapt.data.pydoc import entities
 from adapt.data.text import in_hash_order
 
 KEY_NAME = "data.tagging"
@@ -123,7 +123,7 @@ def read_splits(cfg: TaskConfig, files: dict[str, Path]) -> tuple[list[str], dic
         where = "installed packages"
         splits = {
             split: [Sentence(where, tuple(tokens), tuple(tags)) for tokens, tags in examples]
-            for split, examples in pydoc_entities.task().items()
+            for split, examples in entities.task().items()
         }
     else:
         splits = {split: _ordered(cfg, split, file) for split, file in files.items()}

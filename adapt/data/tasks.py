@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data import pydoc, pydoc_entities, pydoc_tasks, tagging
+from adapt.data import tagging
 from adapt.data.files import Row, column, format_of, nearby, read_rows, text_column
+from adapt.data.pydoc import corpus, entities, tasks
 from adapt.data.tagging import TaggedExample
 from adapt.data.text import in_hash_order
 
@@ -107,8 +108,8 @@ def read_task(cfg: TaskConfig) -> Task:
 def check_task(cfg: TaskConfig) -> None:
     """The cheap checks before training: packages or files, the columns of each file's first row. Raises ConfigError."""
     if cfg.format == "pydoc":
-        (pydoc_entities if cfg.kind == "tagging" else pydoc_tasks).check(cfg.question)
-        pydoc.check("scientific")
+        (entities if cfg.kind == "tagging" else tasks).check(cfg.question)
+        corpus.check("scientific")
         return
     for file in task_files(cfg):
         if cfg.kind == "tagging":
@@ -153,7 +154,7 @@ def _tagged(id: int, tokens: list[str], tags: list[int]) -> TaggedExample:
 
 
 def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:
-    found = pydoc_tasks.task(cfg.question)
+    found = tasks.task(cfg.question)
     return {
         split: [_Named("installed packages", text, None, label) for text, label in examples]
         for split, examples in found.items()

@@ -9,7 +9,7 @@ from typing import Any
 from adapt.chain.finetuning import is_whole, settings_read
 from adapt.chain.text import sources_read
 from adapt.config import Config, TaskConfig
-from adapt.data.strategies import SELECTIVE
+from adapt.data.masking.strategies import SELECTIVE
 from adapt.store.entries import Entry
 
 

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from adapt.adapters import quantization
 from adapt.adapters.folder import Adaptation
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.runs.finetuned import longest_input
 from adapt.serving.identity import Identity, identity

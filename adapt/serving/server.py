@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adapt.config import ConfigError, first_line
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.serving.base import Base
 from adapt.serving.passes import Chosen, Passes
 from adapt.serving.requests import Request, check_request

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, RuntimeConfig
-from adapt.data import anchors as difference
 from adapt.data import corpora
+from adapt.data.masking import anchors as difference
 
 KEY_NAME = "stages.anchors"
 VERSION = 1

@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from adapt.config import FinetuneConfig, RuntimeConfig
-from adapt.data import batching, tasks
+from adapt.data import tasks
+from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.stages.leaks import clean_ids
 from adapt.table.measurement import measurement

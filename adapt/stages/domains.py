@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import DomainsConfig, RuntimeConfig
-from adapt.data.tokens import load_tokens
+from adapt.data.tokens.tokens import load_tokens
 from adapt.models import language, loading
 from adapt.table.measurement import measurement
 from adapt.tasks.heldout import HeldOut, Losses

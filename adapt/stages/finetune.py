@@ -14,8 +14,9 @@ from torch import Tensor
 from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
-from adapt.data import batching, tasks
+from adapt.data import tasks
 from adapt.data.kept import load_kept
+from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.table.measurement import measurement
 from adapt.tasks.kinds import KINDS, Examples

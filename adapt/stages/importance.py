@@ -19,10 +19,10 @@ from adapt.adapters import stage as adapters
 from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.data.batching import Encoded
-from adapt.data.importance import important_tokens
-from adapt.data.pieces import SpecialTokens
+from adapt.data.masking.importance import important_tokens
 from adapt.data.text import in_hash_order, normalise
+from adapt.data.tokens.batching import Encoded
+from adapt.data.tokens.pieces import SpecialTokens
 from adapt.models import loading
 from adapt.stages.finetune import fit
 from adapt.table.measurement import measurement

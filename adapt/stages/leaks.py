@@ -8,8 +8,8 @@ from typing import Any
 
 from adapt.config import RuntimeConfig
 from adapt.data import corpora, tasks
-from adapt.data.comparison import Comparison, compare, hit_row, labelled
-from adapt.data.overlap import LEVELS
+from adapt.data.leaks.comparison import Comparison, compare, hit_row, labelled
+from adapt.data.leaks.overlap import LEVELS
 from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.leaks"
@@ -22,8 +22,8 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
 
     That is the training split of ``inputs["whole"]``, whole whatever the budget labels, so that all budgets call the
     same examples clean; and the training texts of every other input, a corpus folder. Writes clean.json, the ids of
-    each split's examples that are not ``contained`` in one of them (adapt/data/overlap.py), and report.json, the hits.
-    Rows: how many examples one of them holds, by level.
+    each split's examples that are not ``contained`` in one of them (adapt/data/leaks/overlap.py), and report.json,
+    the hits. Rows: how many examples one of them holds, by level.
     """
     task, whole = (tasks.load_task(inputs[name]) for name in ("task", "whole"))
     later = {split: labelled(task, split) for split in ("dev", "test")}

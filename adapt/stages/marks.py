@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from adapt.config import RuntimeConfig
-from adapt.data.marks import FILE, marked, write_marks
-from adapt.data.tokens import Ids, Sequences, load_tokens
+from adapt.data.masking.marks import FILE, marked, write_marks
+from adapt.data.tokens.tokens import Ids, Sequences, load_tokens
 from adapt.models import loading
 from adapt.table.measurement import measurement
 from adapt.tasks.marking import each_token, log_odds, read_cut

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from adapt.adversary.plain import PLAIN
 from adapt.config import BallConfig, KeptConfig, RuntimeConfig
-from adapt.data import batching, tasks
+from adapt.data import tasks
 from adapt.data.kept import write_kept
 from adapt.data.text import hash_share
+from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.perturbation.attack import attack
 from adapt.perturbation.ball import Ball

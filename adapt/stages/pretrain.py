@@ -17,9 +17,9 @@ from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
 from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
-from adapt.data import batching
-from adapt.data.mixing import MixedSteps, Mixture
-from adapt.data.tokens import Tokens, load_tokens, vocabulary_digest
+from adapt.data.tokens import batching
+from adapt.data.tokens.mixing import MixedSteps, Mixture
+from adapt.data.tokens.tokens import Tokens, load_tokens, vocabulary_digest
 from adapt.models import loading
 from adapt.table.measurement import measurement
 from adapt.tasks import language_modelling

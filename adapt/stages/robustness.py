@@ -29,7 +29,8 @@ from adapt.attacks.report import (
 )
 from adapt.attacks.victim import Victim
 from adapt.config import AttackConfig, ConfigError, RuntimeConfig
-from adapt.data import batching, tasks
+from adapt.data import tasks
+from adapt.data.tokens import batching
 from adapt.models import heads
 from adapt.perturbation.ball import Ball
 from adapt.tasks.prediction import encode_examples

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from adapt.config import RuntimeConfig, SelectionConfig
-from adapt.data import corpora, selection
+from adapt.data import corpora
+from adapt.data.selection import choose
 from adapt.models import heads, loading
 from adapt.table.measurement import measurement
 from adapt.training import loop
@@ -28,17 +29,17 @@ def select(cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: Ru
     Raises ConfigError where more is asked for than there is.
     """
     query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
-    among = selection.eligible(corpus.train, query.train)
+    among = choose.eligible(corpus.train, query.train)
     if cfg.method == "dsir":
         assert cfg.documents is not None
-        chosen = selection.by_dsir(query.train, corpus.train, among, cfg.documents, cfg.seed)
+        chosen = choose.by_dsir(query.train, corpus.train, among, cfg.documents, cfg.seed)
     else:
         assert cfg.neighbours is not None
         if cfg.method == "tfidf":
-            chosen = selection.by_tfidf(query.train, corpus.train, among, cfg.neighbours)
+            chosen = choose.by_tfidf(query.train, corpus.train, among, cfg.neighbours)
         else:
             rows = states(inputs["model"], runtime) if cfg.method == "states" else sentences(inputs["encoder"], runtime)
-            chosen = selection.by_neighbours(query.train, corpus.train, among, cfg.neighbours, rows)
+            chosen = choose.by_neighbours(query.train, corpus.train, among, cfg.neighbours, rows)
     return finish(query, corpus, among, chosen, out)
 
 
@@ -47,24 +48,24 @@ def random_control(
 ) -> list[dict[str, Any]]:
     """As many distinct documents of ``corpus`` as the selection ``like`` chose, drawn uniformly by cfg.seed."""
     query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
-    among = selection.eligible(corpus.train, query.train)
-    chosen = selection.at_random(among, selection.recorded_documents(inputs["like"]), cfg.seed)
+    among = choose.eligible(corpus.train, query.train)
+    chosen = choose.at_random(among, choose.recorded_documents(inputs["like"]), cfg.seed)
     return finish(query, corpus, among, chosen, out)
 
 
 def finish(
-    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: selection.Chosen, out: Path
+    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Chosen, out: Path
 ) -> list[dict[str, Any]]:
     """Write the corpus (the query's texts, then the chosen; held out is the query's) and the record; return rows."""
-    texts = selection.texts_of(corpus.train, chosen)
+    texts = choose.texts_of(corpus.train, chosen)
     dropped = {"copy of a task text": len(corpus.train) - len(among), "not chosen": len(among) - len(texts)}
     corpora.write_corpus(corpora.Corpus([*query.train, *texts], query.heldout, dropped), out)
-    selection.write_record(chosen, texts, out)
-    found = selection.measures(query.train, corpus.train, among, chosen)
+    choose.write_record(chosen, texts, out)
+    found = choose.measures(query.train, corpus.train, among, chosen)
     return [measurement("chosen", metric, value, n=len(texts)) for metric, value in found.items()]
 
 
-def states(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
+def states(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
     """Texts -> the mean of the model's last hidden states over their first MAX_LENGTH tokens, at length 1 [N, H]."""
     tokenizer, encoder = loading.load_tokenizer(folder), loading.load_encoder(folder)
     device = loop.device(runtime)
@@ -93,7 +94,7 @@ def states(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
     return rows
 
 
-def sentences(folder: Path, runtime: RuntimeConfig) -> selection.Rows:
+def sentences(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
     """Texts -> their embeddings by a sentence-transformers model of a folder, at length 1 [N, H]."""
     from sentence_transformers import SentenceTransformer  # optional: the chain has refused a run without it
 

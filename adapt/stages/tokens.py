@@ -7,8 +7,8 @@ from typing import Any
 
 from adapt.config import ConfigError, RuntimeConfig
 from adapt.data import corpora
-from adapt.data import tokens as token_files
-from adapt.data.pieces import SequenceFormat
+from adapt.data.tokens import tokens as token_files
+from adapt.data.tokens.pieces import SequenceFormat
 from adapt.models import loading
 
 KEY_NAME = "stages.tokens"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data import batching, tasks
+from adapt.data import tasks
+from adapt.data.tokens import batching
 from adapt.models import heads
 from adapt.table.measurement import Measurements
 from adapt.tasks import prediction

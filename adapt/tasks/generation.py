@@ -19,8 +19,8 @@ from transformers import (
 
 from adapt.adapters import virtual_tokens
 from adapt.config import ConfigError
-from adapt.data import batching
-from adapt.data.pieces import SpecialTokens
+from adapt.data.tokens import batching
+from adapt.data.tokens.pieces import SpecialTokens
 from adapt.models.language import CausalLM
 
 KEY_NAME = "tasks.generation"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import ConfigError
-from adapt.data import batching
-from adapt.data.tokens import Sequences
+from adapt.data.tokens import batching
+from adapt.data.tokens.tokens import Sequences
 from adapt.tasks.language_modelling import LanguageModelling
 from adapt.training.objectives import Batch
 

@@ -12,10 +12,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import ConfigError, PretrainConfig
-from adapt.data import anchors, marks, masking, word_masking
-from adapt.data.masking import Choose
-from adapt.data.next_tokens import predict_next
-from adapt.data.strategies import SELECTIVE, STRATEGIES
+from adapt.data.masking import anchors, marks
+from adapt.data.masking import tokens as masking
+from adapt.data.masking import words as word_masking
+from adapt.data.masking.next_tokens import predict_next
+from adapt.data.masking.strategies import SELECTIVE, STRATEGIES
+from adapt.data.masking.tokens import Choose
 from adapt.models import language, loading
 from adapt.training.objectives import Batch, CausalLanguageModel, MaskedLanguageModel, Objective
 

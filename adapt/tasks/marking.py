@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.tasks.tagging import EncodedWords, Tagging, TokenClassifier, collate_words
 from adapt.training.objectives import Batch
 

@@ -7,7 +7,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data import batching, tasks
+from adapt.data import tasks
+from adapt.data.tokens import batching
 from adapt.models import heads
 from adapt.training.objectives import model_inputs
 

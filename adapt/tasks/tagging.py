@@ -15,7 +15,8 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
-from adapt.data import batching, tagging, tasks
+from adapt.data import tagging, tasks
+from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.table.measurement import Measurements, measurement
 from adapt.training.objectives import Batch, model_inputs

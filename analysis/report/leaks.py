@@ -8,7 +8,7 @@ from analysis import cells
 from analysis.report import html
 from analysis.report.html import Cell, Html, element
 
-LEVELS = {  # as adapt/data/overlap.py names them, from strict to loose
+LEVELS = {  # as adapt/data/leaks/overlap.py names them, from strict to loose
     "exact": "the same string",
     "normalised": "the same letters and digits",
     "contained": "one text holds 70% of the other's 8-grams",

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from adapt.data import overlap
+from adapt.data.leaks import overlap
 from analysis import cells, report
 from analysis.report import costs, drawings, html, leaks, pages, scores, verdicts
 

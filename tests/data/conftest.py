@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from adapt.config import CorpusConfig, SplitSizes, TaskConfig
-from adapt.data import pydoc, pydoc_tasks
+from adapt.data.pydoc import corpus, tasks
 
 
 @pytest.fixture(scope="session")
 def passages() -> dict[str, list[str]]:
     """Both embedded corpora, read once: half a minute."""
-    return {domain: pydoc.corpus(domain) for domain in pydoc.DOMAINS}
+    return {domain: corpus.corpus(domain) for domain in corpus.DOMAINS}
 
 
 @pytest.fixture(scope="session")
-def questions() -> dict[str, dict[str, list[pydoc_tasks.Labelled]]]:
-    return {question: pydoc_tasks.task(question) for question in pydoc_tasks.QUESTIONS}
+def questions() -> dict[str, dict[str, list[tasks.Labelled]]]:
+    return {question: tasks.task(question) for question in tasks.QUESTIONS}
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from adapt.config import ConfigError, RuntimeConfig
-from adapt.data import anchors
 from adapt.data.corpora import Corpus, write_corpus
+from adapt.data.masking import anchors
 from adapt.stages.anchors import anchors as anchors_stage
 
 

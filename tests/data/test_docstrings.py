@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapt.config import ConfigError
-from adapt.data.docstrings import Docstring, documented_objects
+from adapt.data.pydoc.docstrings import Docstring, documented_objects
 
 MODULE = '''
 """A module."""

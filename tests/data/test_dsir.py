@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from adapt.data import dsir
+from adapt.data.selection import dsir
 
 
 def together(*texts: str) -> np.ndarray:

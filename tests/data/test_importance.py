@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt.data.importance import important_tokens
+from adapt.data.masking.importance import important_tokens
 
 WEIGHTS = {1: 0.02, 2: 0.30, 3: 0.15, 4: 0.01, 5: 0.29}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adapt.config import ConfigError
 from adapt.data.leakage import BannedTexts
-from adapt.data.overlap import OverlapSearch
+from adapt.data.leaks.overlap import OverlapSearch
 from adapt.data.text import normalise
 
 words = st.lists(st.sampled_from(["a", "b", "c"]), max_size=14)

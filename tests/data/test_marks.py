@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt.data import masking
-from adapt.data.marks import Marks, marked, marked_tokens, write_marks
-from adapt.data.masking import Candidates
+from adapt.data.masking import tokens
+from adapt.data.masking.marks import Marks, marked, marked_tokens, write_marks
+from adapt.data.masking.tokens import Candidates
 
 
 def test_the_likeliest_token_stands_in_where_none_is_important() -> None:
@@ -80,7 +80,7 @@ def rows_of(lengths: list[int]) -> dict[str, torch.Tensor]:
 def test_masks_depend_on_seed_draw_and_example_alone(seed: int, draw: int) -> None:
     alone, among = rows_of([30]), rows_of([30, 50, 3])
     marks = {4: np.arange(32) % 3 == 1, 17: np.arange(52) % 2 == 0, 30: np.ones(5, dtype=bool)}
-    mask = partial(masking.mask_tokens, tokenizer=Tokenizer(), rate=0.3, choose=partial(marked_tokens, marks=marks))
+    mask = partial(tokens.mask_tokens, tokenizer=Tokenizer(), rate=0.3, choose=partial(marked_tokens, marks=marks))
     one, other = (mask(batch, seed=seed, draw=draw) for batch in (alone, among))
     first = other["rows"] == 0
     assert other["positions"][first].tolist() == one["positions"].tolist()

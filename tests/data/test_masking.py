@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapt.data import batching, masking, word_masking
-from adapt.data.masking import Candidates
+from adapt.data.masking import tokens
+from adapt.data.masking import words as word_masking
+from adapt.data.masking.tokens import Candidates
+from adapt.data.tokens import batching
 from adapt.models import loading
 
 
@@ -21,7 +23,7 @@ def tokenizer(world: Path):
 
 
 def batch_of(tokenizer, lengths: list[int], ids: list[int] | None = None) -> dict[str, torch.Tensor]:
-    ordinary = masking.ordinary_tokens(tokenizer).tolist()
+    ordinary = tokens.ordinary_tokens(tokenizer).tolist()
     sequences = [
         [tokenizer.cls_token_id, *(ordinary[(7 * i + n) % len(ordinary)] for i in range(n)), tokenizer.sep_token_id]
         for n in lengths
@@ -31,13 +33,13 @@ def batch_of(tokenizer, lengths: list[int], ids: list[int] | None = None) -> dic
 
 
 def test_each_example_has_its_rounded_share_and_at_least_one(tokenizer) -> None:
-    found = masking.mask_tokens(batch_of(tokenizer, [1, 10, 20, 33]), tokenizer, rate=0.15, seed=0, draw=0)
+    found = tokens.mask_tokens(batch_of(tokenizer, [1, 10, 20, 33]), tokenizer, rate=0.15, seed=0, draw=0)
     assert torch.bincount(found["rows"]).tolist() == [1, 2, 3, 5]  # round(.15 n), at least 1
 
 
 def test_targets_are_the_tokens_that_stood_there(tokenizer) -> None:
     batch = batch_of(tokenizer, [10, 20])
-    found = masking.mask_tokens(batch, tokenizer, rate=0.3, seed=0, draw=0)
+    found = tokens.mask_tokens(batch, tokenizer, rate=0.3, seed=0, draw=0)
     assert torch.equal(found["targets"], batch["input_ids"].flatten()[found["positions"]])
     untouched = torch.ones(batch["input_ids"].numel(), dtype=torch.bool)
     untouched[found["positions"]] = False
@@ -47,27 +49,27 @@ def test_targets_are_the_tokens_that_stood_there(tokenizer) -> None:
 
 def test_special_tokens_and_padding_are_never_predicted(tokenizer) -> None:
     batch = batch_of(tokenizer, [3, 40])
-    found = masking.mask_tokens(batch, tokenizer, rate=0.9, seed=0, draw=0)
+    found = tokens.mask_tokens(batch, tokenizer, rate=0.9, seed=0, draw=0)
     assert batch["special_tokens_mask"].flatten()[found["positions"]].sum() == 0
     assert batch["attention_mask"].flatten()[found["positions"]].all()
 
 
 def test_80_10_10(tokenizer) -> None:
     batch = batch_of(tokenizer, [50] * 400)
-    found = masking.mask_tokens(batch, tokenizer, rate=0.5, seed=0, draw=0)
+    found = tokens.mask_tokens(batch, tokenizer, rate=0.5, seed=0, draw=0)
     seen = found["input_ids"].flatten()[found["positions"]]
     masked = (seen == tokenizer.mask_token_id).float().mean().item()
     kept = (seen == found["targets"]).float().mean().item()
     assert len(seen) == 400 * 25
     assert masked == pytest.approx(0.8, abs=0.015)  # sd .004
-    chance = 0.1 / len(masking.ordinary_tokens(tokenizer))  # a random token may be the one that stood there
+    chance = 0.1 / len(tokens.ordinary_tokens(tokenizer))  # a random token may be the one that stood there
     assert kept == pytest.approx(0.1 + chance, abs=0.012)
 
 
 def test_a_mask_depends_on_seed_draw_and_example_and_on_nothing_else(tokenizer) -> None:
     def columns(lengths: list[int], ids: list[int], example: int, **settings: int) -> list[int]:
         batch = batch_of(tokenizer, lengths, ids)
-        found = masking.mask_tokens(batch, tokenizer, rate=0.3, **settings)
+        found = tokens.mask_tokens(batch, tokenizer, rate=0.3, **settings)
         row = ids.index(example)
         return (found["positions"][found["rows"] == row] % batch["input_ids"].shape[1]).tolist()
 
@@ -79,7 +81,7 @@ def test_a_mask_depends_on_seed_draw_and_example_and_on_nothing_else(tokenizer) 
 
 
 def test_an_example_of_special_tokens_alone_predicts_nothing(tokenizer) -> None:
-    found = masking.mask_tokens(batch_of(tokenizer, [0]), tokenizer, rate=0.15, seed=0, draw=0)
+    found = tokens.mask_tokens(batch_of(tokenizer, [0]), tokenizer, rate=0.15, seed=0, draw=0)
     assert len(found["positions"]) == len(found["targets"]) == len(found["rows"]) == 0
 
 
@@ -115,8 +117,8 @@ def test_single_tokens_are_masked_as_ever() -> None:
         else value
         for name, value in batch.items()
     }
-    for rate, seed, draw in [(0.15, 0, 0), (0.4, 3, 11), (0.15, 0, masking.HELD_OUT_DRAW)]:
-        masked = masking.mask_tokens(wide, Tokenizer(), rate=rate, seed=seed, draw=draw)
+    for rate, seed, draw in [(0.15, 0, 0), (0.4, 3, 11), (0.15, 0, tokens.HELD_OUT_DRAW)]:
+        masked = tokens.mask_tokens(wide, Tokenizer(), rate=rate, seed=seed, draw=draw)
         found.append([masked[name].tolist() for name in ("input_ids", "positions", "targets", "rows")])
     expected = "bc74902f594bf694628edd3fc30590710bf10f387d757a0db5b016589bf15275"
     assert hashlib.sha256(repr(found).encode()).hexdigest() == expected
@@ -137,7 +139,7 @@ CHOICES = {
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_words_are_masked_whole_at_the_rate_on_average(choose, rate: float) -> None:
     batch = rows_of([60] * 300, words=3)
-    found = masking.mask_tokens(batch, Tokenizer(), rate=rate, seed=1, draw=2, choose=choose)
+    found = tokens.mask_tokens(batch, Tokenizer(), rate=rate, seed=1, draw=2, choose=choose)
     assert len(found["positions"]) / (300 * 60) == pytest.approx(rate, abs=0.004)
     predicted = torch.zeros(batch["input_ids"].numel(), dtype=torch.bool)
     predicted[found["positions"]] = True
@@ -166,10 +168,10 @@ def test_whatever_the_words_each_is_masked_whole_or_not_at_all(choose, sizes: li
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
 def test_a_choice_of_words_depends_on_seed_draw_and_example_alone(choose) -> None:
     alone, among = rows_of([30], words=2), rows_of([30, 50, 3], words=2)
-    one, other = (masking.mask_tokens(b, Tokenizer(), rate=0.3, seed=5, draw=6, choose=choose) for b in (alone, among))
+    one, other = (tokens.mask_tokens(b, Tokenizer(), rate=0.3, seed=5, draw=6, choose=choose) for b in (alone, among))
     first = other["rows"] == 0
     assert (other["positions"][first]).tolist() == one["positions"].tolist()
-    again = masking.mask_tokens(alone, Tokenizer(), rate=0.3, seed=5, draw=7, choose=choose)
+    again = tokens.mask_tokens(alone, Tokenizer(), rate=0.3, seed=5, draw=7, choose=choose)
     assert again["positions"].tolist() != one["positions"].tolist()
 
 
@@ -190,7 +192,7 @@ def test_spans_have_the_lengths_of_a_geometric_cut_at_ten_and_share_one_draw() -
 def test_a_span_is_masked_replaced_or_kept_as_one() -> None:
     batch = rows_of([60] * 200, words=1)
     spans = partial(word_masking.spans, span_length=5.0)
-    found = masking.mask_tokens(batch, Tokenizer(), rate=0.3, seed=0, draw=0, choose=spans)
+    found = tokens.mask_tokens(batch, Tokenizer(), rate=0.3, seed=0, draw=0, choose=spans)
     seen = found["input_ids"].flatten()[found["positions"]]
     one_run = (found["positions"][1:] - found["positions"][:-1]) == 1
     masked = seen == Tokenizer.mask_token_id
@@ -231,4 +233,4 @@ def test_what_runs_on_without_a_space_is_cut() -> None:
 
 def test_words_without_word_starts_are_an_error() -> None:
     with pytest.raises(AssertionError, match="word_starts"):
-        masking.mask_tokens(rows_of([9]), Tokenizer(), rate=0.3, seed=0, draw=0, choose=word_masking.whole_words)
+        tokens.mask_tokens(rows_of([9]), Tokenizer(), rate=0.3, seed=0, draw=0, choose=word_masking.whole_words)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import sentence
 
-from adapt.data import tokens
-from adapt.data.batching import collate
-from adapt.data.mixing import MixedSteps, Mixture, schedule
-from adapt.data.pieces import SequenceFormat
+from adapt.data.tokens import tokens
+from adapt.data.tokens.batching import collate
+from adapt.data.tokens.mixing import MixedSteps, Mixture, schedule
+from adapt.data.tokens.pieces import SequenceFormat
 from adapt.models import loading
 
 

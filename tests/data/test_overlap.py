@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapt.config import ConfigError
-from adapt.data.overlap import LEVELS, Hit, OverlapSearch, clean_examples, count
+from adapt.data.leaks.overlap import LEVELS, Hit, OverlapSearch, clean_examples, count
 
 TWELVE = "one two three four five six seven eight nine ten eleven twelve"
 

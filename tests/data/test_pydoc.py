@@ -14,11 +14,13 @@ from itertools import combinations
 import pytest
 
 from adapt.config import ConfigError, CorpusConfig
-from adapt.data import pydoc, pydoc_entities, pydoc_tasks
 from adapt.data.corpora import check_corpus, corpus_files, read_corpus
-from adapt.data.docstrings import Docstring
 from adapt.data.leakage import BannedTexts
-from adapt.data.sections import Block
+from adapt.data.pydoc import corpus as pydoc
+from adapt.data.pydoc import entities as pydoc_entities
+from adapt.data.pydoc import tasks as pydoc_tasks
+from adapt.data.pydoc.docstrings import Docstring
+from adapt.data.pydoc.sections import Block
 from adapt.data.tagging import count_spans, iob2
 from adapt.data.text import normalise, sentences
 
@@ -143,7 +145,9 @@ def test_same_bytes_in_another_process(passages: Passages, questions: Questions)
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
     script = (
-        "import hashlib, json; from adapt.data import pydoc, pydoc_tasks\n"
+        "import hashlib, json\n"
+        "from adapt.data.pydoc import corpus as pydoc\n"
+        "from adapt.data.pydoc import tasks as pydoc_tasks\n"
         "for value in (pydoc.corpus('scientific'), {q: pydoc_tasks.task(q) for q in pydoc_tasks.QUESTIONS}):\n"
         "    print(hashlib.sha256(json.dumps(value).encode()).hexdigest())"
     )

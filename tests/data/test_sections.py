@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapt.data.sections import Block, blocks
+from adapt.data.pydoc.sections import Block, blocks
 
 NUMPYDOC = inspect.cleandoc(
     """

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from adapt.config import ConfigError, SplitSizes
 from adapt.data import tagging, tasks
-from adapt.data.docstrings import Docstring
-from adapt.data.pydoc_entities import tagged_sentences
-from adapt.data.sections import blocks
+from adapt.data.pydoc.docstrings import Docstring
+from adapt.data.pydoc.entities import tagged_sentences
+from adapt.data.pydoc.sections import blocks
 from adapt.data.tagging import SpanCounts, TaggedExample, count_spans, iob2, spans
 
 TAGS = st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"])

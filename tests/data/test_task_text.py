@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adapt.config import ConfigError
 from adapt.data.corpora import Corpus
-from adapt.data.overlap import OverlapSearch
+from adapt.data.leaks.overlap import OverlapSearch
 from adapt.data.task_text import task_text, texts_of, without_markers
 from adapt.data.tasks import Example, Task
 

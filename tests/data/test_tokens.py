@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from adapt.config import ConfigError
-from adapt.data import pieces, tokens
-from adapt.data.batching import collate
 from adapt.data.corpora import Corpus, write_corpus
-from adapt.data.pieces import SequenceFormat, encoded, parts_of
+from adapt.data.tokens import pieces, tokens
+from adapt.data.tokens.batching import collate
+from adapt.data.tokens.pieces import SequenceFormat, encoded, parts_of
 from adapt.stages.tokens import tokens as tokens_stage
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "saw,", "it's", "27", "grey", "doves;", "naïve", "größe", "猫", "end."]

@@ -5,10 +5,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from adapt.data import batching, mixing
-from adapt.data.pieces import SequenceFormat
-from adapt.data.tokens import load_tokens, write_folder
-from adapt.data.words import word_starts
+from adapt.data.tokens import batching, mixing
+from adapt.data.tokens.pieces import SequenceFormat
+from adapt.data.tokens.tokens import load_tokens, write_folder
+from adapt.data.tokens.words import word_starts
 
 TEXT = "The unfortunate cats' naïve proto-typing of 3.5 tea_cups, 水素 and 🧪!"
 SPACED = "The unfortunate cats ' naïve proto - typing of 3 . 5 tea_cups , 水 素 and 🧪 !"

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from adapt.adapters import folder as files
 from adapt.config import ConfigError
-from adapt.data import batching
+from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.serving.__main__ import main
 from adapt.serving.server import Server

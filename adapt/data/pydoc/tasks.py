@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from adapt.config import ConfigError
-from adapt.data import pydoc
-from adapt.data.docstrings import Docstring
 from adapt.data.leakage import BannedTexts
-from adapt.data.sections import Block
+from adapt.data.pydoc import corpus
+from adapt.data.pydoc.docstrings import Docstring
+from adapt.data.pydoc.sections import Block
 from adapt.data.text import distinct, in_hash_order, sentences
 
 KEY_NAME = "data.pydoc.tasks"
@@ -51,16 +51,16 @@ def task(question: str | None) -> dict[str, list[Labelled]]:
     check(question)
     found: list[tuple[str, Labelled]] = []
     for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
-        found += ((split, example) for example in _examples(QUESTIONS[str(question)], split, pydoc.text_of(*later)))
+        found += ((split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.text_of(*later)))
     different = list(distinct(found, lambda item: item[1][0]))
-    return {name: balanced(example for split, example in different if split == name) for name in pydoc.SPLITS}
+    return {name: balanced(example for split, example in different if split == name) for name in corpus.SPLITS}
 
 
 def _examples(passages_of: Passages, split: str, banned: BannedTexts) -> Iterator[Labelled]:
     """The passages of a split's objects that hold no banned text, a few of each object and label."""
     taken: Counter[tuple[str, str]] = Counter()
-    for docstring, parts in pydoc.parsed("scientific"):
-        if pydoc.split_of(docstring.owner) == split:
+    for docstring, parts in corpus.parsed("scientific"):
+        if corpus.split_of(docstring.owner) == split:
             for text, label in passages_of(docstring, parts):
                 if taken[docstring.owner, label] < MOST_OF_ONE_OBJECT and not banned.found_in(text):
                     taken[docstring.owner, label] += 1
@@ -81,7 +81,7 @@ def _topic_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[La
     topic = ".".join(docstring.name.split(".")[:2])
     for part in parts:
         if topic in TOPICS and part.section in TOPIC_SECTIONS:
-            yield from ((text, topic) for text in whole_sentences(pydoc.unnamed(part.text, docstring), *TOPIC_WORDS))
+            yield from ((text, topic) for text in whole_sentences(corpus.unnamed(part.text, docstring), *TOPIC_WORDS))
 
 
 def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[Labelled]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapt.data.containment import THRESHOLD, WORDS
-from adapt.data.overlap import LEVELS, Hit, LevelCount, OverlapSearch, count
+from adapt.data.leaks.overlap import LEVELS, Hit, LevelCount, OverlapSearch, count
 from adapt.data.tasks import Task
 
 KEY_NAME = "data.leaks.comparison"

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
-from adapt.data.masking import Candidates, Chosen
-from adapt.data.tokens import Ragged
+from adapt.data.masking.tokens import Candidates, Chosen
+from adapt.data.tokens.tokens import Ragged
 
 KEY_NAME = "data.masking.marks"
 VERSION = 1

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.data.batching import POOL
-from adapt.data.tokens import Ids, Sequences
+from adapt.data.tokens.batching import POOL
+from adapt.data.tokens.tokens import Ids, Sequences
 
 KEY_NAME = "data.tokens.mixing"
 VERSION = 1

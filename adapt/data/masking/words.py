@@ -1,7 +1,7 @@
 """Which words a masked language model predicts: whole ones, spans of them, or those that mark the text's difference.
 
-Each strategy is a ``Choose`` of adapt/data/masking.py: from an example's candidates to the tokens to predict, and the
-units that share one draw of 80/10/10. Words are those of ``word_starts`` (adapt/data/words.py).
+Each strategy is a ``Choose`` of adapt/data/masking/tokens.py: from an example's candidates to the tokens to predict,
+and the units that share one draw of 80/10/10. Words are those of ``word_starts`` (adapt/data/tokens/words.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.data.masking import Candidates, Chosen
+from adapt.data.masking.tokens import Candidates, Chosen
 
 KEY_NAME = "data.masking.words"
 VERSION = 1

@@ -20,10 +20,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from adapt.config import ConfigError
-from adapt.data import pydoc
-from adapt.data.docstrings import Docstring
 from adapt.data.leakage import BannedTexts
-from adapt.data.sections import Block, blocks
+from adapt.data.pydoc import corpus
+from adapt.data.pydoc.docstrings import Docstring
+from adapt.data.pydoc.sections import Block, blocks
 from adapt.data.text import distinct, in_hash_order, sentences
 
 KEY_NAME = "data.pydoc.entities"
@@ -63,18 +63,18 @@ def task() -> dict[str, list[Tagged]]:
     """train, dev and test, each by the hash of its text. Raises ConfigError for a package that is not installed."""
     found: list[tuple[str, Tagged]] = []
     for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
-        found += ((split, example) for example in _of_split(split, pydoc.text_of(*later)))
+        found += ((split, example) for example in _of_split(split, corpus.text_of(*later)))
     different = list(distinct(found, lambda item: " ".join(item[1][0])))
     return {
         name: in_hash_order((example for split, example in different if split == name), lambda e: " ".join(e[0]))
-        for name in pydoc.SPLITS
+        for name in corpus.SPLITS
     }
 
 
 def _of_split(split: str, banned: BannedTexts) -> Iterator[Tagged]:
     taken: Counter[str] = Counter()
-    for docstring, parts in pydoc.parsed("scientific"):
-        if pydoc.split_of(docstring.owner) == split:
+    for docstring, parts in corpus.parsed("scientific"):
+        if corpus.split_of(docstring.owner) == split:
             for example in tagged_sentences(docstring, parts):
                 if taken[docstring.owner] < MOST_OF_ONE_OBJECT and not banned.found_in(" ".join(example[0])):
                     taken[docstring.owner] += 1

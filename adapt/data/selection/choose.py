@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapt.config import ConfigError
-from adapt.data import dsir, tfidf
-from adapt.data.neighbours import nearest
+from adapt.data.selection import dsir, tfidf
+from adapt.data.selection.neighbours import nearest
 from adapt.data.text import normalise
 
 KEY_NAME = "data.selection.choose"

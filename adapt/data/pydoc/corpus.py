@@ -16,9 +16,9 @@ from importlib.metadata import version
 from itertools import filterfalse, groupby
 
 from adapt.config import ConfigError
-from adapt.data.docstrings import STANDARD_LIBRARY, Docstring, documented_objects, folder_of
 from adapt.data.leakage import BannedTexts
-from adapt.data.sections import Block, blocks
+from adapt.data.pydoc.docstrings import STANDARD_LIBRARY, Docstring, documented_objects, folder_of
+from adapt.data.pydoc.sections import Block, blocks
 from adapt.data.text import hash_share, normalise, sentences
 
 KEY_NAME = "data.pydoc.corpus"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import ConfigError
-from adapt.data.words import WORD_START, word_starts
+from adapt.data.tokens.words import WORD_START, word_starts
 
 KEY_NAME = "data.tokens.pieces"
 VERSION = 1
@@ -182,7 +182,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list
 
 
 def marked_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Ids without special tokens, plus WORD_START where a token begins a word (adapt/data/words.py)."""
+    """Ids without special tokens, plus WORD_START where a token begins a word (adapt/data/tokens/words.py)."""
     if not tokenizer.is_fast:
         raise ConfigError(f"{type(tokenizer).__name__} does not tell where its tokens are, so that no word is known")
     backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ def encode(
 
 
 class TokenSequences(Protocol):
-    """Sequences of token ids that are read one by one, such as those of a file (adapt.data.tokens)."""
+    """Sequences of token ids that are read one by one, such as those of a file (adapt.data.tokens.tokens)."""
 
     packed: bool
     words: bool

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adapt.data import tasks
-from adapt.data.comparison import Comparison, hit_row, labelled
-from adapt.data.overlap import LEVELS, Hit, LevelCount
+from adapt.data.leaks.comparison import Comparison, hit_row, labelled
+from adapt.data.leaks.overlap import LEVELS, Hit, LevelCount
 from adapt.data.text import normalise
 
 TABLE, HITS, PAGE = "leakage.csv", "hits.jsonl", "leakage.md"

@@ -53,9 +53,9 @@ def mask_tokens(
 
     Of the predicted tokens 80% become [MASK], 10% a random ordinary token, 10% stay. The choice is drawn for each
     example from (seed, draw, example id), so it does not depend on the batch or on padding: a new ``draw`` is a new
-    dynamic mask, the same one is the same mask. ``choose`` says which tokens (adapt/data/word_masking.py: words and
-    spans, which may exceed the count by the rest of a word; adapt/data/marks.py: at most those that are marked) and
-    which of them share a draw.
+    dynamic mask, the same one is the same mask. ``choose`` says which tokens (adapt/data/masking/words.py: words and
+    spans, which may exceed the count by the rest of a word; adapt/data/masking/marks.py: at most those that are marked)
+    and which of them share a draw.
 
     Adds positions [P] (flat indices row * L + column), targets [P] and rows [P]; an example without an ordinary
     token predicts nothing.

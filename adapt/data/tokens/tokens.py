@@ -19,8 +19,8 @@ import pyarrow
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data.pieces import Pieces, SequenceFormat, pieces_of
-from adapt.data.words import WORD_START
+from adapt.data.tokens.pieces import Pieces, SequenceFormat, pieces_of
+from adapt.data.tokens.words import WORD_START
 
 KEY_NAME = "data.tokens.tokens"
 VERSION = 1
