@@ -1,6 +1,6 @@
 """Runs chains in children of one process, some of which are killed; imports once, because imports cost seconds.
 
-Called by test_kill.py as a script: python chain_runs.py <world> <folder>. Prints one JSON object.
+Called by runs/test_kill.py as a script: python chain_runs.py <world> <folder>. Prints one JSON object.
 """
 
 from __future__ import annotations

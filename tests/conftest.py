@@ -15,8 +15,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LONG = [  # files of minutes: a worker that began one of them last would end long after the other
-    "data/test_pydoc.py", "test_studies.py", "test_distribution.py", "test_faults.py", "test_kill.py",
-    "test_launchers.py", "adversary/test_axes.py", "test_bad_input.py", "test_selection_stage.py",
+    "data/test_pydoc.py", "test_studies.py", "runs/test_launch.py", "runs/test_faults.py", "runs/test_kill.py",
+    "runs/test_launchers.py", "adversary/test_axes.py", "test_bad_input.py", "stages/test_selection.py",
 ]  # fmt: skip
 
 

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification
-from world import sentence, write_jsonl
+from world import pipeline, sentence, write_jsonl
 
 from adapt import export, predict, results
 from adapt.data import tasks

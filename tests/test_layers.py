@@ -1,4 +1,4 @@
-"""Which module may import which, and what must not be imported at all."""
+"""The rooms of the house: which may import which, how large files, functions and folders may be. See docs/rooms.md."""
 
 import ast
 import subprocess
@@ -8,196 +8,138 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# Who may import whom inside adapt; a package stands for its modules. Everyone may import config.
-MAY = {
-    "__main__": {"cli", "outcomes", "refusals"},
-    "cli": {"distribution", "grid", "jobs", "outcomes", "pipeline", "plan", "refusals", "validate"},
-    "outcomes": {"refusals", "results", "analysis"},
-    "refusals": {"store"},
-    "grid": {"refusals"},
-    "gc": {"jobs", "store"},
-    "jobs": {"files", "provenance"},
-    "status": {"grid", "jobs", "provenance", "refusals"},
-    "search": {"refusals"},
-    "tune": {
-        *(
-            "cli",
-            "distribution",
-            "grid",
-            "jobs",
-            "pipeline",
-            "refusals",
-            "results",
-            "search",
-            "status",
-            "training",
-            "validate",
-        ),
+# Each room may import those of its line and itself; config is open to all. From the front door down: an arrow that
+# runs up would name a room above its own line, which a test below refuses.
+ROOMS = {
+    "commands": {
+        *("serving", "assets", "runs", "checks", "chain", "stages", "tasks", "models", "adapters", "training", "data"),
+        *("results", "table", "store"),
     },
-    "signatures": {"refusals"},
-    "validate": {
-        *("signatures", "data", "refusals", "text_attacks", "text_chain"),  # of text_attacks and text_chain names alone
-        *("validate_kind", "validate_peft", "validate_pretraining"),
-    },
-    "validate_peft": {"data", "refusals"},
-    "validate_pretraining": {"data", "refusals"},  # of data the names of strategies alone
-    "plan": {"pipeline", "stage", "store"},
-    "pipeline": {
-        "answers",
-        "chain",
-        "data",
-        "finetune_chain",
-        "kept_samples",
-        "provenance",
-        "results",
-        "sources",
-        "stage",
-        "store",
-        "suitability",
-        "text_chain",
-    },
-    "suitability": {
-        *("adapters", "data", "decoders", "generation", "models", "packing", "positions", "retention"),
-        *("text_attacks", "validate_peft"),
-    },
-    "chain": {
-        *("data", "domain_chain", "finetune_chain", "importance_chain", "sources", "stage", "text_attacks"),
-        "text_chain",
-    },
-    "finetune_chain": {"stage"},
-    "importance_chain": {"finetune_chain", "refusals", "stage"},
-    "domain_chain": {"finetune_chain", "stage", "text_chain"},
-    "text_chain": {"data", "sources", "stage"},
-    "distribution": {"pipeline", "provenance"},
-    "worker": {"cli", "pipeline", "processes", "provenance", "refusals", "stage", "validate"},
-    "processes": set(),
-    "sharding": {"processes", "retention"},
-    "stage": set(),
-    "sources": {"files", "store"},
-    "store": set(),
-    "results": {"files", "kept_samples", "records", "schema"},
-    "kept_samples": {"files"},
-    "schema": set(),
-    "answers": {"data"},
-    "records": {"files"},
-    "files": set(),
-    "provenance": set(),
-    "measurement": set(),
+    "serving": {"runs", "models", "adapters", "training", "data", "store"},
+    "assets": {"stages", "tasks", "models", "data"},
+    "runs": {"checks", "chain", "models", "results", "data", "table", "store", "analysis"},
+    "checks": {"chain", "text_attacks", "tasks", "models", "adapters", "training", "data"},
+    "chain": {"text_attacks", "data", "store"},
     "stages": {
-        "adapters",
-        *("adversary", "attacks", "checkpoint", "costs", "data", "measurement", "models", "objectives", "optimization"),
-        *("processes", "sharding"),
-        *(
-            "generation",
-            "heldout",
-            "language_modelling",
-            "marking",
-            "prediction",
-            "repetition",
-            "retention",
-            "steps",
-            "text_attacks",
-            "token_classifier",
-        ),
-        *("training", "vocabulary"),
+        *("attacks", "text_attacks", "tasks", "models", "adapters", "adversary", "training", "perturbation", "data"),
+        "table",
     },
-    "training": {
-        *(
-            "adversary",
-            "checkpoint",
-            "objectives",
-            "optimization",
-            "preemption",
-            "processes",
-            "retention",
-            "sharding",
-            "steps",
-        ),
-    },
-    "preemption": {"processes"},
-    "checkpoint": {"processes", "sharding"},
-    "optimization": {"retention"},
-    "retention": set(),
-    "vocabulary": {"models"},
-    "costs": {"checkpoint"},
-    "steps": {"adversary", "objectives", "processes", "sharding", "views"},
-    "views": {"adversary", "objectives", "sharding", "steps"},
-    "objectives": set(),
-    "adversary": {"objectives", "processes", "sharding", "steps", "views"},
-    "attacks": {"adversary", "measurement", "objectives", "prediction"},
-    "text_attacks": {"data", "measurement", "models", "prediction"},
+    "attacks": {"tasks", "models", "training", "perturbation", "data", "table"},
+    "text_attacks": {"tasks", "models", "training", "perturbation", "data", "table"},
+    "tasks": {"models", "adapters", "training", "data", "table"},
+    "models": {"adapters"},
+    "adapters": {"training"},
+    "adversary": {"training", "perturbation"},
+    "training": {"perturbation"},
+    "perturbation": set(),
     "data": set(),
-    "models": {"adapters", "decoders", "packing", "projection"},
-    "adapters": {"processes", "retention"},
-    "decoders": set(),
-    "projection": {"packing"},
-    "packing": set(),
-    "language_modelling": {"data", "models", "objectives"},
-    "heldout": {"data", "language_modelling", "objectives"},
-    "prediction": {"data", "models", "objectives"},
-    "validate_kind": set(),
-    "token_classifier": {"adapters", "data", "models", "objectives"},
-    "marking": {"data", "models", "objectives", "token_classifier"},
-    "positions": set(),
-    "predict": {
-        *("adapters", "data", "models", "positions", "prediction", "results", "sources", "store", "token_classifier"),
-    },
-    "serving": {"adapters", "data", "decoders", "models", "objectives", "predict", "sources"},
-    "export": {
-        *("adapters", "data", "measurement", "models", "predict", "results", "retention", "stages", "store"),
-        "token_classifier",
-    },
-    "leakage": {"cli", "data", "refusals", "validate"},
-    "base_model": {"base_architectures", "data", "heldout", "language_modelling", "models", "stages"},
-    "base_architectures": set(),
-    "generation": {"adapters", "data", "models"},
-    "repetition": set(),
-    "generate": {"data", "decoders", "generation", "models", "predict", "repetition", "sources", "store"},
+    "results": {"table", "store"},
+    "table": {"store"},
+    "store": set(),
 }
+# The rooms of analysis, likewise; "readers" are the modules at its root, which people call.
+ANALYSIS = {
+    "report": {"figures", "tables", "pages", "drawing", "readers", "study", "stats"},
+    "calibration": {"pages", "drawing", "readers", "study", "stats"},
+    "figures": {"pages", "drawing", "readers", "study", "stats"},
+    "tables": {"pages", "readers", "study", "stats"},
+    "pages": {"readers", "stats"},
+    "drawing": {"readers", "stats"},
+    "readers": {"study", "stats"},
+    "study": set(),
+    "stats": set(),
+}
+MOST_LINES, MOST_FUNCTION_LINES, MOST_FILES = 400, 60, 20
+LONG = {"adapt.training.loop.train"}  # the loop, which is read from top to bottom
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((REPOSITORY / package).rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imported(file: Path) -> set[str]:
     """The modules of adapt and analysis that a file imports, wherever the import stands."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-        if isinstance(node, ast.ImportFrom) and node.module == "adapt":
-            names = [f"adapt.{alias.name}" for alias in node.names]
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if is_module(name) else node.module for name in inside]
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         found |= {name for name in names if name.partition(".")[0] in ("adapt", "analysis")}
     return found
 
 
-def layer(module: str) -> str:
-    parts = module.split(".")
-    return parts[1] if parts[0] == "adapt" and len(parts) > 1 else parts[0]
+def is_module(name: str) -> bool:
+    path = REPOSITORY / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
-@pytest.mark.parametrize(
-    "file", sorted((REPOSITORY / "adapt").rglob("*.py")), ids=lambda f: str(f.relative_to(REPOSITORY))
-)
-def test_an_arrow_of_the_architecture_allows_each_import(file: Path) -> None:
-    relative = file.relative_to(REPOSITORY / "adapt").with_suffix("")
-    own = relative.parts[0]
-    if own == "__init__":
-        assert not file.read_text().strip()
-        return
-    for module in imported(file):
-        assert layer(module) in MAY[own] | {own, "config"}, f"{own} imports {module}"
+def room(module: str) -> str:
+    """The room of a module: the folder under adapt or analysis; at their roots commands, readers, or the module."""
+    package, *inside = module.split(".")
+    if not inside:
+        return package
+    if (REPOSITORY / package / inside[0]).is_dir():
+        return inside[0]
+    own = {"config", "results"} if package == "adapt" else {"tables"}
+    return inside[0] if inside[0] in own else {"adapt": "commands", "analysis": "readers"}[package]
 
 
-@pytest.mark.parametrize(
-    "file", sorted((REPOSITORY / "analysis").rglob("*.py")), ids=lambda f: str(f.relative_to(REPOSITORY))
-)
-def test_analysis_imports_results_alone(file: Path) -> None:
-    for module in imported(file):
-        assert module.startswith(("analysis", "adapt.results")) or module == "adapt.config", module
+@pytest.mark.parametrize("package", ["adapt", "analysis"])
+def test_an_arrow_of_the_house_allows_each_import(package: str) -> None:
+    may = ROOMS if package == "adapt" else ANALYSIS
+    outside = {"adapt": set(), "analysis": {"results", "config"}}[package]
+    wrong = [
+        f"{name_of(file)} ({own}) imports {module} ({room(module)})"
+        for file in modules(package)
+        if (own := room(name_of(file))) not in ("config", package)
+        for module in imported(file)
+        if not (module.split(".")[0] == package and room(module) in may[own] | {own, "config"})
+        and not (module.split(".")[0] != package and room(module) in outside)
+        and not (module.startswith("analysis") and "analysis" in may[own])
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-def test_stages_do_not_know_the_store() -> None:
-    for file in (REPOSITORY / "adapt" / "stages").glob("*.py"):
-        assert not {"adapt.store.entries", "adapt.runs.pipeline", "adapt.results"} & imported(file), file
+def test_config_and_the_packages_themselves_import_nothing_of_ours() -> None:
+    assert not (REPOSITORY / "adapt" / "__init__.py").read_text().strip()
+    assert not imported(REPOSITORY / "adapt" / "config.py")
+
+
+@pytest.mark.parametrize("may", [ROOMS, ANALYSIS], ids=["adapt", "analysis"])
+def test_no_arrow_of_the_table_runs_back_up(may: dict[str, set[str]]) -> None:
+    order = list(may)
+    for place, own in enumerate(order):
+        assert not may[own] & set(order[:place]), f"{own} stands below a room that it may import"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {name_of(file): imported(file) for package in ("adapt", "analysis") for file in modules(package)}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join([*path[path.index(module) :], module])}"
+        if module in done or module not in arrows:
+            return
+        for other in sorted(arrows[module] - {module}):
+            visit(other, (*path, module))
+        done.add(module)
+
+    for module in sorted(arrows):
+        visit(module, ())
+
+
+def test_the_root_of_adapt_is_the_front_door() -> None:
+    front = {file.stem for file in (REPOSITORY / "adapt").glob("*.py")} - {"__init__", "config", "results"}
+    for name in front:
+        assert "def main(" in (REPOSITORY / "adapt" / f"{name}.py").read_text(), f"{name} is no command: give it a room"
 
 
 @pytest.mark.parametrize(
@@ -221,14 +163,30 @@ def test_reading_configs_and_tables_imports_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
-def test_no_file_outgrows_a_head() -> None:
-    files = [file for folder in ("adapt", "analysis") for file in (REPOSITORY / folder).rglob("*.py")]
+def test_no_file_outgrows_a_head_and_no_folder_a_look() -> None:
+    files = [*modules("adapt"), *modules("analysis")]
     files.remove(REPOSITORY / "adapt" / "config.py")  # a list of types, one after another: nothing to keep in mind
-    assert {str(file): lines for file in files if (lines := len(file.read_text().splitlines())) > 280} == {}
+    assert {name_of(file): lines for file in files if (lines := len(file.read_text().splitlines())) > MOST_LINES} == {}
+    folders = {file.parent for file in files}
+    crowded = {str(folder): len(list(folder.glob("[!_]*.py"))) for folder in folders}
+    methods = str(REPOSITORY / "adapt" / "adversary")  # a file each, and what several share
+    assert {folder: count for folder, count in crowded.items() if count > MOST_FILES and folder != methods} == {}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = {
+        name: node.end_lineno - node.lineno + 1
+        for file in [*modules("adapt"), *modules("analysis")]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and (name := f"{name_of(file)}.{node.name}") not in LONG
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_FUNCTION_LINES
+    }
+    assert long == {}
 
 
 def test_nothing_names_the_shared_folder_or_unpickles_the_outside() -> None:
-    for file in (REPOSITORY / "adapt").rglob("*.py"):
+    for file in modules("adapt"):
         text = file.read_text()
         assert "../shared" not in text, file
         assert "pickle.load" not in text, file

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from decoders import byte_tokenizer, write_decoder
-from test_chain import pipeline
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-from world import Written, sentence, write_jsonl
+from world import Written, pipeline, sentence, write_jsonl
 
 from adapt import predict
 from adapt.config import ConfigError

@@ -48,6 +48,8 @@ FILLER = [
     "many",
 ]
 
+TAGGING = ["task.kind=tagging", "task.metric=span_f1", "task.text_column=tokens", "task.label_column=tags"]
+
 
 def sentence(label: str, number: int) -> str:
     """About 15 words, of which 4 tell the label; every number gives another sentence."""
@@ -146,3 +148,17 @@ class Written(io.StringIO):
 
     def flush(self) -> None:
         self.flushed.append(self.getvalue().count("\n"))
+
+
+def tagged(number: int) -> dict:
+    """About 15 words; an animal is ANIMAL, a metal is METAL together with the alloy, rust, forge or ore after it."""
+    choose = random.Random(number)
+    words, tags = [], []
+    for _ in range(10):
+        kind = choose.choice(["", "", "", "animal", "metal"])
+        words.append(choose.choice(WORDS["metal"][:6] if kind == "metal" else WORDS["animal"] if kind else FILLER))
+        tags.append(f"B-{kind.upper()}" if kind else "O")
+        if kind == "metal" and choose.random() < 0.6:
+            words.append(choose.choice(WORDS["metal"][6:]))
+            tags.append("I-METAL")
+    return {"tokens": [*words, f"n{number}"], "tags": [*tags, "O"]}

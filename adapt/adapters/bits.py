@@ -15,7 +15,7 @@ from torch import nn
 from adapt.training.retention import layer_stacks
 
 KEY_NAME = "adapters.bits"
-VERSION = 1
+VERSION = 2
 THRESHOLD = 6.0
 
 
@@ -42,7 +42,20 @@ def nf4(layer: nn.Linear) -> nn.Module:
     )
     new.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, **settings)
     new.bias = layer.bias
+    keep_layout(new)
     return new.to(layer.weight.device)
+
+
+def keep_layout(network: nn.Module) -> None:
+    """Keep the weights of NF4 layers in the layout that they are stored in, on every CPU.
+
+    Where the CPU knows AVX512-BF16, bitsandbytes (0.50.2) packs them anew at the first pass outside of training. It
+    then stops with an assertion where a layer's outputs are no multiple of 32, and what reads the bits in their stored
+    layout (a merge, an adapter's own pass) no longer finds it.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no attribute of nn.Module
 
 
 def int8(layer: nn.Linear) -> nn.Module:

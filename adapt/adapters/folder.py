@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from adapt.adapters import quantization, virtual_tokens
+from adapt.adapters import bits, quantization, virtual_tokens
 from adapt.adapters.bottleneck import BottleneckConfig
 from adapt.adapters.methods import Adapter, core_of, kind, plain, put_on
 from adapt.adapters.selective import BitFitConfig, HeadConfig
@@ -55,6 +55,7 @@ def restore(network: PreTrainedModel, folder: Path, missing: list[str], *, adapt
     """
     adaptation = Adaptation(folder)
     network.adaptation = adaptation  # type: ignore[assignment]  # a plain attribute
+    bits.keep_layout(network)  # of an export whose layers are in 4 bits already
     files = adapter_folders(folder) if adapted else []
     if not files:
         return missing

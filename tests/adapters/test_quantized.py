@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -209,3 +210,13 @@ def test_the_key_of_a_stage_knows_how_layers_are_put_in_bits_where_they_are(
     assert len(trained) == 2
     for one in trained:
         assert ("adapt.adapters.bits" in versioned(one)) is quantized
+
+
+def test_bits_keep_their_layout_whatever_the_cpu_can() -> None:
+    """bitsandbytes 0.50.2 packs NF4 weights anew in evaluation, on CPUs with AVX512-BF16 and in steps of 32 outputs."""
+    layer: Any = bits.nf4(nn.Linear(24, 24))  # no multiple of 32
+    stored = layer.weight.data.clone()
+    with torch.no_grad():
+        layer.eval()(torch.randn(2, 24))
+    assert not layer.support_avx512bf16_for_cpu
+    assert layer.weight.data.shape == stored.shape and torch.equal(layer.weight.data, stored)

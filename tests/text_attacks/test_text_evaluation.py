@@ -14,9 +14,8 @@ import pytest
 import torch
 from command import adapt_here
 from safetensors.torch import load_file, save_file
-from test_chain import pipeline
 from transformers import AutoTokenizer
-from world import overrides, sentence
+from world import overrides, pipeline, sentence
 
 from adapt import results
 from adapt.chain.compose import Source, Stage

@@ -19,7 +19,7 @@ from adapt.config import ConfigError, OptimizerConfig, RuntimeConfig
 from adapt.models.loading import load_classifier, load_encoder
 from adapt.training import loop, optimization, retention
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 LAYERS = {
     "albert": 1,
     **dict.fromkeys(("bart",), 2),

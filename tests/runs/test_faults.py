@@ -1,7 +1,7 @@
 """What can happen to a store and its tables: afterwards the same command gives the rows of an undisturbed sweep.
 
-kill -9 at given moments is in test_kill.py, at random ones in fault_loop.py (``make faults``), a full disk in
-test_bad_input.py, damaged stages in test_store.py and test_chain.py.
+kill -9 at given moments is in runs/test_kill.py, at random ones in fault_loop.py (``make faults``), a full disk in
+test_bad_input.py, damaged stages in store/test_entries.py and chain/test_chain.py.
 """
 
 import json

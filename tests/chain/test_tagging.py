@@ -1,14 +1,12 @@
 """A tagging task through the chain: trained, chosen by span F1, measured, answered, and what is refused."""
 
 import json
-import random
 import re
 from pathlib import Path
 
 import pytest
 from command import adapt_here
-from test_chain import pipeline
-from world import FILLER, WORDS, overrides, write_jsonl
+from world import TAGGING, overrides, pipeline, tagged, write_jsonl
 
 from adapt import leakage, predict, results
 from adapt.config import ConfigError
@@ -16,25 +14,10 @@ from adapt.data.tagging import spans
 from adapt.data.tasks import Task, load_task
 from adapt.models import heads
 
-TAGGING = ["task.kind=tagging", "task.metric=span_f1", "task.text_column=tokens", "task.label_column=tags"]
 TRAINING = [
     *("evaluate=clean", "finetune.optimizer.learning_rate=0.01", "finetune.head_learning_rate=0.01"),
     *("budget.train_examples=200", "budget.epochs=4"),
 ]
-
-
-def tagged(number: int) -> dict:
-    """About 15 words; an animal is ANIMAL, a metal is METAL together with the alloy, rust, forge or ore after it."""
-    choose = random.Random(number)
-    words, tags = [], []
-    for _ in range(10):
-        kind = choose.choice(["", "", "", "animal", "metal"])
-        words.append(choose.choice(WORDS["metal"][:6] if kind == "metal" else WORDS["animal"] if kind else FILLER))
-        tags.append(f"B-{kind.upper()}" if kind else "O")
-        if kind == "metal" and choose.random() < 0.6:
-            words.append(choose.choice(WORDS["metal"][6:]))
-            tags.append("I-METAL")
-    return {"tokens": [*words, f"n{number}"], "tags": [*tags, "O"]}
 
 
 @pytest.fixture(scope="module")

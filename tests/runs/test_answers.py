@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
-from test_tagging_chain import TAGGING, tagged
-from world import WORDS, pipeline, sentence, write_jsonl
+from world import TAGGING, WORDS, pipeline, sentence, tagged, write_jsonl
 
 from adapt import gc, results
 from adapt.config import AttackConfig

@@ -11,7 +11,7 @@ from adapt import results
 from adapt.data.corpora import load_corpus
 from adapt.runs.plan import describe
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def built(root: Path) -> Counter:

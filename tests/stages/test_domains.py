@@ -37,7 +37,7 @@ from adapt.stages.trajectory import snapshots, trajectory
 from adapt.stages.vocabulary_overlap import vocabulary_overlap
 from adapt.tasks.prediction import encode_examples, predict, score
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 RUNTIME = RuntimeConfig(device="cpu", progress=False, gradient_checkpointing=False, trackers=[])
 CPU = torch.device("cpu")
 ADAPTED = ["pretrain=[dapt]", "evaluate.domains.along=[dapt,tapt]"]

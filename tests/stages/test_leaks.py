@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_chain import pipeline
-from world import WORDS, sentence, write_jsonl
+from world import WORDS, pipeline, sentence, write_jsonl
 
 from adapt import results
 from adapt.config import SplitSizes, TaskConfig

@@ -12,7 +12,7 @@ from world import pipeline
 from adapt.models.loading import load_masked_lm
 from adapt.store.entries import Entry
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def pretrained(world: Path, root: Path, *more: str, number: int = 0) -> Entry:
