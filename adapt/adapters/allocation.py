@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ import torch
 from peft.tuners.adalora import RankAllocator
 from torch import Tensor, nn
 
+from adapt.training.loop import AfterUpdate
 from adapt.training.retention import Pull
 
 KEY_NAME = "adapters.allocation"
 VERSION = 1
-AfterUpdate = Callable[[int, dict[str, Any]], None]
 MEMORY = "rank_allocation"
 
 

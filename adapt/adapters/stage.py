@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from torch import nn
 
 from adapt.adapters import folder as files
 from adapt.adapters import quantization
-from adapt.adapters.allocation import AfterUpdate, allocation, orthogonality
+from adapt.adapters.allocation import allocation, orthogonality
 from adapt.adapters.folder import Adaptation
 from adapt.adapters.methods import Adapter, core_of, fold, mergeable, put_on
 from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError, PeftConfig
 from adapt.training import processes, retention
+from adapt.training.fit import Adapters
+from adapt.training.loop import AfterUpdate
 from adapt.training.retention import Pull
 
 KEY_NAME = "adapters.stage"
@@ -26,15 +29,23 @@ FULL = PeftConfig(name="full", method=None, inherit="merge", quantization=None, 
 
 def begin(
     model: Any, cfg: PeftConfig, out: Path, *, new_weights: Sequence[str] = (), unquantized: Sequence[str] = ()
-) -> None:
+) -> Adapters:
     """Make a parent's model ready to be trained by ``cfg``: what it does not train is frozen.
 
     model: a headed encoder or a language model, as it was loaded (under ``cfg.inherit=drop`` without adapters).
     out: the stage's folder, into which a base that adapters were merged into is written at once. new_weights: the
     language-model head's, where it is new; then all of the head is trained and kept with the adapter.
-    Raises ConfigError where an adapter cannot be merged.
+    Returns what its training asks of the adapters. Raises ConfigError where an adapter cannot be merged.
     """
     network = model.model
+    of_model = Adapters(
+        learning_rate_factor=cfg.learning_rate_factor,
+        added=partial(adapter_weights, model),
+        penalty=partial(penalty, model),
+        after_update=partial(after_update, model),
+        checkpoint_gradients=partial(checkpoint_gradients, model),
+        kept_bytes=partial(files.kept_bytes, network),
+    )
     inherited = files.of(network)
     merged = inherited is not None and cfg.inherit == "merge"
     if merged:
@@ -43,7 +54,7 @@ def begin(
         network.adaptation = None
         for parameter in network.parameters():
             parameter.requires_grad_(True)
-        return
+        return of_model
     if merged:
         if processes.leads():
             network.save_pretrained(out)
@@ -65,6 +76,7 @@ def begin(
         trained = adapter.owns(name) or files.plain(name) in whole
         assert parameter.is_floating_point() or not trained, f"{name} is to be trained, and is {parameter.dtype}"
         parameter.requires_grad_(trained)
+    return of_model
 
 
 def head_weights(model: Any, adapter: Adapter, new: bool) -> list[nn.Parameter]:

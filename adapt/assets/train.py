@@ -173,15 +173,16 @@ def publish(trained: Path, asset: Path) -> None:
 def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float]) -> str:
     """What the model is, and its loss on all held-out passages; of a decoder its perplexity by token and by byte.
 
-    cost: of its training: steps, tokens (padding left out) and train_seconds. Bytes are those of the passages, and the
-    nats those of all their tokens and the end of text, so that models of other vocabularies compare.
+    cost: of its training: trainable_parameters, steps, tokens (padding left out) and train_seconds. Bytes are those of
+    the passages, and the nats those of all their tokens and the end of text, so that models of other vocabularies
+    compare.
     """
     tokenizer = loading.load_tokenizer(trained)
     task = load_for_measuring(trained, tokenizer)
     held_out = HeldOut.fixed(task, tokenizer, load_tokens(read).heldout, limit=None, batch_size=64)
     losses = held_out.losses(task, torch.device("cpu"))
     what = [
-        f"{loading.trainable_parameters(task.model):,} parameters, {len(tokenizer):,} tokens, {name}: a "
+        f"{cost['trainable_parameters']:,.0f} parameters, {len(tokenizer):,} tokens, {name}: a "
         f"{task.model.model.config.model_type} of {task.model.model.config.num_hidden_layers} layers x "
         f"{task.model.model.config.hidden_size}",
         f"trained from random weights on {len(corpora.load_corpus(text).train):,} docstrings of no domain: "

@@ -18,6 +18,7 @@ PERTURBED = (
 )
 LOOP = (
     *(
+        "adapt.training.fit",
         "adapt.training.loop",
         "adapt.training.checkpoint",
         "adapt.training.optimization",

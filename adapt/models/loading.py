@@ -159,11 +159,6 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     return encoder
 
 
-def trainable_parameters(model: nn.Module) -> int:
-    """Number of scalar weights that require a gradient; tied ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
 def most_tokens(encoder: nn.Module) -> int | None:
     """How many tokens have a position embedding; None where positions are relative.
 

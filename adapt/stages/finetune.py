@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import torch
 from torch import Tensor
 
 from adapt.adapters import stage as adapters
-from adapt.adapters.folder import kept_bytes
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.kept import load_kept
@@ -20,12 +17,9 @@ from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.table.measurement import measurement
 from adapt.tasks.kinds import KINDS, Examples
-from adapt.training import loop, processes, retention, sharding
-from adapt.training.checkpoint import Progress
-from adapt.training.costs import costs, forget_peak
+from adapt.training import fit, loop, retention
 from adapt.training.method import Adversary
 from adapt.training.objectives import Objective
-from adapt.training.optimization import decay_groups
 
 KEY_NAME = "stages.finetune"
 VERSION = 2
@@ -59,12 +53,11 @@ def finetune(
         dropout=cfg.dropout,
         adapted=peft.inherit != "drop",
     )
-    adapters.begin(model, peft, out, unquantized=unquantized)
-    rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
-    cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
+    of_adapters = adapters.begin(model, peft, out, unquantized=unquantized)
     train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
-    restore, progress, cost = fit(
+    fitted = fit_headed(
         model,
+        of_adapters,
         kind.objective,
         train,
         dev,
@@ -77,19 +70,13 @@ def finetune(
         runtime=runtime,
         stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
-    trained = restore()
-    if processes.leads():
-        trained.cpu().save(out, tokenizer, task.labels)
-        record = {"best_step": progress.best_step, "history": progress.history}
-        (out / "training.json").write_text(json.dumps(record) + "\n")
-    cost["trainable_parameters"] = float(loading.trainable_parameters(model))
-    if processes.leads():
-        cost["checkpoint_bytes"] = float(kept_bytes(model.model, out))
+    cost = fit.keep(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
-def fit(
+def fit_headed(
     model: Any,
+    of_adapters: fit.Adapters,
     objective: Objective,
     train: Examples,
     dev: Examples,
@@ -102,17 +89,12 @@ def fit(
     folder: Path,
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
-) -> tuple[sharding.Restore, Progress, dict[str, float]]:
+) -> fit.Fitted:
     """Train a headed encoder in place by ``cfg`` and leave it with the weights of the epoch that is best on ``dev``.
 
     length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
-    Returns what gives the model whole (see sharding.distribute), how the training went and what it has cost.
     """
     device = loop.device(runtime)
-    model.to(device)
-    if runtime.gradient_checkpointing:
-        adapters.checkpoint_gradients(model)
-    retention.freeze(model, cfg.retention.frozen_layers)
 
     def epoch(number: int) -> list[list[int]]:
         return batching.shuffled_batches(train.lengths, cfg.batch_size, seed=seed, epoch=number)
@@ -125,38 +107,24 @@ def fit(
 
     steps_an_epoch = len(epoch(0))
     steps = max(1, round(cfg.epochs * steps_an_epoch * length))
-    restore = sharding.distribute(model, runtime)
-    held = forget_peak(device)
-    progress = loop.train(
+    return fit.fit(
         model,
+        of_adapters,
         name=name,
         objective=objective,
         plan=loop.Plan(epoch, collate, steps, cfg.micro_batch_size),
-        adversary=adversary,
-        optimizer_config=cfg.optimizer,
-        parameter_groups=decay_groups(
-            model,
-            head_of(model),
-            cfg.head_learning_rate,
-            layer_decay=cfg.retention.layer_decay,
-            learning_rate=cfg.optimizer.learning_rate,
-        ),
         selection=loop.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
+        adversary=adversary,
+        optimizer=cfg.optimizer,
+        retention=cfg.retention,
         seed=seed,
         folder=folder,
         runtime=runtime,
+        new=lambda: retention.outside(model),
+        head=head_of(model),
+        head_learning_rate=cfg.head_learning_rate,
         stored=stored,
-        pull=adapters.penalty(
-            model,
-            retention.toward_start(
-                model,
-                cfg.retention.toward_start,
-                new=[*retention.outside(model), *adapters.adapter_weights(model)],
-            ),
-        ),
-        after_update=adapters.after_update(model, steps),
     )
-    return restore, progress, costs(progress, device, held)
 
 
 def head_of(model: Any) -> torch.nn.Module:

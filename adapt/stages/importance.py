@@ -24,7 +24,7 @@ from adapt.data.text import in_hash_order, normalise
 from adapt.data.tokens.batching import Encoded
 from adapt.data.tokens.pieces import SpecialTokens
 from adapt.models import loading
-from adapt.stages.finetune import fit
+from adapt.stages.finetune import fit_headed
 from adapt.table.measurement import measurement
 from adapt.tasks import prediction
 from adapt.tasks.marking import LABELS, MarkedTexts, matching_cut, write_cut
@@ -79,16 +79,16 @@ def importance(
     train, chosen, measured = (marked_texts(scorer, texts, important, numbers) for numbers in parts.values())
     torch.manual_seed(seed)
     model = new_tagger(inputs["model"], labels=LABELS, pooling=cfg.pooling, dropout=cfg.dropout)
-    adapters.begin(model, adapters.FULL, out)
-    restore, _, cost = fit(
-        model, Tagging(), train, chosen, cfg,
+    whole = adapters.begin(model, adapters.FULL, out)
+    fitted = fit_headed(
+        model, whole, Tagging(), train, chosen, cfg,
         name="importance", seed=seed, adversary=PLAIN, length=1.0, folder=out, runtime=runtime,
     )  # fmt: skip
     learned = torch.cat([*train.marks, *chosen.marks]).double().mean().item()
     cut = matching_cut(chosen.predict(model, cfg.micro_batch_size, device), learned)
     answers, gold = measured.predict(model, cfg.micro_batch_size, device), torch.cat(measured.marks)
     agreement = float(f1_score(gold, answers > cut, zero_division=0.0))
-    trained = restore()
+    trained = fitted.restore()
     if processes.leads():
         trained.cpu().save(out, tokenizer, LABELS)
         write_cut(out, cut)
@@ -98,7 +98,7 @@ def importance(
         measurement("train", "important_tokens", share, n=sum(map(len, important))),
         measurement("heldout", "importance_f1", agreement, n=len(gold)),
         measurement("scoring", "sequences", scorer.sequences),
-        *(measurement("train", metric, value) for metric, value in cost.items()),
+        *(measurement("train", metric, value) for metric, value in fitted.cost.items()),
     ]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt.adapters import stage as adapters
-from adapt.adapters.folder import kept_bytes
 from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
 from adapt.data.tokens import batching
@@ -25,11 +23,9 @@ from adapt.table.measurement import measurement
 from adapt.tasks import language_modelling
 from adapt.tasks.heldout import HeldOut, Losses
 from adapt.tasks.language_modelling import LanguageModelling
-from adapt.training import loop, processes, retention, sharding
-from adapt.training.costs import costs, forget_peak
+from adapt.training import fit, loop, processes, sharding
 from adapt.training.method import Adversary
 from adapt.training.objectives import MaskedLanguageModel
-from adapt.training.optimization import decay_groups
 
 KEY_NAME = "stages.pretrain"
 VERSION = 4
@@ -68,64 +64,41 @@ def pretrain(
     text = read_text(cfg, inputs)
     task = language_modelling.load(inputs["model"], cfg, text.tokenizer, inputs, adapted=peft.inherit != "drop")
     model = task.model
-    adapters.begin(model, peft, out, new_weights=task.new_weights, unquantized=unquantized)
-    rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
-    cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
+    of_adapters = adapters.begin(model, peft, out, new_weights=task.new_weights, unquantized=unquantized)
     held_out = HeldOut.fixed(
         task, text.tokenizer, text.sources["text"].heldout, limit=cfg.heldout_sequences, batch_size=cfg.micro_batch_size
     )
     device = loop.device(runtime)
     model.to(device)
-    retention.freeze(model, cfg.retention.frozen_layers)
     if cfg.head_steps and task.new_weights:
         warm_head(task, text, cfg, held_out, out, runtime)
-    if runtime.gradient_checkpointing:
-        adapters.checkpoint_gradients(model)
-    steps = max(1, round(cfg.steps * adversary.length))
     before = held_out.losses(task, device)
-    restore = sharding.distribute(model, runtime)
-    held = forget_peak(device)
-    progress = loop.train(
+    steps = max(1, round(cfg.steps * adversary.length))
+    fitted = fit.fit(
         model,
+        of_adapters,
         name=cfg.name,
         objective=task.objective,
         plan=plan(task, text, cfg, steps),
+        selection=selection(task, held_out, device, cfg, steps),
         adversary=Adversary.of(adversary),
-        optimizer_config=cfg.optimizer,
-        parameter_groups=decay_groups(
-            model, None, None, layer_decay=cfg.retention.layer_decay, learning_rate=cfg.optimizer.learning_rate
-        ),
-        selection=selection(
-            task, held_out, device, cfg, steps, partial(snapshot, restore, text, out) if snapshots else None
-        ),
+        optimizer=cfg.optimizer,
+        retention=cfg.retention,
         seed=cfg.seed,
-        pull=adapters.penalty(
-            model,
-            retention.toward_start(
-                model,
-                cfg.retention.toward_start,
-                new=[*(model.head_parameters() if task.new_weights else []), *adapters.adapter_weights(model)],
-            ),
-        ),
-        after_update=adapters.after_update(model, steps),
         folder=out,
         runtime=runtime,
+        new=lambda: model.head_parameters() if task.new_weights else [],
+        snapshot=partial(snapshot, text, out) if snapshots else None,
     )
-    cost = costs(progress, device, held)
     after = held_out.losses(task, device)
-    trained = restore()
-    if processes.leads():
-        trained.cpu().save(out, text.tokenizer)
+
+    def save(trained: Any) -> None:
+        trained.save(out, text.tokenizer)
         if snapshots:
             shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
-        record = {"before": before.token, "after": after.token, "new_weights": task.new_weights}
-        record |= {"best_step": progress.best_step, "history": progress.history}
-        (out / "training.json").write_text(json.dumps(record) + "\n")
-    found = measurements(task, text, before, after, cost)
-    found.append(measurement("train", "trainable_parameters", float(loading.trainable_parameters(model))))
-    if processes.leads():
-        found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(model.model, out))))
-    return found
+
+    cost = fit.keep(fitted, out, save, before=before.token, after=after.token, new_weights=task.new_weights)
+    return measurements(task, text, before, after, cost)
 
 
 def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
@@ -161,7 +134,7 @@ def warm_head(
         adversary=PLAIN,
         optimizer_config=constant,
         parameter_groups=[{"params": task.model.head_parameters()}],
-        selection=selection(task, held_out, loop.device(runtime), cfg, cfg.head_steps, None),
+        selection=selection(task, held_out, loop.device(runtime), cfg, cfg.head_steps),
         seed=cfg.seed + 1,
         folder=out,
         runtime=runtime,
@@ -187,19 +160,14 @@ def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -
 
 
 def selection(
-    task: LanguageModelling,
-    held_out: HeldOut,
-    device: torch.device,
-    cfg: PretrainConfig,
-    steps: int,
-    keep: loop.Keep | None,
+    task: LanguageModelling, held_out: HeldOut, device: torch.device, cfg: PretrainConfig, steps: int
 ) -> loop.Selection:
     """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
     every = max(1, steps // cfg.evaluations)
-    return loop.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience, keep)
+    return loop.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience)
 
 
-def snapshot(restore: sharding.Restore, text: Text, out: Path, step: int) -> None:
+def snapshot(text: Text, out: Path, restore: sharding.Restore, step: int) -> None:
     """Save the model as it is; beside the checkpoints, where a resumed stage finds those of before."""
     model = restore()
     if processes.leads():

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from adapt.training.checkpoint import Progress
 
@@ -37,6 +38,11 @@ def costs(progress: Progress, device: torch.device, held: int | None) -> dict[st
         **({} if held is None else {"training_memory_bytes": float(max(0, peak - held))}),
         **counts,
     }
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Number of scalar weights that require a gradient; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def forget_peak(device: torch.device = CPU) -> int | None:

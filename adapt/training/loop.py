@@ -39,6 +39,7 @@ from adapt.training.step import Step
 KEY_NAME = "training.loop"
 VERSION = 3
 Keep = Callable[[int], None]
+AfterUpdate = Callable[[int, dict[str, Any]], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
 
@@ -106,7 +107,7 @@ def train(
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
     pull: Pull | None = None,
-    after_update: Callable[[int, dict[str, Any]], None] | None = None,
+    after_update: AfterUpdate | None = None,
 ) -> Progress:
     """Train ``model`` in place and leave it with the best measured weights.
 

@@ -27,7 +27,7 @@ from adapt.adapters import stage
 from adapt.config import ConfigError
 from adapt.models import loading
 from adapt.perturbation.embeddings import find_embedding, perturbed
-from adapt.training import retention
+from adapt.training import costs, retention
 
 BATCH = make_batch(6)
 
@@ -271,7 +271,7 @@ BY_HAND = {
 @pytest.mark.parametrize("method", list(BY_HAND))
 def test_trainable_parameters_as_counted_by_hand(method: str, bases: dict[str, Path], tmp_path: Path) -> None:
     model = classifier(bases["bert"], option(method), tmp_path)
-    assert loading.trainable_parameters(model) == BY_HAND[method] + HEAD
+    assert costs.trainable_parameters(model) == BY_HAND[method] + HEAD
 
 
 def test_the_norms_of_houlsbys_bottlenecks_can_be_pulled_back(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""What every stage that trains does around the loop, from a model that is ready to the files and costs that it leaves.
+
+A stage says what differs: the model, its objective, the plan of its steps, what chooses the checkpoint, and which
+weights are new. It calls ``fit``, measures what it likes, and calls ``keep``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from adapt.config import OptimizerConfig, RetentionConfig, RuntimeConfig
+from adapt.training import loop, processes
+from adapt.training.checkpoint import Progress
+from adapt.training.costs import costs, forget_peak, trainable_parameters
+from adapt.training.method import Adversary
+from adapt.training.objectives import Objective
+from adapt.training.optimization import decay_groups
+from adapt.training.retention import Pull, freeze, toward_start
+from adapt.training.sharding import Restore, distribute
+
+KEY_NAME = "training.fit"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What a model's adapters ask of its training, as ``adapters.stage.begin`` gives it; little where it has none.
+
+    learning_rate_factor: on the stage's rate. added(): the weights that adapters have added to the base.
+    penalty(pull): what to add to the gradients of each update, ``pull`` included. after_update(steps): what to call
+    after each of so many updates. checkpoint_gradients(): recompute activations. kept_bytes(folder): the size of what
+    the stage wrote and its base lacks.
+    """
+
+    learning_rate_factor: float
+    added: Callable[[], list[nn.Parameter]]
+    penalty: Callable[[Pull | None], Pull | None]
+    after_update: Callable[[int], loop.AfterUpdate | None]
+    checkpoint_gradients: Callable[[], None]
+    kept_bytes: Callable[[Path], int]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model with its best weights, how its training went, and what that has cost.
+
+    restore: gives the model whole (see ``sharding.distribute``).
+    """
+
+    model: Any
+    adapters: Adapters
+    restore: Restore
+    progress: Progress
+    cost: dict[str, float]
+
+
+def fit(
+    model: Any,
+    adapters: Adapters,
+    *,
+    name: str,
+    objective: Objective,
+    plan: loop.Plan,
+    selection: loop.Selection,
+    adversary: Adversary,
+    optimizer: OptimizerConfig,
+    retention: RetentionConfig,
+    seed: int,
+    folder: Path,
+    runtime: RuntimeConfig,
+    new: Callable[[], Iterable[nn.Parameter]],
+    head: nn.Module | None = None,
+    head_learning_rate: float | None = None,
+    stored: Mapping[int, Tensor] | None = None,
+    snapshot: Callable[[Restore, int], None] | None = None,
+) -> Fitted:
+    """Train ``model`` in place and leave it with the weights that ``selection`` finds best.
+
+    new(): the weights that no parent trained, adapters aside; nothing pulls them back to their start.
+    head: what trains at ``head_learning_rate``, where that is given. stored: kept embeddings, for a method that trains
+    on them. snapshot(restore, steps): called after each measurement. Raises what ``loop.train`` raises, and ConfigError
+    where the model has too few layers to freeze or cannot recompute its activations.
+    """
+    device = loop.device(runtime)
+    model.to(device)
+    freeze(model, retention.frozen_layers)
+    if runtime.gradient_checkpointing:
+        adapters.checkpoint_gradients()
+    rate = optimizer.learning_rate * adapters.learning_rate_factor
+    restore = distribute(model, runtime)  # before any parameter is taken from the model
+    held = forget_peak(device)
+    progress = loop.train(
+        model,
+        name=name,
+        objective=objective,
+        plan=plan,
+        adversary=adversary,
+        optimizer_config=replace(optimizer, learning_rate=rate),
+        parameter_groups=decay_groups(
+            model, head, head_learning_rate, layer_decay=retention.layer_decay, learning_rate=rate
+        ),
+        selection=selection if snapshot is None else replace(selection, keep=partial(snapshot, restore)),
+        seed=seed,
+        folder=folder,
+        runtime=runtime,
+        stored=stored,
+        pull=adapters.penalty(toward_start(model, retention.toward_start, new=[*new(), *adapters.added()])),
+        after_update=adapters.after_update(plan.steps),
+    )
+    return Fitted(model, adapters, restore, progress, costs(progress, device, held))
+
+
+def keep(fitted: Fitted, out: Path, save: Callable[[Any], None], **record: Any) -> dict[str, float]:
+    """Write the whole model, on the CPU, by ``save``, and how the training went as ``training.json``.
+
+    record: what else that file says. Returns the costs, with the number of trained weights and the bytes to keep.
+    """
+    whole = fitted.restore()
+    if processes.leads():
+        save(whole.cpu())
+        record |= {"best_step": fitted.progress.best_step, "history": fitted.progress.history}
+        (out / "training.json").write_text(json.dumps(record) + "\n")
+    cost = {**fitted.cost, "trainable_parameters": float(trainable_parameters(fitted.model))}
+    if processes.leads():
+        cost["checkpoint_bytes"] = float(fitted.adapters.kept_bytes(out))
+    return cost
