@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from adapt import results
 from adapt.runs.journal import running_under
 from adapt.store.entries import MANIFEST, UNFINISHED, Store, lock_of
 
@@ -74,7 +75,7 @@ def referenced(root: Path) -> set[Path]:
     """The folders of all stages that led to the runs under a root."""
     store, needed = Store(root / "store"), set()
     for run in (root / "runs").glob("*.json"):
-        evaluation = store.folder("evaluate", json.loads(run.read_bytes())["evaluation"])
+        evaluation = results.evaluation(root, run.stem)
         needed.add(evaluation)
         if (evaluation / MANIFEST).exists():
             ancestors = json.loads((evaluation / MANIFEST).read_bytes())["ancestors"]

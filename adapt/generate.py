@@ -12,7 +12,7 @@ from adapt.config import ConfigError
 from adapt.data.files import Row
 from adapt.runs import lines
 from adapt.runs.finetuned import finetuned_folder
-from adapt.store.entries import MANIFEST
+from adapt.store.entries import MANIFEST, Store
 from adapt.store.sources import ASSETS
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ def language_model_folder(model: str, root: Path) -> Path:
             return folder
     finetuned = finetuned_folder(model, root)
     key = json.loads((finetuned / MANIFEST).read_text())["inputs"]["model"]
-    for kind in ("pretrain", "vocabulary"):
-        folder = root / "store" / kind / key[:32]
-        if (folder / "config.json").exists():
-            return folder
+    started_from = Store(root / "store").complete(key)
+    if started_from is not None:
+        return started_from
     raise ConfigError(
         f"run {model}: the language model that its fine-tuning started from is not in {root / 'store'}: it is the base "
         "model, or was removed; give a model's folder or tiny_decoder"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.awp"
 VERSION = 1
+PASSES = 2.0
 PERTURBS = False
 
 

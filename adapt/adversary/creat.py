@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.creat"
 VERSION = 1
+PASSES = 1.33
+PASSES_PER_STEP = 0.67
 
 
 def creat(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.fgm"
 VERSION = 2
+PASSES = 2.0
 
 
 def fgm(step: Step, *, weight: float) -> Generator[Tensor, None, None]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.free_at"
 VERSION = 1
+PASSES = 0.0
+PASSES_PER_STEP = 1.0
 
 
 def free_at(step: Step, *, num_steps: int, step_size: float) -> Generator[Tensor, None, None]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.freelb"
 VERSION = 1
+PASSES = 0.0
+PASSES_PER_STEP = 1.0
 
 
 def freelb(

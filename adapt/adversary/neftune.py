@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.neftune"
 VERSION = 1
+PASSES = 1.0
 
 
 def neftune(step: Step) -> Generator[Tensor, None, None]:

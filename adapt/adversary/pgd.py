@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.pgd"
 VERSION = 2
+PASSES = 1.33
+PASSES_PER_STEP = 0.67
 
 
 def pgd(

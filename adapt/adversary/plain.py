@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.plain"
 VERSION = 1
+PASSES = 1.0
 PERTURBS = False
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.random_direction"
 VERSION = 1
+PASSES = 2.0
 
 
 def random_direction(step: Step, *, weight: float) -> Generator[Tensor, None, None]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.sift"
 VERSION = 1
+PASSES = 2.0
+PASSES_PER_STEP = 0.67
 
 
 def sift(step: Step, *, weight: float, num_steps: int, step_size: float, noise: float) -> Generator[Tensor, None, None]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.smart"
 VERSION = 1
+PASSES = 2.33
+PASSES_PER_STEP = 0.67
 
 
 def smart(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.smart_as_released"
 VERSION = 1
+PASSES = 2.0
+PASSES_PER_STEP = 0.67
 TINY = 1e-6  # the release's, in all three places
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.stored"
 VERSION = 1
+PASSES = 2.0
 
 
 def stored(step: Step, *, weight: float) -> Generator[Tensor, None, None]:

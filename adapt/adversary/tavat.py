@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.tavat"
 VERSION = 1
+PASSES = 0.0
+PASSES_PER_STEP = 1.0
 
 
 def tavat(step: Step, *, num_steps: int, step_size: float, init: float) -> Generator[Tensor, None, None]:

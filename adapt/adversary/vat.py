@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 KEY_NAME = "adversary.vat"
 VERSION = 1
+PASSES = 2.0
+PASSES_PER_STEP = 0.67
 
 
 def vat(step: Step, *, weight: float, num_steps: int, xi: float) -> Generator[Tensor, None, None]:

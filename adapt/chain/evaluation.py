@@ -90,6 +90,7 @@ def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, to
         inputs={"model": model, **tokens},
         config=config,
         more={"batch_size": cfg.evaluate.batch_size},
+        role="evaluates",
     )
 
 
@@ -103,6 +104,7 @@ def words_stage(texts: dict[str, Stage], tokenizer: Stage | Source) -> Stage:
         argument=None,
         inputs={"tokenizer": tokenizer, **texts},
         config={},
+        role="evaluates",
     )
 
 
@@ -118,6 +120,7 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
         inputs=dict(inputs),
         config={"sequences": settings.sequences, **more},
         more=more,
+        role="evaluates",
     )
 
 
@@ -132,6 +135,7 @@ def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: 
         inputs={"model": model, "text": text.source(settings.text, leaks="drop")},
         config=asdict(settings),
         more={"batch_size": cfg.evaluate.batch_size},
+        role="evaluates",
     )
 
 
@@ -160,20 +164,32 @@ def evaluate_stage(
         inputs={"model": model, "task": task, "leaks": leaks, **proposes, **measured},
         config={**without(asdict(cfg.evaluate), *unused), "max_length": cfg.finetune.max_length},
         more={"max_length": cfg.finetune.max_length},
+        role="evaluates",
     )
 
 
 def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
     """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
     modules = ("adapt.stages.baseline", "adapt.tasks.prediction")
-    fit = Stage("finetune", "tfidf", "adapt.stages.baseline:tfidf", modules, None, {"task": task}, {"method": "tfidf"})
+    fit = Stage(
+        kind="finetune",
+        label="tfidf",
+        function="adapt.stages.baseline:tfidf",
+        modules=modules,
+        argument=None,
+        inputs={"task": task},
+        config={"method": "tfidf"},
+        role="finetunes",
+        prefix="",
+    )
     measure = Stage(
-        "evaluate",
-        "evaluate",
-        "adapt.stages.baseline:evaluate_tfidf",
-        (*modules, "adapt.tasks.scores"),
-        None,
-        {"model": fit, "task": task, "leaks": leaks},
-        {"model": "tfidf"},
+        kind="evaluate",
+        label="evaluate",
+        function="adapt.stages.baseline:evaluate_tfidf",
+        modules=(*modules, "adapt.tasks.scores"),
+        argument=None,
+        inputs={"model": fit, "task": task, "leaks": leaks},
+        config={"model": "tfidf"},
+        role="evaluates",
     )
     return [fit, measure]

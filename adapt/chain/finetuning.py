@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from adapt.chain.methods import module_of, passes
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 
@@ -33,11 +34,15 @@ ADAPTED = (
     *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
     "adapt.adapters.quantization",
 )
+MANY = 5000  # examples of a task whose number no setting says: a guess
 HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
 
-def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str = "finetune") -> Stage:
-    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary."""
+def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = "") -> Stage:
+    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary.
+
+    name: of a fine-tuning that is not the run's own; its rows go under it.
+    """
     if cfg.finetune.method == "linear_probe":
         return Stage(
             kind="finetune",
@@ -51,18 +56,21 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
                 **({"inherit": cfg.peft.inherit} if cfg.peft.inherit != "merge" else {}),  # as before it could be told
             },
             more={"adapted": cfg.peft.inherit != "drop"},
+            role="finetunes",
+            prefix=name,
         )
     inputs: dict[str, Stage | Source] = {"model": model, "task": task}
     if cfg.adversary.kept is not None:
         inputs["perturbations"] = perturbations_stage(cfg, cfg.adversary.kept, model, task)
+    examples = cfg.finetune.epochs * (cfg.task.max_examples.train or MANY)
     return Stage(
         kind="finetune",
-        label=label,
+        label=name or "finetune",
         function="adapt.stages.finetune:finetune",
         modules=(
             "adapt.stages.finetune",
             *kind_modules(cfg),
-            target_module(cfg.adversary),
+            module_of(cfg.adversary),
             *MODEL,
             *LOOP,
             *adapted(cfg.peft, *of_pretraining(cfg)),
@@ -82,6 +90,9 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             "unquantized": cfg.model.modules.unquantized,
         },
         trains=True,
+        role="finetunes",
+        prefix=name,
+        work=examples * cfg.finetune.max_length / 2 * passes(cfg.adversary),
     )
 
 
@@ -115,11 +126,6 @@ def kind_modules(cfg: Config) -> tuple[str, ...]:
         else ("adapt.tasks.classification", "adapt.tasks.prediction")
     )
     return ("adapt.tasks.kinds", *own)
-
-
-def target_module(cfg: AdversaryConfig) -> str:
-    """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
-    return str(cfg.method["_target_"]).rpartition(".")[0]
 
 
 def adapted(*methods: PeftConfig) -> tuple[str, ...]:

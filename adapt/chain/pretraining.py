@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from omegaconf import OmegaConf
 
-from adapt.chain.finetuning import LOOP, MODEL, adapted, finetune_stage, identity, peft_identity, target_module
+from adapt.chain.finetuning import LOOP, MODEL, adapted, finetune_stage, identity, peft_identity
+from adapt.chain.methods import module_of, passes
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import CONF, AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
 from adapt.data.masking.strategies import SELECTIVE
@@ -57,7 +58,7 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             *("adapt.tasks.heldout", "adapt.tasks.language_modelling", "adapt.models.language", "adapt.models.packing"),
             *("adapt.data.masking.next_tokens", "adapt.data.masking.words", "adapt.data.masking.anchors"),
             *(("adapt.data.masking.marks",) if settings.masking.strategy == SELECTIVE else ()),
-            *(target_module(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
+            *(module_of(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
         ),
         argument=settings,
         inputs={"model": model, **inputs},
@@ -75,7 +76,19 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             "unquantized": cfg.model.modules.unquantized,
         },
         trains=True,
+        role="adapts",
+        step=step_name(settings),
+        work=settings.steps * settings.batch_size * settings.max_length / 2 * passes(cfg.pretrain_adversary),
     )
+
+
+def step_name(settings: PretrainConfig) -> str:
+    """The stage in the name of its chain: a selection that the command line made a control says so.
+
+    The controls' own files are called rand_*.
+    """
+    control = settings.selection is not None and settings.selection.control
+    return settings.name + "_control" * (control and not settings.name.startswith("rand_"))
 
 
 def marks_stages(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adapt.config import RuntimeConfig
+
+Role = Literal["prepares", "adapts", "finetunes", "evaluates"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,14 @@ class Source:
 
 @dataclass
 class Stage:
-    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more)."""
+    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more).
 
-    kind: str
-    label: str  # for people, and in the split column of its rows
+    role: ``adapts`` makes the language model that fine-tuning starts from, step by step along the chain; ``finetunes``
+    makes a model of a task; ``evaluates`` measures one of the two; ``prepares`` makes what others read.
+    """
+
+    kind: str  # of its folder in the store
+    label: str  # for people
     function: str  # module:name, imported only when the stage is built
     modules: tuple[str, ...]
     argument: Any
@@ -32,6 +38,10 @@ class Stage:
     more: dict[str, Any] = field(default_factory=dict)
     by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
     trains: bool = False  # so that the processes of a run share it (adapt/training/processes.py)
+    role: Role = "prepares"
+    step: str = ""  # its part of the chain's name in rows, where it adapts: dapt+tapt; its config then has its seed
+    prefix: str | None = None  # of the split of its rows: dapt/heldout; "" for none, None for the label
+    work: float = 0.0  # for the estimate: about how many tokens it trains on, times passes over each; 0 is not known
 
     def call(self, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
         """Build the stage into the folder, from its inputs' folders; returns its measurements."""

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from adapt.chain.methods import constants, module_of
 from adapt.config import AdversaryConfig, ConfigError, suggestion
 
 
@@ -30,22 +31,16 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
 
 
 def check_needs(key: str, adversary: AdversaryConfig) -> None:
-    """What a method's module says of it in constants: ``PERTURBS = False``, or ``NEEDS_DROPOUT = "fresh"``."""
-    constants = {
-        target.id: node.value.value
-        for node in syntax(f"{key}.method._target_", str(adversary.method["_target_"]).rpartition(".")[0]).body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    if adversary.ball is None and constants.get("PERTURBS", True):
+    """That the settings fit what the method's module says: ``PERTURBS = False``, ``NEEDS_DROPOUT = "fresh"``."""
+    said = constants(module_of(adversary))
+    if adversary.ball is None and said.get("PERTURBS", True):
         raise ConfigError(
             f"{key}.ball=null: {key}={adversary.name} perturbs, and needs epsilon, norm, scope, ...; "
             "a method that does not says PERTURBS = False in its module"
         )
-    if adversary.dropout != constants.get("NEEDS_DROPOUT", adversary.dropout):
+    if adversary.dropout != said.get("NEEDS_DROPOUT", adversary.dropout):
         raise ConfigError(
-            f"{key}.dropout={adversary.dropout}: {key}={adversary.name} works with {constants['NEEDS_DROPOUT']!s} alone"
+            f"{key}.dropout={adversary.dropout}: {key}={adversary.name} works with {said['NEEDS_DROPOUT']!s} alone"
         )
 
 

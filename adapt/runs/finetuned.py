@@ -8,7 +8,7 @@ from typing import Any
 
 from adapt import results
 from adapt.config import ConfigError
-from adapt.store.entries import MANIFEST
+from adapt.store.entries import MANIFEST, Store
 
 MAX_LENGTH = 512
 
@@ -31,10 +31,11 @@ def finetuned_folder(model: str, root: Path) -> Path:
     if not (evaluation / MANIFEST).exists():
         raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
     key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
-    folder = root / "store" / "finetune" / key[:32]
-    if not (folder / heads.HEAD_NOTE).exists():
+    folder = Store(root / "store").complete(key)
+    if folder is None or not (folder / heads.HEAD_NOTE).exists():
         raise ConfigError(
-            f"run {model}: its model {folder} is not there (a TF-IDF baseline has none, or it was removed)"
+            f"run {model}: its model {key[:32]} is not in {root / 'store'} (a TF-IDF baseline has none, or it was "
+            "removed)"
         )
     return folder
 

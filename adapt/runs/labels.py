@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapt.chain.finetuning import is_whole, settings_read
+from adapt.chain.stage import Stage
 from adapt.chain.text import sources_read
 from adapt.config import Config, TaskConfig
 from adapt.data.masking.strategies import SELECTIVE
@@ -14,7 +15,7 @@ from adapt.store.entries import Entry
 
 
 def science(cfg: Config) -> dict[str, Any]:
-    """The settings that decide the numbers: all but where and how it runs, and those of parts that the run lacks."""
+    """The settings that decide the numbers: all but where and how it runs, and parts that the run lacks."""
     config = asdict(cfg)
     del config["model"]["modules"]  # a method that reads them has them as its own
     config["finetune"]["head_learning_rate"] = settings_read(cfg).head_learning_rate
@@ -28,14 +29,18 @@ def science(cfg: Config) -> dict[str, Any]:
     unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}
     if not cfg.pretrain:
         unused |= {"pretrain_adversary", "pretrain_peft", "vocabulary"}
-    return {key: value for key, value in config.items() if key not in unused}
+    return {key: value for key, value in config.items() if key not in unused and value is not None}
 
 
 def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows under their stage's own name, unless it is the run's fine-tuning: a run may have several stages."""
-    if stage["label"] in ("finetune", "linear_probe", "tfidf"):
-        return stage["rows"]
-    return [{**row, "split": f"{stage['label']}/{row['split']}"} for row in stage["rows"]]
+    """The rows with the prefix that their stage gives the split: a run may have several stages of a kind."""
+    return [{**row, "split": f"{stage['prefix']}{row['split']}"} for row in stage["rows"]]
+
+
+def prefix(stage: Stage) -> str:
+    """What the stage puts before the split of its rows: ``dapt/``."""
+    name = stage.label if stage.prefix is None else stage.prefix
+    return f"{name}/" if name else ""
 
 
 def picked(entry: Entry) -> dict[str, Any]:
@@ -44,15 +49,15 @@ def picked(entry: Entry) -> dict[str, Any]:
     return {"rows": entry.manifest["rows"], "dirty": made["dirty"], "processes": made.get("processes", 1)}
 
 
-def pretrain_label(cfg: Config) -> str | None:
-    """The chain's stages, and the adversary that they trained under where there was one: ``dapt+tapt/alum``.
+def pretrain_label(cfg: Config, stages: list[Stage]) -> str | None:
+    """The steps of the run's adaptation, and the adversary of its pretraining where it has one: ``dapt+tapt/alum``."""
+    under = "" if not cfg.pretrain or cfg.pretrain_adversary.name == "none" else f"/{cfg.pretrain_adversary.name}"
+    return "+".join(stage.step for stage in adapting(stages)) + under or None
 
-    A stage whose selection was made a control on the command line says so; the controls' own files are called rand_*.
-    """
-    under = "" if cfg.pretrain_adversary.name == "none" else f"/{cfg.pretrain_adversary.name}"
-    controls = {name for name, stage in cfg.pretrain.items() if stage.selection and stage.selection.control}
-    names = [name + "_control" * (name in controls and not name.startswith("rand_")) for name in cfg.pretrain]
-    return "+".join(names) + under if cfg.pretrain else None
+
+def adapting(stages: list[Stage]) -> list[Stage]:
+    """Those of a chain's stages that make the language model that fine-tuning starts from."""
+    return [stage for stage in stages if stage.role == "adapts"]
 
 
 def task_label(cfg: TaskConfig) -> str:

@@ -15,7 +15,7 @@ from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.runs.answers import answers
-from adapt.runs.labels import labelled, picked, pretrain_label, science, task_label
+from adapt.runs.labels import adapting, labelled, picked, prefix, pretrain_label, science, task_label
 from adapt.store import keys, provenance
 from adapt.store.entries import Entry, Store
 from adapt.store.keys import digest, key_of
@@ -88,7 +88,7 @@ class Pipeline:
             rows = self.call(stage, inputs, folder, self.cfg.runtime)
             sharing = self.cfg.runtime.processes if stage.trains else 1
             notes = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
-            return {**notes, "ancestors": self.ancestors(stage, {})} if stage.kind == "evaluate" else notes
+            return {**notes, "ancestors": self.ancestors(stage, {})} if stage is self.stages[-1] else notes
 
         identity = {
             "config": stage.config,
@@ -108,7 +108,7 @@ class Pipeline:
                 found |= {one["key"]: one for one in self.ancestors(given, known)}
                 key = self.key(given)
                 noted = known[key] if key in known else picked(self.build(given))
-                found[key] = {**noted, "kind": given.kind, "label": given.label, "key": key}
+                found[key] = {**noted, "kind": given.kind, "prefix": prefix(given), "key": key}
         return list(found.values())  # what two stages are made from counts once
 
     def run(self) -> str:
@@ -160,7 +160,7 @@ class Pipeline:
         Two chains may come to the same text (neighbours and as many documents at random, where both are the whole
         corpus). They share every stage after it, and are two arms of a study all the same, each under its own name.
         """
-        return digest({"evaluation": self.key(self.stages[-1]), "chain": pretrain_label(self.cfg)})[:32]
+        return digest({"evaluation": self.key(self.stages[-1]), "chain": pretrain_label(self.cfg, self.stages)})[:32]
 
     def check_model(self) -> None:
         """Refuse a model that cannot do what its chain asks, before the first stage trains. Imports torch."""
@@ -175,22 +175,22 @@ class Pipeline:
     def factors(self) -> dict[str, Any]:
         """The short names that label a run in the table."""
         cfg = self.cfg
-        pretrained = [stage for stage in self.stages if stage.kind == "pretrain"]
+        adapted = adapting(self.stages)
         read = pretraining_sources(cfg)
         corpora = [getattr(cfg, name).name for name in ("corpus", "general") if name in read]
         return {
             "model": f"hf:{Path(cfg.model.path or '').name}" if cfg.model.name == "hf" else cfg.model.name,
             "corpus": "+".join(corpora) or None,
             "task": task_label(cfg.task),
-            "pretrain": pretrain_label(cfg),
+            "pretrain": pretrain_label(cfg, self.stages),
             "peft": cfg.peft.name if cfg.peft.method is not None else None,  # none, as before there were methods
             "adversary": cfg.adversary.name,
             "budget": cfg.budget.name,
             "seed": cfg.seed,
             "adversary_epsilon": cfg.adversary.ball.epsilon if cfg.adversary.ball else None,
             "adversary_steps": cfg.adversary.method.get("num_steps"),
-            "adaptation": self.key(pretrained[-1])[:32] if pretrained else None,
-            "adaptation_seed": "+".join(str(settings.seed) for settings in cfg.pretrain.values()) or None,
+            "adaptation": self.key(adapted[-1])[:32] if adapted else None,
+            "adaptation_seed": "+".join(str(stage.config["seed"]) for stage in adapted) or None,
         }
 
 

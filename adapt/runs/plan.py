@@ -8,14 +8,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from adapt.chain.stage import Source, Stage
-from adapt.config import AdversaryConfig
+from adapt.chain.stage import Source, Stage, without
 from adapt.runs.pipeline import Pipeline
 from adapt.store.entries import MANIFEST, Store
 
 FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
-PASSES = {"plain": 1.0, "neftune": 1.0, "fgm": 2.0, "random_direction": 2.0, "r3f": 2.0, "rdrop": 2.0, "awp": 2.0}
-OTHER_PASSES = 3.0  # of other methods: about, in units of one forward and backward pass
+UNKNOWN = 20.0  # seconds of a stage whose kind the store has never built and that does not say what it reads
 
 
 def describe(pipeline: Pipeline) -> str:
@@ -41,14 +39,12 @@ def ordered(last: Stage) -> list[Stage]:
 
 
 def estimate(pipeline: Pipeline, stage: Stage) -> float:
-    """Seconds: the median of like stages in the store, scaled by steps; else arithmetic from parameters and tokens."""
-    if stage.kind not in ("pretrain", "finetune"):
-        return statistics.median(seconds_of(pipeline.store, stage.kind, {}) or [20.0])
-    like = {name: stage.config.get(name) for name in ("adversary",) if name in stage.config}
-    past = seconds_of(
-        pipeline.store, stage.kind, {**like, **{k: v for k, v in stage.config.items() if k not in ("seed", "steps")}}
-    )
-    return statistics.median(past) if past else arithmetic(pipeline, stage)
+    """Seconds: the median of like stages in the store; else 6 x parameters x tokens (Kaplan et al., 2020, 2.1)."""
+    like = without(stage.config, "seed", "steps") if stage.role in ("adapts", "finetunes") else {}
+    past = seconds_of(pipeline.store, stage.kind, like)
+    if past:
+        return statistics.median(past)
+    return 6 * parameters(stage) * stage.work / FLOPS_A_SECOND if stage.work else UNKNOWN
 
 
 def seconds_of(store: Store, kind: str, config: dict[str, Any]) -> list[float]:
@@ -59,23 +55,6 @@ def seconds_of(store: Store, kind: str, config: dict[str, Any]) -> list[float]:
         if all(manifest["config"].get(name) == value for name, value in config.items()):
             found.append(manifest["seconds"])
     return found
-
-
-def arithmetic(pipeline: Pipeline, stage: Stage) -> float:
-    """6 x parameters x tokens (Kaplan et al., 2020, section 2.1) over a guessed speed."""
-    if stage.label in ("tfidf", "linear_probe"):
-        return 20.0
-    if stage.kind == "pretrain":
-        examples = stage.argument.steps * stage.argument.batch_size
-    else:
-        examples = stage.argument.epochs * (pipeline.cfg.task.max_examples.train or 5000)
-    tokens = examples * stage.argument.max_length / 2
-    return 6 * parameters(stage) * tokens * passes(stage.more["adversary"]) / FLOPS_A_SECOND
-
-
-def passes(adversary: AdversaryConfig) -> float:
-    """About what a method costs in units of plain training."""
-    return adversary.length * PASSES.get(str(adversary.method["_target_"]).split(".")[-2], OTHER_PASSES)
 
 
 def parameters(stage: Stage) -> int:

@@ -51,6 +51,10 @@ class Store:
         """Where the entry of this key is or will be; the first 32 hex digits of the key name it."""
         return self.root / kind / key[:32]
 
+    def complete(self, key: str) -> Path | None:
+        """The folder of the complete entry under this key, of whichever kind."""
+        return next((manifest.parent for manifest in self.root.glob(f"*/{key[:32]}/{MANIFEST}")), None)
+
     def find(self, kind: str, key: str) -> Entry | None:
         """The complete entry under this key, files checked once a process; a corrupt one is reported, not returned."""
         folder = self.folder(kind, key)

@@ -2,7 +2,11 @@
 
 import pytest
 import torch
+import yaml
 from adversaries import OBJECTIVES, OPTIONS, Toy, make_batch, pick, read, run
+
+from adapt.chain.methods import passes
+from adapt.config import AdversaryConfig
 
 K, R = 4, 3
 PGD = {"num_steps": K, "clean_weight": 0.0, "random_starts": 0}
@@ -63,6 +67,16 @@ def test_costs(name, settings, cut):
 
 def test_every_option_file_has_its_cost_stated_here():
     assert {name for name, _ in COSTS} == {file.stem for file in OPTIONS}
+
+
+@pytest.mark.parametrize(("name", "settings"), [case for case in COSTS if "random_starts" not in dict(case[1])])
+def test_a_method_says_about_what_it_costs(name, settings):
+    """Within about one forward pass: a backward pass counts as two of them, one to delta alone as one."""
+    option = yaml.safe_load((OPTIONS[0].parent / f"{name}.yaml").read_text())
+    method = option["method"] | (PGD if name == "pgd" else {}) | dict(settings)
+    forward, backward, to_delta = COSTS[name, settings]
+    said = passes(AdversaryConfig(method=method, length=1.0))
+    assert said == pytest.approx((forward + 2 * backward + to_delta) / 3, abs=0.35)
 
 
 def test_inner_steps_compute_no_parameter_gradient():

@@ -10,10 +10,10 @@ import pytest
 from world import adapt, overrides, pipeline, sentence
 
 from adapt import results
-from adapt.config import AdversaryConfig, Config, ConfigError, PretrainConfig, RuntimeConfig, SelectionConfig
+from adapt.chain.pretraining import step_name
+from adapt.config import ConfigError, PretrainConfig, RuntimeConfig, SelectionConfig
 from adapt.data import corpora
 from adapt.runs.finetuned import finetuned_folder
-from adapt.runs.labels import pretrain_label
 from adapt.stages import selection as stage
 from adapt.store import sources
 
@@ -114,8 +114,8 @@ def test_an_encoder_that_is_no_model_folder(tmp_path: Path) -> None:
 
 def test_a_control_never_has_the_label_of_its_method() -> None:
     def label(*names: str, control: bool) -> str | None:
-        stages = {name: PretrainConfig(selection=SelectionConfig(control=control)) for name in names}
-        return pretrain_label(Config(pretrain=stages, pretrain_adversary=AdversaryConfig(name="none")))
+        selection = SelectionConfig(control=control)
+        return "+".join(step_name(PretrainConfig(name=name, selection=selection)) for name in names)
 
     assert label("knn_tapt_150", control=False) == "knn_tapt_150"
     assert label("knn_tapt_150", control=True) == "knn_tapt_150_control"

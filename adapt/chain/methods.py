@@ -1,0 +1,43 @@
+"""What a training method's module says of the method in constants, read from its source: importing it loads torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from adapt.config import AdversaryConfig
+
+OTHER_PASSES = 3.0  # a guess for a method that does not say what it costs
+
+
+def module_of(cfg: AdversaryConfig) -> str:
+    """The module that defines the adversary's method: all of its ``_target_`` before the last dot."""
+    return str(cfg.method["_target_"]).rpartition(".")[0]
+
+
+def passes(cfg: AdversaryConfig) -> float:
+    """About what a training under the adversary costs, in units of plain training of the usual length.
+
+    A method's module says ``PASSES``, forward and backward passes over a batch, and ``PASSES_PER_STEP``, those of each
+    of the method's ``num_steps``, where it has such steps.
+    """
+    said = constants(module_of(cfg))
+    steps = said.get("PASSES_PER_STEP", 0.0) * cfg.method.get("num_steps", 0)
+    return cfg.length * (said.get("PASSES", OTHER_PASSES) + steps)
+
+
+@cache
+def constants(module: str) -> dict[str, Any]:
+    """The module's names that are set to a plain value: ``PERTURBS = False``, ``PASSES = 2.0``."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None, module
+    return {
+        target.id: node.value.value
+        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
