@@ -69,7 +69,7 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
 
 
 def _of_other_keys(record: pd.DataFrame, new: pd.DataFrame) -> set[str]:
-    """The run_ids in ``record`` whose keys are of another generation than those of ``new``; published rows have none."""
+    """The run_ids in ``record`` whose keys are of another generation than ``new``'s; published rows have no keys."""
     ours = record[record["source"] == "ours"]
     return set(ours.loc[~_generation(ours).isin(set(_generation(new))), "run_id"])
 
