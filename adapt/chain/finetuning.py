@@ -12,6 +12,7 @@ from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, Pe
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
 MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
+LINEAR_PROBE = ("adapt.stages.baseline", "adapt.tasks.prediction", "adapt.training.objectives")
 PERTURBED = ("adapt.training.objectives", "adapt.perturbation.ball", "adapt.perturbation.embeddings")
 LOOP = (
     *("adapt.training.loop", "adapt.training.step", "adapt.training.method", "adapt.training.optimization"),
@@ -36,10 +37,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=(
-                *("adapt.stages.baseline", "adapt.tasks.prediction", "adapt.training.objectives", *MODEL),
-                *adapted(model),
-            ),
+            modules=(*LINEAR_PROBE, *MODEL, *adapted(model)),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={
@@ -56,12 +54,8 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
         label=label,
         function="adapt.stages.finetune:finetune",
         modules=(
-            "adapt.stages.finetune",
-            *kind_modules(cfg),
-            *adversary_modules(cfg.adversary),
-            *MODEL,
-            *LOOP,
-            *adapting(model, cfg.peft),
+            *("adapt.stages.finetune", *kind_modules(cfg), *adversary_modules(cfg.adversary)),
+            *(*MODEL, *LOOP, *adapting(model, cfg.peft)),
         ),
         argument=settings_read(cfg),
         inputs=inputs,
@@ -124,25 +118,25 @@ def adversary_modules(cfg: AdversaryConfig) -> tuple[str, ...]:
     return (module,) if module == PLAIN else (module, *SHARED)
 
 
-def adapted(model: Stage | Source) -> tuple[str, ...]:
-    """The modules that put adapters, and a base in bits, under a model; none where all weights were trained."""
-    return _adapted(model, [])
+def adapted(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
+    """The modules that put adapters, or a base in bits, under a model; none where all weights are trained throughout.
+
+    own: the method of a stage that trains it, beside those of the stages that the model comes from.
+    """
+    methods = list(own)
+    while isinstance(model, Stage):
+        methods += [model.more["peft"]] if "peft" in model.more else []
+        model = model.inputs["model"]
+    exported = has_adapters(model.folder)
+    some = exported or any(peft.method is not None for peft in methods)
+    in_bits = exported or any(peft.quantization is not None for peft in methods)
+    return (*(ADAPTED if some else ()), *(BITS if in_bits else ()))
 
 
 def adapting(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
-    """The modules of ``adapted``, and those that train on such a model or by such a method of the stage's own."""
-    found = _adapted(model, list(own))
-    return (*found, *ADAPTING) if found else ()
-
-
-def _adapted(model: Stage | Source, methods: list[PeftConfig]) -> tuple[str, ...]:
-    while isinstance(model, Stage):
-        methods = [*methods, *([model.more["peft"]] if "peft" in model.more else [])]
-        model = model.inputs["model"]
-    exported = has_adapters(model.folder)
-    in_bits = exported or any(peft.quantization is not None for peft in methods)
-    some = exported or any(peft.method is not None for peft in methods)
-    return (*(ADAPTED if some else ()), *(BITS if in_bits else ()))
+    """The modules of ``adapted``, and those that make such a model ready to be trained, and train it."""
+    modules = adapted(model, *own)
+    return (*modules, *ADAPTING) if modules else ()
 
 
 def has_adapters(folder: Path) -> bool:
