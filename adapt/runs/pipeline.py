@@ -44,7 +44,7 @@ class Pipeline:
         """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
         if id(stage) not in self._keys:
             inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
-            versions = dict(keys.source_version(module) for module in versioned(stage))
+            versions = dict(keys.source_version(module) for module in stage.modules)
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 
@@ -192,15 +192,6 @@ class Pipeline:
             "adaptation": self.key(pretrained[-1])[:32] if pretrained else None,
             "adaptation_seed": "+".join(str(settings.seed) for settings in cfg.pretrain.values()) or None,
         }
-
-
-def versioned(stage: Stage) -> tuple[str, ...]:
-    """The modules whose VERSIONs the stage's key knows: its own, and on a base in bits what puts layers in bits.
-
-    On another base nothing of that runs, and a change there must not train it again.
-    """
-    quantized = stage.config.get("peft", {}).get("quantization") is not None
-    return (*stage.modules, "adapt.adapters.bits") if quantized else stage.modules
 
 
 def prepare_process(runtime: RuntimeConfig) -> tuple[str, int]:

@@ -13,6 +13,8 @@ import torch
 
 from adapt.training.checkpoint import Progress
 
+KEY_NAME = "training.costs"
+VERSION = 1
 CPU = torch.device("cpu")
 MEANS = ("delta_norm_", "delta_at_", "ascent_")
 
