@@ -14,6 +14,7 @@ from adapt.perturbation.attack import ascend
 from adapt.training.objectives import by_example
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step, View
 
 KEY_NAME = "adversary.creat"
@@ -21,7 +22,7 @@ VERSION = 1
 
 
 def creat(
-    step: Step, *, num_steps: int, step_size: float, init: float, temperature: float
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, temperature: NotNegative
 ) -> Generator[Tensor, None, None]:
     """(l(e) + l(e + delta)) / 2, delta up the gradient of l(e + delta) - T * sum over i of cos(h_i(e + delta), h_i(e)).
 
@@ -45,7 +46,7 @@ def creat(
 
 
 def creat_as_released(
-    step: Step, *, num_steps: int, step_size: float, init: float, temperature: float
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, temperature: NotNegative
 ) -> Generator[Tensor, None, None]:
     """The same at e + delta_0 + ... + delta_k: the authors' code adds each delta to embeddings that hold the others.
 
