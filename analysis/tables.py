@@ -86,6 +86,11 @@ def _say(outcome: Merge, replaced: bool) -> None:
     print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
     if outcome.superseded:
         print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
+    if outcome.waiting:
+        print(
+            f"  waiting: {len(outcome.waiting)} recorded runs have keys of another generation and have not been run "
+            "again; nothing is merged until the whole study has been (--replace takes what there is, and drops them)"
+        )
     if outcome.differ:
         done = "replaced" if replaced else "the record is kept (--replace takes the new ones)"
         print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")

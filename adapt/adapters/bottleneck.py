@@ -9,6 +9,7 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from adapt.config import key
 from adapt.training.retention import layer_stacks
 
 KEY_NAME = "adapters.bottleneck"
@@ -23,7 +24,7 @@ class BottleneckConfig(PeftConfig):
     norms: the layers' normalisations are trained as well, as in section 2.1 there; Pfeiffer et al. (2021) leave them.
     """
 
-    size: int = field(default=64)
+    size: int = key(at_least=1, default=64)
     target_modules: list[str] | None = field(default=None)
     norms: bool = field(default=False)
 

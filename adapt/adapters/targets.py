@@ -10,6 +10,8 @@ from transformers.pytorch_utils import Conv1D
 
 from adapt.config import ConfigError
 
+KEY_NAME = "adapters.targets"
+VERSION = 1
 LINEAR = (nn.Linear, Conv1D)
 
 

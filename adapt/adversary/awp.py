@@ -11,6 +11,7 @@ from torch import Tensor
 from adapt.training.sharding import gathered
 
 if TYPE_CHECKING:
+    from adapt.config import NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.awp"
@@ -19,7 +20,7 @@ PASSES = 2.0
 PERTURBS = False
 
 
-def awp(step: Step, *, gamma: float) -> Generator[Tensor, None, None]:
+def awp(step: Step, *, gamma: NotNegative) -> Generator[Tensor, None, None]:
     """l at w + v, with v = gamma * ||w|| * g / ||g|| for each layer (Wu et al., 2020, section 4, with one step).
 
     g is the gradient of l over the whole step, all micro-batches and processes, and is dropped once v is known: only

@@ -14,6 +14,7 @@ from adapt.perturbation.attack import ascend
 from adapt.training.objectives import by_example
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step, View
 
 KEY_NAME = "adversary.creat"
@@ -23,7 +24,7 @@ PASSES_PER_STEP = 0.67
 
 
 def creat(
-    step: Step, *, num_steps: int, step_size: float, init: float, temperature: float
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, temperature: NotNegative
 ) -> Generator[Tensor, None, None]:
     """(l(e) + l(e + delta)) / 2, delta up the gradient of l(e + delta) - T * sum over i of cos(h_i(e + delta), h_i(e)).
 
@@ -47,7 +48,7 @@ def creat(
 
 
 def creat_as_released(
-    step: Step, *, num_steps: int, step_size: float, init: float, temperature: float
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, temperature: NotNegative
 ) -> Generator[Tensor, None, None]:
     """The same at e + delta_0 + ... + delta_k: the authors' code adds each delta to embeddings that hold the others.
 

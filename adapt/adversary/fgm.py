@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from adapt.config import NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.fgm"
@@ -15,7 +16,7 @@ VERSION = 2
 PASSES = 2.0
 
 
-def fgm(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
+def fgm(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e + epsilon * unit(g)), with g the gradient of l at e (Miyato et al., 2017, equation 5).
 
     weight: w. The backward pass of the clean loss gives g for free. With an linf ball this is FGSM. Costs 2F + 2Bp.

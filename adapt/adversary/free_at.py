@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.free_at"
@@ -16,7 +17,7 @@ PASSES = 0.0
 PASSES_PER_STEP = 1.0
 
 
-def free_at(step: Step, *, num_steps: int, step_size: float) -> Generator[Tensor, None, None]:
+def free_at(step: Step, *, num_steps: Count, step_size: NotNegative) -> Generator[Tensor, None, None]:
     """K times: an optimizer step on l(e + delta), and delta <- Pi(delta + a * unit(g)) from the same backward pass.
 
     Shafahi et al. (2019), algorithm 1. The paper carries delta on to the next minibatch, because images have one

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.freelb"
@@ -17,7 +18,7 @@ PASSES_PER_STEP = 1.0
 
 
 def freelb(
-    step: Step, *, num_steps: int, step_size: float, init: float, bounded: bool
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, bounded: bool
 ) -> Generator[Tensor, None, None]:
     """The mean over k < K of l(e + delta_k), with delta_{k+1} = Pi(delta_k + a * unit(g_k)) (Zhu et al., 2020, alg. 1).
 

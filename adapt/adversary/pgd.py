@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from adapt.config import ConfigError
+from adapt.config import ConfigError, Count, CountOrZero, NotNegative
 from adapt.perturbation.attack import ascend, attack
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PASSES_PER_STEP = 0.67
 
 
 def pgd(
-    step: Step, *, num_steps: int, step_size: float, clean_weight: float, random_starts: int
+    step: Step, *, num_steps: Count, step_size: NotNegative, clean_weight: NotNegative, random_starts: CountOrZero
 ) -> Generator[Tensor, None, None]:
     """c * l(e) + l(e + delta_K), delta <- Pi(delta + a * unit(g)) (Madry et al., 2018, equation 2.1).
 

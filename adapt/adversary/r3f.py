@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from adapt.adversary.divergence import symmetric_kl
-from adapt.config import ConfigError
+from adapt.config import ConfigError, NotNegative
 
 if TYPE_CHECKING:
     from adapt.training.step import Step
@@ -19,7 +19,7 @@ PASSES = 2.0
 NOISES = ("uniform", "normal")
 
 
-def r3f(step: Step, *, weight: float, noise: str) -> Generator[Tensor, None, None]:
+def r3f(step: Step, *, weight: NotNegative, noise: str) -> Generator[Tensor, None, None]:
     """l(e) + w * S(p(e), p(e + z)), S the sum of both KL directions (Aghajanyan et al., 2021, equations 3 and 4).
 
     weight: w. noise: ``uniform``, z a random point of the ball (linf: U(-epsilon, epsilon) for each element), or

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from adapt.config import NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.random_direction"
@@ -15,7 +16,7 @@ VERSION = 1
 PASSES = 2.0
 
 
-def random_direction(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
+def random_direction(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e + epsilon * u), with u uniform on the unit sphere.
 
     weight: w. What is left of FGM's effect when its gradient is taken away. Costs 2F + 2Bp.

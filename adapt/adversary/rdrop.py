@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from adapt.adversary.divergence import symmetric_kl
-from adapt.config import ConfigError
+from adapt.config import ConfigError, NotNegative
 
 if TYPE_CHECKING:
     from adapt.training.step import Step
@@ -20,7 +20,7 @@ PERTURBS = False
 NEEDS_DROPOUT = "fresh"
 
 
-def rdrop(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
+def rdrop(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     """l1 + l2 + alpha / 2 * [KL(p1 || p2) + KL(p2 || p1)] of two dropout masks (Liang et al., 2021, equations 1 to 4).
 
     weight: alpha. With alpha = 0 the gradient is twice that of plain training. Costs 2F + 2Bp.
@@ -32,7 +32,7 @@ def rdrop(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
         yield view.mean(losses + weight / 2 * symmetric_kl(one, other))
 
 
-def rdrop_as_released(step: Step, *, weight: float, clean_weight: float) -> Generator[Tensor, None, None]:
+def rdrop_as_released(step: Step, *, weight: NotNegative, clean_weight: NotNegative) -> Generator[Tensor, None, None]:
     """c * (l1 + l2) + alpha / 2 * the SUM over the step's items of KL(p1 || p2) + KL(p2 || p1).
 
     As the release's text classifiers have it (dropreg/R-Drop, huggingface_transformer_src): l is a mean over the

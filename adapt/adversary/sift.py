@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from adapt.adversary.divergence import symmetric_kl
-from adapt.config import ConfigError
+from adapt.config import ConfigError, Count, NotNegative
 from adapt.perturbation.attack import ascend
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ PASSES = 2.0
 PASSES_PER_STEP = 0.67
 
 
-def sift(step: Step, *, weight: float, num_steps: int, step_size: float, noise: float) -> Generator[Tensor, None, None]:
+def sift(
+    step: Step, *, weight: NotNegative, num_steps: Count, step_size: NotNegative, noise: float
+) -> Generator[Tensor, None, None]:
     """l(e) + w * S(p(e), p(e + s * delta)), S the symmetric KL, s [B, L, 1] each token's standard deviation over d.
 
     SiFT (He et al., 2021, section 4). delta is in units of s: it starts at Pi(sigma * N(0, 1)) and takes num_steps of

@@ -13,6 +13,7 @@ from adapt.adversary.divergence import symmetric_kl
 from adapt.perturbation.attack import ascend
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative, Share
     from adapt.training.step import Step, View
 
 KEY_NAME = "adversary.smart"
@@ -24,14 +25,14 @@ PASSES_PER_STEP = 0.67
 def smart(
     step: Step,
     *,
-    weight: float,
-    num_steps: int,
-    step_size: float,
+    weight: NotNegative,
+    num_steps: Count,
+    step_size: NotNegative,
     noise: float,
-    teacher_weight: float,
-    early_beta: float,
-    late_beta: float,
-    early_share: float,
+    teacher_weight: NotNegative,
+    early_beta: Share,
+    late_beta: Share,
+    early_share: Share,
 ) -> Generator[Tensor, None, None]:
     """l(e) + w * max over the ball of S(p(e), p(e + delta)) + m * S(p(e), teacher's p(e)), S the symmetric KL.
 

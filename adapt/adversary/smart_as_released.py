@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adapt.adversary.divergence import kl
-from adapt.config import ConfigError
+from adapt.config import ConfigError, Count, NotNegative
 
 if TYPE_CHECKING:
     from adapt.training.step import Step
@@ -22,7 +22,7 @@ TINY = 1e-6  # the release's, in all three places
 
 
 def smart_as_released(
-    step: Step, *, weight: float, num_steps: int, step_size: float, noise: float, inner: str
+    step: Step, *, weight: NotNegative, num_steps: Count, step_size: NotNegative, noise: float, inner: str
 ) -> Generator[Tensor, None, None]:
     """l(e) + w * [KL(p' || q) + KL(q' || p)], p = p(e), q = p(e + delta), a prime where it is cut off from the graph.
 

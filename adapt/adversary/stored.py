@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from adapt.config import NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.stored"
@@ -15,7 +16,7 @@ VERSION = 1
 PASSES = 2.0
 
 
-def stored(step: Step, *, weight: float) -> Generator[Tensor, None, None]:
+def stored(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e'), with e' the adversarial embedding kept of each text, under the text's own label.
 
     Kim & Kang (2022): a model A is fine-tuned under an adversary, the embeddings that then fool it are kept with the

@@ -14,6 +14,7 @@ from adapt.perturbation.ball import Ball
 from adapt.training import processes
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.tavat"
@@ -22,7 +23,7 @@ PASSES = 0.0
 PASSES_PER_STEP = 1.0
 
 
-def tavat(step: Step, *, num_steps: int, step_size: float, init: float) -> Generator[Tensor, None, None]:
+def tavat(step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative) -> Generator[Tensor, None, None]:
     """The mean over k < K of l(e + delta_k + eta_k), both parts climbing its gradient g (Li & Qiu, 2021, algorithm 1).
 
     delta_0 = U(-1, 1) * init * epsilon / sqrt(N d) is the example's, eta_0^i = V[w_i] the token's, from a table of the
@@ -52,7 +53,7 @@ def tavat(step: Step, *, num_steps: int, step_size: float, init: float) -> Gener
 
 
 def tavat_as_released(
-    step: Step, *, num_steps: int, step_size: float, init: float, token_norm: float
+    step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, token_norm: NotNegative
 ) -> Generator[Tensor, None, None]:
     """The same as the authors' code does it (github.com/LinyangLee/Token-Aware-VAT, token_vat.py, commit ef5b427).
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from adapt.adversary.divergence import kl
 
 if TYPE_CHECKING:
+    from adapt.config import Count, NotNegative
     from adapt.training.step import Step
 
 KEY_NAME = "adversary.vat"
@@ -19,7 +20,7 @@ PASSES = 2.0
 PASSES_PER_STEP = 0.67
 
 
-def vat(step: Step, *, weight: float, num_steps: int, xi: float) -> Generator[Tensor, None, None]:
+def vat(step: Step, *, weight: NotNegative, num_steps: Count, xi: float) -> Generator[Tensor, None, None]:
     """l(e) + w * KL(p(e) || p(e + epsilon * d)), p(e) cut off from the graph (Miyato et al., 2018, equations 5 to 7).
 
     KL is flat at 0, so its gradient there is 0 and d, the top eigenvector of its Hessian, comes by power iteration:

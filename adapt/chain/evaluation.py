@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from adapt.chain.finetuning import MODEL, PERTURBED, adapted, kind_modules, of_pretraining
+from adapt.chain.finetuning import MODEL, PERTURBED, adapted, kind_modules
 from adapt.chain.stage import Source, Stage, without
 from adapt.chain.text import TextChain, tokens_stage
 from adapt.config import Config, DomainsConfig, SamplesConfig
@@ -17,19 +17,15 @@ from adapt.text_attacks.names import needs_masked_lm
 MEASURING = (
     *("adapt.stages.domains", "adapt.tasks.heldout", "adapt.tasks.language_modelling"),
     *("adapt.training.objectives", "adapt.data.masking.tokens"),
-    *(
-        "adapt.data.masking.next_tokens",
-        "adapt.data.tokens.tokens",
-        "adapt.data.tokens.batching",
-        "adapt.models.loading",
-    ),
+    *("adapt.data.masking.next_tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.words"),
+    *("adapt.data.tokens.batching", "adapt.models.loading", "adapt.models.decoders"),
     *("adapt.models.packing", "adapt.models.language"),
 )
 SAMPLING = (
     *("adapt.stages.samples", "adapt.tasks.generation", "adapt.models.loading", "adapt.data.tokens.batching"),
-    *("adapt.data.tokens.pieces", "adapt.data.text"),
+    *("adapt.data.tokens.pieces", "adapt.data.text", "adapt.models.packing", "adapt.models.language"),
 )
-PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction")
+PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction", "adapt.models.heads")
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _ATTACKS = (
@@ -40,7 +36,7 @@ _TEXT_ATTACKS = (
     *("adapt.text_attacks.words", "adapt.text_attacks.search", "adapt.text_attacks.characters"),
     *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
     *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
-    *("adapt.text_attacks.measure", "adapt.models.language"),
+    *("adapt.text_attacks.measure", "adapt.models.language", "adapt.models.packing"),
 )
 
 
@@ -85,7 +81,7 @@ def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, to
         kind="domains",
         label="domains",
         function="adapt.stages.domains:domains",
-        modules=(*MEASURING, *adapted(*of_pretraining(cfg))),
+        modules=(*MEASURING, *adapted(model)),
         argument=settings,
         inputs={"model": model, **tokens},
         config=config,
@@ -115,7 +111,7 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
         kind="trajectory",
         label=f"trajectory/{inputs['model'].label}",
         function="adapt.stages.trajectory:trajectory",
-        modules=(*PROBE, *MEASURING, *adapted(*of_pretraining(cfg))),
+        modules=(*PROBE, *MEASURING, *adapted(inputs["model"])),
         argument=settings,
         inputs=dict(inputs),
         config={"sequences": settings.sequences, **more},
@@ -130,7 +126,7 @@ def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: 
         kind="samples",
         label="samples",
         function="adapt.stages.samples:samples",
-        modules=(*SAMPLING, *adapted(*of_pretraining(cfg))),
+        modules=(*SAMPLING, *adapted(model)),
         argument=settings,
         inputs={"model": model, "text": text.source(settings.text, leaks="drop")},
         config=asdict(settings),
@@ -157,7 +153,7 @@ def evaluate_stage(
         function="adapt.stages.evaluate:evaluate",
         modules=(
             *("adapt.stages.evaluate", "adapt.tasks.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
-            *adapted(cfg.peft, *of_pretraining(cfg)),
+            *("adapt.perturbation.attack", *adapted(model)),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
         argument=cfg.evaluate,

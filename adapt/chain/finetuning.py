@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from adapt.chain.methods import module_of, passes
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 
-# The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
+# The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
 MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
-PERTURBED = (
-    "adapt.training.objectives",
-    "adapt.perturbation.ball",
-    "adapt.perturbation.embeddings",
-    "adapt.perturbation.attack",
-)
+LINEAR_PROBE = ("adapt.stages.baseline", "adapt.tasks.prediction", "adapt.training.objectives")
+PERTURBED = ("adapt.training.objectives", "adapt.perturbation.ball", "adapt.perturbation.embeddings")
 LOOP = (
-    *(
-        "adapt.training.fit",
-        "adapt.training.loop",
-        "adapt.training.checkpoint",
-        "adapt.training.optimization",
-        "adapt.training.retention",
-        "adapt.training.method",
-        "adapt.training.step",
-    ),
-    *("adapt.adversary.plain", "adapt.adversary.divergence", *PERTURBED),
+    *("adapt.training.fit", "adapt.training.loop", "adapt.training.step", "adapt.training.method"),
+    "adapt.training.optimization",
+    *("adapt.training.retention", "adapt.training.checkpoint", "adapt.training.costs"),
+    *("adapt.training.processes", "adapt.training.sharding", *PERTURBED),
 )
+PLAIN = "adapt.adversary.plain"
+SHARED = ("adapt.adversary.divergence", "adapt.perturbation.attack")  # by the methods that perturb
 ADAPTED = (
-    *("adapt.adapters.stage", "adapt.adapters.methods", "adapt.adapters.folder", "adapt.adapters.virtual_tokens"),
-    *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
-    "adapt.adapters.quantization",
+    *("adapt.adapters.folder", "adapt.adapters.methods", "adapt.adapters.virtual_tokens", "adapt.adapters.bottleneck"),
+    *("adapt.adapters.selective", "adapt.adapters.quantization", "adapt.training.retention"),
 )
+ADAPTING = ("adapt.adapters.stage", "adapt.adapters.targets", "adapt.adapters.allocation")
+BITS = ("adapt.adapters.bits",)
 MANY = 5000  # examples of a task whose number no setting says: a guess
 HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
@@ -48,7 +43,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.tasks.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
+            modules=(*LINEAR_PROBE, *MODEL, *adapted(model)),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={
@@ -68,12 +63,8 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
         label=name or "finetune",
         function="adapt.stages.finetune:finetune",
         modules=(
-            "adapt.stages.finetune",
-            *kind_modules(cfg),
-            module_of(cfg.adversary),
-            *MODEL,
-            *LOOP,
-            *adapted(cfg.peft, *of_pretraining(cfg)),
+            *("adapt.stages.finetune", *kind_modules(cfg), *adversary_modules(cfg.adversary)),
+            *(*MODEL, *LOOP, *adapting(model, cfg.peft)),
         ),
         argument=settings_read(cfg),
         inputs=inputs,
@@ -106,13 +97,18 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
     """What fools a model A, fine-tuned as the run's own is but under ``kept.method``: a run of that method shares A."""
     adversary = replace(cfg.adversary, name="kept", method=kept.method, kept=None)
     settings = {"max_length": cfg.finetune.max_length, "batch_size": cfg.finetune.micro_batch_size, "seed": cfg.seed}
+    attacked = finetune_stage(replace(cfg, adversary=adversary), model, task, "kept")
     return Stage(
         kind="perturbations",
         label="perturbations",
         function="adapt.stages.perturbations:perturbations",
-        modules=("adapt.stages.perturbations", "adapt.data.kept", "adapt.tasks.prediction", *MODEL, *LOOP),
+        modules=(
+            *("adapt.stages.perturbations", "adapt.data.kept", "adapt.data.text", "adapt.tasks.prediction", *MODEL),
+            *("adapt.training.step", "adapt.training.method", *PERTURBED, "adapt.perturbation.attack", PLAIN),
+            *adapted(attacked),
+        ),
         argument=kept,
-        inputs={"model": finetune_stage(replace(cfg, adversary=adversary), model, task, "kept"), "task": task},
+        inputs={"model": attacked, "task": task},
         config={**without(asdict(kept), "method"), "ball": asdict(cfg.adversary)["ball"], **settings},
         more={"ball": cfg.adversary.ball, **settings},
     )
@@ -123,19 +119,42 @@ def kind_modules(cfg: Config) -> tuple[str, ...]:
     own = (
         ("adapt.tasks.tagging", "adapt.data.tagging")
         if cfg.task.kind == "tagging"
-        else ("adapt.tasks.classification", "adapt.tasks.prediction")
+        else ("adapt.tasks.classification", "adapt.tasks.prediction", "adapt.tasks.scores")
     )
     return ("adapt.tasks.kinds", *own)
 
 
-def adapted(*methods: PeftConfig) -> tuple[str, ...]:
-    """The modules that put adapters on a model that was trained by these methods; none where all train all weights."""
-    return ADAPTED if any(peft.method is not None for peft in methods) else ()
+def adversary_modules(cfg: AdversaryConfig) -> tuple[str, ...]:
+    """The module that defines the adversary's method, and what it uses."""
+    module = module_of(cfg)
+    return (module,) if module == PLAIN else (module, *SHARED)
 
 
-def of_pretraining(cfg: Config) -> tuple[PeftConfig, ...]:
-    """The methods behind the model that fine-tuning starts from, which knows nothing of fine-tuning's own."""
-    return (cfg.pretrain_peft,) if cfg.pretrain else ()
+def adapted(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
+    """The modules that put adapters, or a base in bits, under a model; none where all weights are trained throughout.
+
+    own: the method of a stage that trains it, beside those of the stages that the model comes from.
+    """
+    methods = list(own)
+    while isinstance(model, Stage):
+        methods += [model.more["peft"]] if "peft" in model.more else []
+        model = model.inputs["model"]
+    exported = has_adapters(model.folder)
+    some = exported or any(peft.method is not None for peft in methods)
+    in_bits = exported or any(peft.quantization is not None for peft in methods)
+    return (*(ADAPTED if some else ()), *(BITS if in_bits else ()))
+
+
+def adapting(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
+    """The modules of ``adapted``, and those that make such a model ready to be trained, and train it."""
+    modules = adapted(model, *own)
+    return (*modules, *ADAPTING) if modules else ()
+
+
+def has_adapters(folder: Path) -> bool:
+    """Whether a base model brings adapters or layers in bits, as an export of a run may."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return (folder / "adapters").is_dir() or "quantization_config" in config
 
 
 def is_whole(peft: PeftConfig) -> bool:

@@ -18,14 +18,25 @@ from typing import TypeVar
 
 from omegaconf import OmegaConf
 
-from adapt.chain.finetuning import LOOP, MODEL, adapted, finetune_stage, identity, peft_identity
-from adapt.chain.methods import module_of, passes
+from adapt.chain.finetuning import (
+    LOOP,
+    MODEL,
+    PLAIN,
+    adapted,
+    adapting,
+    adversary_modules,
+    finetune_stage,
+    identity,
+    peft_identity,
+)
+from adapt.chain.methods import passes
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import CONF, AdversaryConfig, Config, FinetuneConfig, PeftConfig, PretrainConfig
 from adapt.data.masking.strategies import SELECTIVE
 
 T = TypeVar("T")
 MARKING = ("adapt.tasks.marking", "adapt.tasks.tagging")
+SEQUENCES = ("adapt.data.tokens.tokens", "adapt.data.tokens.words")
 
 
 def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
@@ -34,7 +45,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
         kind="vocabulary",
         label="vocabulary",
         function="adapt.stages.vocabulary:vocabulary",
-        modules=("adapt.stages.vocabulary", "adapt.models.vocabulary", "adapt.models.loading"),
+        modules=("adapt.stages.vocabulary", "adapt.models.vocabulary", "adapt.models.loading", "adapt.models.heads"),
         argument=cfg.vocabulary,
         inputs={"model": model, "text": text},
         config=without(asdict(cfg.vocabulary), "name"),
@@ -49,16 +60,11 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
         label=settings.name,
         function="adapt.stages.pretrain:pretrain",
         modules=(
-            *(
-                "adapt.stages.pretrain",
-                "adapt.data.masking.tokens",
-                "adapt.data.tokens.tokens",
-                "adapt.data.tokens.mixing",
-            ),
+            *("adapt.stages.pretrain", "adapt.data.masking.tokens", "adapt.data.tokens.mixing", *SEQUENCES),
             *("adapt.tasks.heldout", "adapt.tasks.language_modelling", "adapt.models.language", "adapt.models.packing"),
             *("adapt.data.masking.next_tokens", "adapt.data.masking.words", "adapt.data.masking.anchors"),
             *(("adapt.data.masking.marks",) if settings.masking.strategy == SELECTIVE else ()),
-            *(module_of(cfg.pretrain_adversary), *MODEL, *LOOP, *adapted(cfg.pretrain_peft)),
+            *(PLAIN, *adversary_modules(cfg.pretrain_adversary), *MODEL, *LOOP, *adapting(model, cfg.pretrain_peft)),
         ),
         argument=settings,
         inputs={"model": model, **inputs},
@@ -105,7 +111,10 @@ def marks_stages(
             kind="marks",
             label=f"{settings.name} {name} marks",
             function="adapt.stages.marks:marks",
-            modules=("adapt.stages.marks", "adapt.data.masking.marks", "adapt.data.tokens.tokens", *MARKING, *MODEL),
+            modules=(
+                *("adapt.stages.marks", "adapt.data.masking.marks", *SEQUENCES, *MARKING, *MODEL),
+                *("adapt.training.objectives", *adapted(importance)),
+            ),
             argument=None,
             inputs={"importance": importance, "tokens": tokens},
             config={"batch_size": settings.micro_batch_size},
@@ -126,13 +135,9 @@ def importance_stage(
         label=f"{settings.name} importance",
         function="adapt.stages.importance:importance",
         modules=(
-            *(
-                "adapt.stages.importance",
-                "adapt.data.masking.importance",
-                "adapt.stages.finetune",
-                "adapt.tasks.prediction",
-            ),
-            *("adapt.data.tokens.pieces", "adapt.data.text", *MARKING, *MODEL, *LOOP),
+            *("adapt.stages.importance", "adapt.stages.finetune", "adapt.data.masking.importance"),
+            *("adapt.tasks.prediction", "adapt.data.tokens.pieces", "adapt.data.text", *MARKING, *MODEL),
+            *(PLAIN, *LOOP, *adapting(model)),
         ),
         argument=finetune,
         inputs={"model": model, "classifier": classifier, "task": task},

@@ -17,41 +17,35 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from adapt.chain.finetuning import adapted
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
 from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
-DATA = (
-    "adapt.stages.data",
-    "adapt.data.tasks",
-    "adapt.data.corpora",
-    "adapt.data.files",
-    "adapt.data.hub",
-    "adapt.data.spool",
-    "adapt.data.leakage",
-    "adapt.data.containment",
-    "adapt.data.task_text",
-    "adapt.data.text",
-    "adapt.data.arrow",
-    "adapt.data.near_duplicates",
+# The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
+TASK = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.files", "adapt.data.text")
+TAGGING = ("adapt.data.tagging", "adapt.data.conll")
+TASK_TEXT = (
+    *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
+    *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
 )
-TAGGING = ("adapt.data.tagging", "adapt.data.conll", "adapt.data.pydoc.entities")
-PYDOC = (
-    "adapt.data.pydoc.corpus",
-    "adapt.data.pydoc.tasks",
-    "adapt.data.pydoc.docstrings",
-    "adapt.data.pydoc.sections",
-)
+CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates")
+PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
+PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
+ENTITIES = ("adapt.data.pydoc.entities",)
 SELECTION = (
-    *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.text"),
-    *("adapt.data.selection.neighbours", "adapt.data.selection.tfidf", "adapt.data.selection.dsir"),
+    *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.selection.dsir"),
+    *("adapt.data.text", "adapt.data.corpora", "adapt.data.arrow"),
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
     "adapt.data.text",
 )
-TOKENS = ("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words")
+TOKENS = (
+    *("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words"),
+    "adapt.models.loading",
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ class TextChain:
             kind="corpus",
             label=corpus.name,
             function="adapt.stages.data:corpus",
-            modules=(*DATA, *(PYDOC if corpus.format == "pydoc" else ())),
+            modules=(*CORPUS, *(PYDOC if corpus.format == "pydoc" else ())),
             argument=corpus,
             inputs={task.name: task_stage(whole(task), self.hashes) for task in excluded},
             config={
@@ -131,7 +125,7 @@ class TextChain:
             kind="task_text",
             label=f"{task.name} {'pool' if pool else 'text'}",
             function="adapt.stages.data:task_text",
-            modules=DATA,
+            modules=TASK_TEXT,
             argument=task,
             inputs={"task": task_stage(whole(task), self.hashes), **banned},
             config={
@@ -154,8 +148,9 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
         label=cfg.name,
         function="adapt.stages.data:task",
         modules=(
-            *(*DATA, *(PYDOC if cfg.format == "pydoc" else ())),
+            *(*TASK, *(PYDOC_TASK if cfg.format == "pydoc" else ())),
             *(TAGGING if cfg.kind == "tagging" else ()),
+            *(ENTITIES if cfg.kind == "tagging" and cfg.format == "pydoc" else ()),
         ),
         argument=cfg,
         inputs={},
@@ -181,7 +176,10 @@ def selection_stage(
         kind="selection",
         label=f"{cfg.method} {cfg.neighbours or cfg.documents} selection",
         function="adapt.stages.selection:select",
-        modules=(*SELECTION, *(("adapt.models.loading",) if cfg.method == "states" else ())),
+        modules=(
+            *(*SELECTION, "adapt.data.selection.neighbours", "adapt.data.selection.tfidf"),
+            *(("adapt.models.loading", "adapt.models.heads", *adapted(model)) if cfg.method == "states" else ()),
+        ),
         argument=cfg,
         inputs={"query": query, "corpus": corpus, **space},
         config=without(asdict(cfg), "control", "encoder", *(() if cfg.method == "dsir" else ("seed",))),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from adapt.checks.values import MEASURED_TEXTS, STAGE_CHOICES
-from adapt.config import CONF, AttackConfig, Config, ConfigError, suggestion
+from adapt.config import CONF, MEASURED_TEXTS, AttackConfig, Config, ConfigError, choices, suggestion
 from adapt.text_attacks.names import RECIPES
 
 
 def check_attack(attack: AttackConfig) -> None:
     """That there is an attack and a radius, and that each member has the number that it needs."""
-    key, possible = "evaluate.attack", ", ".join(STAGE_CHOICES["members"])
+    key, possible = "evaluate.attack", ", ".join(choices(AttackConfig, "members"))
     if not attack.epsilons:
         raise ConfigError(f"{key}.epsilons=[]: must name at least one radius; evaluate=clean attacks nothing")
     if not attack.members:
@@ -50,19 +49,3 @@ def check_domains(cfg: Config) -> None:
     for name in cfg.evaluate.domains.along:
         if name not in possible:
             raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")
-
-
-def check_samples(cfg: Config) -> None:
-    """A text that is measured on, and a way to draw tokens that can draw one."""
-    found = cfg.evaluate.samples
-    if found is None:
-        return
-    key = "evaluate.samples"
-    if found.text not in MEASURED_TEXTS:
-        raise ConfigError(f"{key}.text={found.text}: possible are {', '.join(MEASURED_TEXTS)}")
-    if found.temperature <= 0:
-        raise ConfigError(
-            f"{key}.temperature={found.temperature}: must be more than 0; a greedy answer is always given"
-        )
-    if not 0 < found.top_p <= 1:
-        raise ConfigError(f"{key}.top_p={found.top_p}: must be more than 0 and at most 1")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
-from adapt.config import Config, ConfigError, PeftConfig, suggestion
+from adapt.checks.values import check_value
+from adapt.config import Config, ConfigError, PeftConfig, Range, suggestion
 from adapt.data.masking.strategies import SELECTIVE
 
 PREFIX = "peft.PrefixTuningConfig"
@@ -16,8 +18,9 @@ VERA = "peft.VeraConfig"
 WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
-QUANTIZATIONS = (None, "nf4", "int8")
 UNQUANTIZED = (OF_BIASES, ALLOCATING)  # not on a base in 4 or 8 bits
+# Settings of peft's configs, which are not ours to annotate, that must be 1 or more
+AT_LEAST_ONE = ("r", "init_r", "target_r", "num_virtual_tokens", "adapter_len", "adapter_layers", "deltaT")
 # Settings of peft's configs for weights beside the adapter, which a stage freezes all the same -> what serves instead
 WITHOUT_EFFECT = {
     "bias": "peft=bitfit trains the bias terms",
@@ -63,8 +66,8 @@ def is_probe(cfg: Config) -> bool:
 
 def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
     """A quantised base is a frozen one, and what trains everything stacks on nothing; a probe trains nothing of it."""
-    if peft.quantization not in QUANTIZATIONS:
-        raise ConfigError(f"{key}.quantization={peft.quantization}: possible are null, nf4, int8")
+    for name in AT_LEAST_ONE:
+        check_value(f"{key}.method.{name}", (peft.method or {}).get(name), Range(at_least=1))
     if peft.method is None and peft.quantization is not None:
         raise ConfigError(
             f"{key}.quantization={peft.quantization}: {key}={peft.name} trains the base itself; use {key}=qlora"
@@ -177,6 +180,8 @@ def check_binding(key: str, settings: dict[str, Any] | None) -> None:
     possible = inspect.signature(found).parameters
     for unknown in sorted(set(settings) - set(possible) - {"_target_"}):
         raise ConfigError(f"{key}.{unknown}: {name} has no such setting; {suggestion(unknown, possible)}")
+    for field in dataclasses.fields(found):  # a method of ours says in its config what a setting may be
+        check_value(f"{key}.{field.name}", settings.get(field.name), field.metadata.get("may_be"))
     for setting, instead in WITHOUT_EFFECT.items():
         if setting in settings and settings[setting] != possible[setting].default:
             raise ConfigError(

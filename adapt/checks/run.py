@@ -7,12 +7,12 @@ import re
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.chain.text import sources_read
-from adapt.checks.evaluation import check_attack, check_domains, check_samples, check_text_attack
+from adapt.checks.evaluation import check_attack, check_domains, check_text_attack
 from adapt.checks.peft import check_binding, check_peft
 from adapt.checks.pretraining import check_pretraining
 from adapt.checks.targets import check_binds, check_needs
 from adapt.checks.tasks import check_kind
-from adapt.checks.values import CHOICES, check_value, leaves, nodes, refuse_unknown_keys
+from adapt.checks.values import check_single_values, nodes, refuse_unknown_keys
 from adapt.config import Config, ConfigError, OptimizerConfig, suggestion
 
 CONFIGURED = {"corpus", "general", "other_task"}  # text sources with a config of their own, beside the task
@@ -26,9 +26,7 @@ def check_values(cfg: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"{missing[0]} has no value; set it on the command line: {missing[0]}=...")
     typed: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    for key, value in sorted(leaves(plain), key=lambda leaf: not leaf[0].startswith("budget.")):
-        check_value(key, value)  # budget first: the others refer to it, and the error should name what was set
+    check_single_values(cfg)
     for key, node in nodes(cfg):
         if OmegaConf.get_type(node) is OptimizerConfig and len(node.betas) != 2:
             raise ConfigError(f"{key}.betas={list(node.betas)}: must be two numbers, AdamW's beta_1 and beta_2")
@@ -41,16 +39,11 @@ def check_values(cfg: DictConfig) -> Config:
         )
     if typed.evaluate.attack is not None:
         check_attack(typed.evaluate.attack)
-    for key, possible in CHOICES.items():
-        value = OmegaConf.select(cfg, key)
-        if value not in possible:
-            raise ConfigError(f"{key}={value}: possible are {', '.join(possible)}")
     check_kind(typed)
     check_text_attack(typed)
     check_pretraining(typed)
     check_domains(typed)
     check_peft(typed)
-    check_samples(typed)
     parts = {"task": typed.task, **{name: getattr(typed, name) for name in sorted(CONFIGURED & sources_read(typed))}}
     needing = {key: part for key, part in parts.items() if part.format != "pydoc"}
     needing |= {"model": typed.model} if typed.model.format == "hf" else {}
@@ -75,6 +68,8 @@ def check_parts(cfg: Config) -> None:
     for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
         check_binds(f"{key}.method", adversary.method)
         check_needs(key, adversary)
+        if adversary.kept is not None:
+            check_binds(f"{key}.kept.method", adversary.kept.method)
     for key, peft in {"peft": cfg.peft, "pretrain_peft": cfg.pretrain_peft}.items():
         check_binding(f"{key}.method", peft.method)
     if cfg.runtime.trackers:

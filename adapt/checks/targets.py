@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
+from adapt import config
 from adapt.chain.methods import constants, module_of
-from adapt.config import AdversaryConfig, ConfigError, suggestion
+from adapt.checks.values import check_value, is_number
+from adapt.config import AdversaryConfig, ConfigError, Range, suggestion
 
 
 def check_binds(key: str, settings: dict[str, Any]) -> None:
@@ -23,11 +25,21 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
     absent = sorted(set(required) - set(given))
     if absent:
         raise ConfigError(f"{key}.{absent[0]} has no value: {target} needs {', '.join(required)}")
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
     for name, value in given.items():
-        kind, _ = parameters[name]
-        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
-            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {kind} here")
+        kind, may_be = number(parameters[name][0])
+        check_value(f"{key}.{name}", value, may_be)
+        if kind is not None and not (is_number(value) and isinstance(value, (int, kind))):
+            raise ConfigError(f"{key}.{name}={value!r}: {target} needs {kind.__name__} here")
+
+
+def number(annotation: str) -> tuple[type | None, Range | None]:
+    """Whether an annotation asks for an int or a float, and within which range: ``int``, or a name of config.py."""
+    plain = {"int": int, "float": float}.get(annotation)
+    annotated = getattr(config, annotation, None) if annotation.isidentifier() else None
+    if get_origin(annotated) is not Annotated:
+        return plain, None
+    kind, may_be = get_args(annotated)
+    return kind, may_be
 
 
 def check_needs(key: str, adversary: AdversaryConfig) -> None:

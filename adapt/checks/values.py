@@ -1,4 +1,4 @@
-"""The ranges and choices of single values, by the last part of their keys; and the walk over a config's nodes."""
+"""Whether each value may be what it is, by what adapt/config.py says of its key; and the walk over a config's nodes."""
 
 from __future__ import annotations
 
@@ -9,60 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adapt.config import ConfigError, suggestion
-from adapt.data.masking.strategies import STRATEGIES
-from adapt.text_attacks.names import RECIPES
+from adapt.config import ConfigError, Range, suggestion
 
-TEXTS = ("corpus", "general", "task", "pool", "other_task")
-MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's
-CHOICES = {
-    "model.format": ("embedded", "minilm", "hf", "tfidf"),
-    "corpus.format": ("pydoc", "files", "hub"),
-    "general.format": ("pydoc", "files", "hub"),
-    "finetune.method": ("full", "linear_probe"),
-    "finetune.pooling": ("cls", "mean"),
-    "runtime.device": ("auto", "cpu"),
-    "adversary.dropout": ("same", "fresh", "off"),
-    "pretrain_adversary.dropout": ("same", "fresh", "off"),
-}
-STAGE_CHOICES = {
-    "schedule": ("linear", "cosine", "constant"),
-    "precision": ("no", "bf16", "fp16"),
-    "text": TEXTS,
-    "leaks": ("drop", "keep"),
-    "entity_markers": ("keep", "strip"),
-    "texts": MEASURED_TEXTS,
-    "strategy": STRATEGIES,
-    "recipes": RECIPES,
-    "norm": ("l2", "linf"),
-    "inherit": ("merge", "stack", "drop"),
-    "scope": ("token", "sequence", "document"),
-    "members": ("pgd", "apgd_ce", "apgd_dlr", "minimal_norm", "gradient_free"),
-}
-AT_LEAST_ONE = (
-    "batch_size", "micro_batch_size", "epochs", "steps", "num_steps", "max_length", "evaluations",
-    "heldout_sequences", "sequences", "train", "dev", "test", "max_examples", "max_documents", "corpus_documents",
-    "train_examples", "eval_examples", "attack_examples", "attack_steps", "dapt_steps", "tapt_steps", "threads",
-    "processes", "ensemble_examples", "selected_documents", "neighbours", "documents", "anchors", "span_length",
-    "min_frequency", "text_attack_examples", "text_attack_queries", "candidates", "queries",
-    "r", "init_r", "target_r", "num_virtual_tokens", "size", "adapter_len", "adapter_layers", "deltaT",
-    "restarts", "minimal_norm_steps", "gradient_free_queries", "prompts", "prompt_words", "max_new_tokens",
-)  # fmt: skip
-NOT_NEGATIVE = (
-    "epsilon", "weight", "clean_weight", "teacher_weight", "step_size", "random_starts", "head_steps", "learning_rate",
-    "head_learning_rate", "weight_decay", "checkpoint_seconds", "patience", "min_words", "seed",
-    "toward_start", "frozen_layers", "new_tokens", "gamma", "init", "temperature", "token_norm",
-)  # fmt: skip
-ABOVE_ZERO = (
-    "eps",
-    "clip_norm",
-    "length",
-    "learning_rate_factor",
-)  # clip_norm=null is what switches clipping off; 0 would stop the training
-SHARES = (
-    "rate", "dropout", "warmup_fraction", "heldout_fraction", "betas", "early_beta", "late_beta", "early_share",
-    "importance_threshold",
-)  # fmt: skip
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
 
@@ -98,24 +46,43 @@ def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
     return [(path, tree)]
 
 
-def check_value(key: str, value: Any) -> None:
-    """Raise ConfigError if the value is out of the range or choices that the last part of its key stands for."""
-    name = key.rpartition(".")[2].removesuffix("s") if key.endswith("epsilons") else key.rpartition(".")[2]
+def check_single_values(cfg: DictConfig) -> None:
+    """Raise ConfigError for a value that is not what its field may be, or that no key may be.
+
+    Values that refer to others come last, so that the error names what was set.
+    """
+    may_be: dict[str, Any] = {}
+    referring = set()
+    for path, node in nodes(cfg):
+        declared = OmegaConf.get_type(node)
+        fields = dataclasses.fields(declared) if dataclasses.is_dataclass(declared) else ()
+        may_be |= {f"{path}.{field.name}" if path else field.name: field.metadata.get("may_be") for field in fields}
+        for name in [str(name) for name in node]:
+            if OmegaConf.is_interpolation(node, name):
+                referring.add(f"{path}.{name}" if path else name)
+    values = leaves(OmegaConf.to_container(cfg, resolve=True))
+    for key, value in sorted(values, key=lambda leaf: (leaf[0] in referring, not leaf[0].startswith("budget."))):
+        check_any(key, value)
+        check_value(key, value, may_be.get(key) or may_be.get(key.rpartition(".")[0]))
+
+
+def check_any(key: str, value: Any) -> None:
+    """What holds for every key: numbers are finite, and a config from someone else names only what is harmless."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value}: must be a finite number")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if name in AT_LEAST_ONE and value < 1:
-            raise ConfigError(f"{key}={value}: must be 1 or more")
-        if name in NOT_NEGATIVE and value < 0:
-            raise ConfigError(f"{key}={value}: must be 0 or more")
-        if name in ABOVE_ZERO and value <= 0:
-            raise ConfigError(f"{key}={value}: must be more than 0")
-    if name in SHARES and isinstance(value, (int, float)) and not 0 <= value < 1:
-        raise ConfigError(f"{key}={value}: must be at least 0 and less than 1")
-    if name in ("max_words", "layer_decay", "near_duplicates") and value is not None and not 0 < value <= 1:
-        raise ConfigError(f"{key}={value}: must be more than 0 and at most 1")
-    elsewhere = key.startswith(("corpus.", "task.")) or key == "evaluate.text"  # the same name, with another meaning
-    if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not elsewhere:
-        raise ConfigError(f"{key}={value}: possible are {', '.join(STAGE_CHOICES[name])}")
-    if name == "_target_" and not str(value).startswith(TARGETS):
+    if key.rpartition(".")[2] == "_target_" and not str(value).startswith(TARGETS):
         raise ConfigError(f"{key}={value}: a config may name only {', '.join(target + '*' for target in TARGETS)}")
+
+
+def check_value(key: str, value: Any, may_be: Range | tuple[str | None, ...] | None) -> None:
+    """Raise ConfigError if a value is none of the choices, or a number out of the range. null has passed its type."""
+    if isinstance(may_be, tuple) and value is not None and value not in may_be:
+        possible = ", ".join("null" if word is None else word for word in may_be)
+        raise ConfigError(f"{key}={value}: possible are {possible}")
+    if isinstance(may_be, Range) and is_number(value) and value not in may_be:
+        raise ConfigError(f"{key}={value}: must be {may_be}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float, and no bool, which Python counts among the ints."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

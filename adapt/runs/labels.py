@@ -52,10 +52,10 @@ def picked(entry: Entry) -> dict[str, Any]:
 def pretrain_label(cfg: Config, stages: list[Stage]) -> str | None:
     """The steps of the run's adaptation, and the adversary of its pretraining where it has one: ``dapt+tapt/alum``."""
     under = "" if not cfg.pretrain or cfg.pretrain_adversary.name == "none" else f"/{cfg.pretrain_adversary.name}"
-    return "+".join(stage.step for stage in adapting(stages)) + under or None
+    return "+".join(stage.step for stage in adaptation(stages)) + under or None
 
 
-def adapting(stages: list[Stage]) -> list[Stage]:
+def adaptation(stages: list[Stage]) -> list[Stage]:
     """Those of a chain's stages that make the language model that fine-tuning starts from."""
     return [stage for stage in stages if stage.role == "adapts"]
 

@@ -15,7 +15,7 @@ from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.runs.answers import answers
-from adapt.runs.labels import adapting, labelled, picked, prefix, pretrain_label, science, task_label
+from adapt.runs.labels import adaptation, labelled, picked, prefix, pretrain_label, science, task_label
 from adapt.store import keys, provenance
 from adapt.store.entries import Entry, Store
 from adapt.store.keys import digest, key_of
@@ -44,7 +44,7 @@ class Pipeline:
         """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
         if id(stage) not in self._keys:
             inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
-            versions = dict(keys.source_version(module) for module in versioned(stage))
+            versions = dict(keys.source_version(module) for module in stage.modules)
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 
@@ -175,7 +175,7 @@ class Pipeline:
     def factors(self) -> dict[str, Any]:
         """The short names that label a run in the table."""
         cfg = self.cfg
-        adapted = adapting(self.stages)
+        adapted = adaptation(self.stages)
         read = pretraining_sources(cfg)
         corpora = [getattr(cfg, name).name for name in ("corpus", "general") if name in read]
         return {
@@ -192,15 +192,6 @@ class Pipeline:
             "adaptation": self.key(adapted[-1])[:32] if adapted else None,
             "adaptation_seed": "+".join(str(stage.config["seed"]) for stage in adapted) or None,
         }
-
-
-def versioned(stage: Stage) -> tuple[str, ...]:
-    """The modules whose VERSIONs the stage's key knows: its own, and on a base in bits what puts layers in bits.
-
-    On another base nothing of that runs, and a change there must not train it again.
-    """
-    quantized = stage.config.get("peft", {}).get("quantization") is not None
-    return (*stage.modules, "adapt.adapters.bits") if quantized else stage.modules
 
 
 def prepare_process(runtime: RuntimeConfig) -> tuple[str, int]:

@@ -11,10 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+GENERATION = 2  # of all keys at once; rows say theirs, so that a study is never frozen of two (analysis.study.record)
+
 
 def key_of(kind: str, versions: dict[str, Any], config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config, its inputs' identities."""
-    return digest({"kind": kind, "versions": versions, "config": config, "inputs": inputs})
+    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config, its inputs' identities.
+
+    And of the generation of keys, which stands for what all of them share: how sources, configs and inputs are named.
+    """
+    identity = {"kind": kind, "versions": versions, "config": config, "inputs": inputs}
+    return digest({"generation": GENERATION, **identity})
 
 
 def digest(content: Any) -> str:

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adapt.store.keys import GENERATION
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
@@ -51,9 +53,9 @@ def git(*args: str) -> str | None:
 
 @cache
 def versions() -> str:
-    """Python and the packages that decide the bytes of a result, as one short string."""
-    found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    return "; ".join([f"python {platform.python_version()}", *found])
+    """Python, the packages that decide the bytes of a result, and the generation of keys, as one short string."""
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return "; ".join([f"python {platform.python_version()}", *packages, f"keys {GENERATION}"])
 
 
 def usable_threads(asked: int | None) -> int:

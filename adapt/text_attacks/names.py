@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from adapt.config import TextAttackConfig, choices
+
 MASKED_LM = ("bae", "bert_attack")  # these propose words by a masked language model, an input of the evaluation
-RECIPES = (*MASKED_LM, "embedding", "typos", "case")
+RECIPES = choices(TextAttackConfig, "recipes")
 
 
 def needs_masked_lm(recipes: list[str]) -> bool:

@@ -14,6 +14,8 @@ from torch import nn
 
 from adapt.training.checkpoint import Progress
 
+KEY_NAME = "training.costs"
+VERSION = 1
 CPU = torch.device("cpu")
 MEANS = ("delta_norm_", "delta_at_", "ascent_")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from adapt import results
 from analysis.study import frozen
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+_GENERATION = re.compile(r"\bkeys (\d+)")  # in the column 'versions' (adapt.store.keys)
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Merge:
     same: list[str] = field(default_factory=list)  # recorded already, with the same numbers
     differ: list[str] = field(default_factory=list)  # recorded already, with other numbers
     superseded: list[str] = field(default_factory=list)  # recorded under older code, with the settings of a merged run
+    waiting: list[str] = field(default_factory=list)  # recorded under other keys and not run again: nothing is merged
 
 
 def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool = False) -> Merge:
@@ -30,6 +33,10 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
 
     A run that is recorded keeps its recorded rows, unless ``replace`` and its numbers differ. A run of older code,
     which has another run_id, makes room for one with its settings: both would count as the same seed.
+
+    Runs whose keys are of another generation than those on record replace the record whole: half of each would count
+    one adaptation as two. Until each recorded run has been run again, nothing is merged; ``replace`` takes what there
+    is, and drops the others.
     """
     path = experiments / study / "results.csv"
     fresh = results.load(root, study)
@@ -49,10 +56,27 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
     if taken:
         new = fresh[fresh["run_id"].isin(taken)]
         outcome.superseded = sorted(set(_same_settings(record, new)) - set(taken))
+        older = _of_other_keys(record, new)
+        outcome.waiting = [] if replace else sorted(older - {*outcome.superseded, *taken})
+        if outcome.waiting:
+            outcome.merged, outcome.superseded = [], []
+            return outcome
+        outcome.superseded = sorted({*outcome.superseded, *older} - set(taken))
         kept = [record[~record["run_id"].isin([*taken, *outcome.superseded])], new]
         outcome.table = results.typed(pd.concat([rows for rows in kept if len(rows)], ignore_index=True))
         frozen.save(outcome.table, path)
     return outcome
+
+
+def _of_other_keys(record: pd.DataFrame, new: pd.DataFrame) -> set[str]:
+    """The run_ids in ``record`` whose keys are of another generation than ``new``'s; published rows have no keys."""
+    ours = record[record["source"] == "ours"]
+    return set(ours.loc[~_generation(ours).isin(set(_generation(new))), "run_id"])
+
+
+def _generation(rows: pd.DataFrame) -> pd.Series:
+    """The generation of the keys that rows were made under; 1 is older than the word."""
+    return rows["versions"].astype("str").str.extract(_GENERATION, expand=False).fillna("1")
 
 
 def _same_settings(record: pd.DataFrame, new: pd.DataFrame) -> list[str]:

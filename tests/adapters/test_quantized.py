@@ -22,7 +22,6 @@ from adapt.adapters import bits, stage
 from adapt.adapters.quantization import dequantized, is_quantized, quantize
 from adapt.checks.peft import ALLOCATING, OF_BIASES, target
 from adapt.models import loading
-from adapt.runs.pipeline import versioned
 from adapt.training.retention import layer_stacks
 
 KINDS = ("nf4", "int8")
@@ -209,7 +208,7 @@ def test_the_key_of_a_stage_knows_how_layers_are_put_in_bits_where_they_are(
     trained = [one for one in chain.stages if one.kind in ("pretrain", "finetune")]
     assert len(trained) == 2
     for one in trained:
-        assert ("adapt.adapters.bits" in versioned(one)) is quantized
+        assert ("adapt.adapters.bits" in one.modules) is quantized
 
 
 def test_bits_keep_their_layout_whatever_the_cpu_can() -> None:

@@ -175,6 +175,44 @@ def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_pa
     assert merged(tmp_path / "other", tmp_path / "lab").superseded == []
 
 
+def with_new_keys(rows):
+    """The same runs under the next generation of keys: every id is another, the adaptations' too."""
+    return rows.assign(
+        run_id="2" + rows["run_id"],
+        adaptation=rows["adaptation"].where(rows["adaptation"] == "none", "2" + rows["adaptation"]),
+        versions=rows["versions"] + "; keys 2",
+    )
+
+
+def test_a_study_that_is_run_again_under_new_keys_is_replaced_whole(tmp_path, small, write_study, capsys):
+    lab, ids = tmp_path / "lab", sorted(small["run_id"].unique())
+    write_study(tmp_path / "before", small)
+    merged(tmp_path / "before", lab)
+    csv = lab / "synthetic" / "results.csv"
+    recorded = csv.read_bytes()
+    half = small[small["run_id"].isin(ids[:3])]
+    write_study(tmp_path / "after", with_new_keys(half))
+    outcome = merged(tmp_path / "after", lab)
+    assert (outcome.merged, outcome.superseded, outcome.waiting) == ([], [], ids[3:])
+    assert csv.read_bytes() == recorded
+    tables.main(["synthetic", "--root", str(tmp_path / "after"), "--experiments", str(lab)])
+    assert "waiting: 3 recorded runs" in capsys.readouterr().out and csv.read_bytes() == recorded
+    write_study(tmp_path / "after", with_new_keys(small))
+    outcome = merged(tmp_path / "after", lab)
+    assert (outcome.superseded, outcome.waiting) == (ids, [])
+    assert sorted(outcome.table["run_id"].unique()) == [f"2{run_id}" for run_id in ids]
+
+
+def test_a_seed_of_new_keys_is_not_added_to_a_record_of_old_ones(tmp_path, small, write_study):
+    lab, old = tmp_path / "lab", small[small["seed"] < 2]
+    write_study(tmp_path / "before", old)
+    merged(tmp_path / "before", lab)
+    write_study(tmp_path / "after", with_new_keys(small[small["seed"] == 2]))
+    assert merged(tmp_path / "after", lab).waiting == sorted(old["run_id"].unique())
+    outcome = merged(tmp_path / "after", lab, replace=True)
+    assert set(outcome.table["seed"]) == {2} and not outcome.waiting
+
+
 def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small[~((small["seed"] == 1) & (small["pretrain"] == "dapt"))])
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)

@@ -9,7 +9,7 @@ from victims import Linear, attack, one_token, right
 
 from adapt.attacks.ensemble import MEMBERS, usable
 from adapt.attacks.victim import Victim
-from adapt.checks.values import STAGE_CHOICES
+from adapt.config import AttackConfig, choices
 from adapt.perturbation.ball import Ball
 
 GRID = [0.02, 0.1, 0.3, 1.0]
@@ -22,7 +22,7 @@ def ball(norm: str = "l2", scope: str = "sequence", special_tokens: bool = False
 
 
 def test_a_config_can_name_each_member_and_no_other():
-    assert STAGE_CHOICES["members"] == tuple(MEMBERS)
+    assert choices(AttackConfig, "members") == tuple(MEMBERS)
     assert usable(ALL, 2) == [name for name in ALL if name != "apgd_dlr"]
     assert usable(ALL, 3) == ALL
 

@@ -278,13 +278,6 @@ def test_a_model_of_neither_kind_is_refused() -> None:
         is_causal(AutoConfig.for_model("vit"))
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_a_rate_that_masks_nothing_or_all_is_refused(rate: float) -> None:
-    check_masking("pretrain.dapt.masking", MaskingConfig("token", 0.4, 3.0, 4), "corpus")
-    with pytest.raises(ConfigError, match=f"pretrain.dapt.masking.rate={rate}: must be more than 0 and less than 1"):
-        check_masking("pretrain.dapt.masking", MaskingConfig("token", rate, 3.0, 4), "corpus")
-
-
 def test_general_text_has_no_difference_from_itself() -> None:
     with pytest.raises(ConfigError, match="strategy=difference: this stage reads general text"):
         check_masking("pretrain.dapt.masking", MaskingConfig("difference", 0.15, 3.0, 4), "general")

@@ -1,5 +1,7 @@
-"""The names of the masking strategies. Imports nothing, so that a config can be checked without numpy or torch."""
+"""The names of the masking strategies. Needs neither numpy nor torch, so that a config is checked quickly."""
+
+from adapt.config import MaskingConfig, choices
 
 OF_WORDS = ("whole_word", "span", "difference")  # they need to know where words begin (adapt/data/tokens/words.py)
 SELECTIVE = "selective"  # reads marks of a token classifier (adapt/chain/pretraining.py)
-STRATEGIES = ("token", *OF_WORDS, SELECTIVE)
+STRATEGIES = choices(MaskingConfig, "strategy")
