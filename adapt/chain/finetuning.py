@@ -7,6 +7,7 @@ from typing import Any
 
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
+from adapt.data.tasks import KINDS
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
@@ -32,6 +33,7 @@ ADAPTED = (
     *("adapt.adapters.bottleneck", "adapt.adapters.selective", "adapt.adapters.allocation"),
     "adapt.adapters.quantization",
 )
+PROBED = ("adapt.tasks.prediction", "adapt.table.metrics", "adapt.data.splits")
 HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
 
@@ -42,7 +44,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, label: str =
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=("adapt.stages.baseline", "adapt.tasks.prediction", *MODEL, *adapted(*of_pretraining(cfg))),
+            modules=("adapt.stages.baseline", *PROBED, *MODEL, *adapted(*of_pretraining(cfg))),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={
@@ -108,12 +110,7 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
 
 def kind_modules(cfg: Config) -> tuple[str, ...]:
     """What encodes, answers and scores the run's kind of task."""
-    own = (
-        ("adapt.tasks.tagging", "adapt.data.tagging")
-        if cfg.task.kind == "tagging"
-        else ("adapt.tasks.classification", "adapt.tasks.prediction")
-    )
-    return ("adapt.tasks.kinds", *own)
+    return ("adapt.tasks.kinds", "adapt.table.metrics", "adapt.data.splits", *KINDS[cfg.task.kind].answering)
 
 
 def target_module(cfg: AdversaryConfig) -> str:

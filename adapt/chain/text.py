@@ -25,6 +25,7 @@ from adapt.store import sources
 DATA = (
     "adapt.stages.data",
     "adapt.data.tasks",
+    "adapt.data.splits",
     "adapt.data.corpora",
     "adapt.data.files",
     "adapt.data.hub",
@@ -36,7 +37,6 @@ DATA = (
     "adapt.data.arrow",
     "adapt.data.near_duplicates",
 )
-TAGGING = ("adapt.data.tagging", "adapt.data.conll", "adapt.data.pydoc.entities")
 PYDOC = (
     "adapt.data.pydoc.corpus",
     "adapt.data.pydoc.tasks",
@@ -49,7 +49,7 @@ SELECTION = (
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
-    "adapt.data.text",
+    *("adapt.data.text", "adapt.data.splits"),
 )
 TOKENS = ("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words")
 
@@ -155,13 +155,13 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
         function="adapt.stages.data:task",
         modules=(
             *(*DATA, *(PYDOC if cfg.format == "pydoc" else ())),
-            *(TAGGING if cfg.kind == "tagging" else ()),
+            *tasks.KINDS[cfg.kind].reading,
         ),
         argument=cfg,
         inputs={},
         config={
             **without(asdict(cfg), "name", "path", "unlabelled", "entity_markers"),
-            "source": source_of(cfg.format, tasks.task_files(cfg), hashes),
+            "source": source_of(cfg.format, list(tasks.task_files(cfg).values()), hashes),
         },
         by_content=True,
     )

@@ -16,10 +16,12 @@ from adapt.adapters.folder import kept_bytes
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.kept import load_kept
+from adapt.data.splits import DEV, TRAIN
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.table.measurement import measurement
-from adapt.tasks.kinds import KINDS, Examples
+from adapt.tasks.kind import Examples
+from adapt.tasks.kinds import KINDS
 from adapt.training import loop, processes, retention, sharding
 from adapt.training.checkpoint import Progress
 from adapt.training.costs import costs, forget_peak
@@ -62,7 +64,7 @@ def finetune(
     adapters.begin(model, peft, out, unquantized=unquantized)
     rate = cfg.optimizer.learning_rate * peft.learning_rate_factor
     cfg = replace(cfg, optimizer=replace(cfg.optimizer, learning_rate=rate))
-    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
+    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in (TRAIN, DEV))
     restore, progress, cost = fit(
         model,
         kind.objective,
