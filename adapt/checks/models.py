@@ -45,19 +45,8 @@ def check_model(cfg: Config, folder: Path) -> None:
     """
     config = read_config(folder)
     kind = KINDS[cfg.task.kind]
-    own_head = kind.head.architectures
-    heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
-    if cfg.finetune.pooling == "cls":
-        marking = [name for name, stage in cfg.pretrain.items() if stage.masking.strategy == SELECTIVE]
-        need = "pretrain.{}.masking.strategy=selective with finetune.pooling=cls"
-        heads |= {need.format(name): MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING for name in marking}
     guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
-    heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
-    for need, mapping in heads.items():
-        if type(config) not in mapping:
-            raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
-    if own_head is MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING and cfg.finetune.pooling == "cls" and is_decoder(config):
-        last_token_head(skeleton(config, AutoModelForSequenceClassification))
+    check_own_heads(cfg, folder, config, guessing)
     tokenizer = read_tokenizer(folder)
     if len(tokenizer) > config.vocab_size:
         raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
@@ -91,6 +80,22 @@ def check_model(cfg: Config, folder: Path) -> None:
     if cfg.pretrain:
         check_method("pretrain_peft", cfg.pretrain_peft, skeleton(config))
         check_head(cfg, config)
+
+
+def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessing: list[str]) -> None:
+    """Refuse an architecture without a head of its own that the run needs; guessing: recipes that guess words."""
+    own_head = KINDS[cfg.task.kind].head.architectures
+    heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
+    if cfg.finetune.pooling == "cls":
+        marking = [name for name, stage in cfg.pretrain.items() if stage.masking.strategy == SELECTIVE]
+        need = "pretrain.{}.masking.strategy=selective with finetune.pooling=cls"
+        heads |= {need.format(name): MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING for name in marking}
+    heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
+    for need, mapping in heads.items():
+        if type(config) not in mapping:
+            raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
+    if own_head is MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING and cfg.finetune.pooling == "cls" and is_decoder(config):
+        last_token_head(skeleton(config, AutoModelForSequenceClassification))
 
 
 def refuse_no_language_model(
