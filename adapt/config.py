@@ -151,7 +151,7 @@ class TaskConfig:
     text_column: str = MISSING
     text_pair_column: str | None = MISSING
     label_column: str = MISSING
-    metric: str = MISSING  # macro_f1 | micro_f1 | accuracy; of kind tagging: span_f1
+    metric: str = MISSING  # of its kind: adapt/table/metrics.py
     num_classes: int | None = key(any_number=True)  # labels, or types of spans; checked when given
     max_examples: SplitSizes = field(default_factory=lambda: SplitSizes())
 

@@ -98,12 +98,12 @@ def write(folder: Path, whole: Path, kind: str) -> None:
     """Write the folder's model into ``whole``, folded and, beside it, merged alone where it is quantised after that."""
     from adapt.adapters import quantization, stage
     from adapt.models import loading
-    from adapt.runs.finetuned import head_note
-    from adapt.tasks.tagging import load_tagger
+    from adapt.runs.finetuned import head_note, kind_of
+    from adapt.tasks.kinds import KINDS as TASK_KINDS
 
     note = head_note(folder)
     quantization.check("export", None if kind == "merged" else kind)
-    model, labels = load_tagger(folder) if note.get("kind") == "tagging" else loading.load_classifier(folder)
+    model, labels = TASK_KINDS[kind_of(note)].load(folder)
     try:
         stage.merge(model.model)
     except ConfigError as error:
@@ -169,14 +169,14 @@ def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
 def load_task(place: Path, folder: Path) -> Task:
     """The task to measure on. Raises ConfigError where it is none, or not what the folder's model was tuned for."""
     from adapt.data import tasks
-    from adapt.runs.finetuned import head_note
+    from adapt.runs.finetuned import head_note, kind_of
 
     try:
         task = tasks.load_task(place)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"--task={place}: no folder of a task stage ({error})") from error
     note = head_note(folder)
-    if note.get("kind", "classification") != task.kind or note["labels"] != task.labels:
+    if kind_of(note) != task.kind or note["labels"] != task.labels:
         raise ConfigError(f"--task={place}: has other labels than the model, {', '.join(note['labels'][:5])} ...")
     return task
 
@@ -192,9 +192,9 @@ def measures(
 
     rows = []
     for name, place in (("none", folder), (kind, exported)):
-        model = TASK_KINDS[task.kind].load(place).eval()
+        model = TASK_KINDS[task.kind].load(place)[0].eval()
         tokenizer = loading.load_tokenizer(place)
-        for split in ("dev", "test"):
+        for split in task.measured:
             length = max_length or longest_input(model.encoder)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)
             rows += [{**row, "export": name} for row in data.measure(data.predict(model, batch_size, model.device))]

@@ -24,6 +24,7 @@ from adapt.data import corpora, tasks
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.leaks.comparison import Comparison, compare, labelled
 from adapt.data.leaks.leak_report import HITS, PAGE, TABLE, page, write_report
+from adapt.data.splits import DEV, REPORTED, SPLITS, TRAIN
 from adapt.runs.errors import readable
 from adapt.runs.job import check_choices
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def composed(overrides: list[str]) -> Config:
     """The config of these words, with whole splits unless they say less, refused as ``python -m adapt`` refuses it."""
-    whole = (f"task.max_examples.{split}=null" for split in tasks.SPLITS)
+    whole = (f"task.max_examples.{split}=null" for split in SPLITS)
     unread = ("evaluate.attack=null", "evaluate.text=null")  # which not every kind of task can have
     words = [*whole, *unread, *overrides]
     ConfigStore.instance().store(name="schema", node=Config)
@@ -97,10 +98,11 @@ def names_corpus(overrides: list[str]) -> bool:
 def leaks(cfg: Config, with_corpus: bool, words: int, threshold: float) -> tuple[tasks.Task, list[Comparison]]:
     """The task, and dev and test in train, test in dev, and dev and test in the corpus if it is wanted."""
     task = tasks.read_task(cfg.task)
-    splits = {split: labelled(task, split) for split in tasks.SPLITS}
-    later = {split: splits[split] for split in ("dev", "test")}
-    found = compare("train", splits["train"], later, words, threshold)
-    found += compare("dev", splits["dev"], {"test": splits["test"]}, words, threshold)
+    splits = {split: labelled(task, split) for split in task.splits}
+    later = {split: splits[split] for split in task.measured}
+    reported = {split: texts for split, texts in later.items() if split in REPORTED}
+    found = compare(TRAIN, splits[TRAIN], later, words, threshold)
+    found += compare(DEV, splits[DEV], reported, words, threshold)
     if with_corpus:
         texts, silent = corpora.raw_texts(cfg.corpus), not cfg.runtime.progress
         documents = tqdm(texts, desc="corpus", disable=silent, leave=False, unit=" documents")

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 
 from adapt.store.files import replace
+from adapt.table import metrics as metrics  # an alias of the same name: what others import from here
 from adapt.table import run_files
 from adapt.table.samples import SAMPLED as SAMPLED
 from adapt.table.samples import samples as samples
-from adapt.table.schema import COLUMNS as COLUMNS  # an alias of the same name: what others import from here
+from adapt.table.schema import COLUMNS as COLUMNS
 from adapt.table.schema import FACTORS as FACTORS
 from adapt.table.schema import IDENTITY as IDENTITY
 from adapt.table.schema import MEASUREMENT as MEASUREMENT

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adapt.results import COLUMNS, TUNING
+from adapt.results import COLUMNS, TUNING, metrics
 
 IDENTITY = ["model", "task", "pretrain", "adversary"]
 FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
 SEEDS = ["seed", "adaptation", "adaptation_seed"]
-METRICS = ["macro_f1", "micro_f1", "span_f1", "accuracy"]  # which is the task's, where the table does not say
+METRICS = list(metrics.METRICS)  # the first that a task has is the task's, where the table does not say
 
 ADAPTED_BY = "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
 _RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
@@ -22,8 +22,8 @@ _PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at seve
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
 
 # How a reader writes the names of methods, chains, tasks and metrics.
-NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF", "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
-NAMES |= {"span_f1": "span-F1"}
+NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF"}
+NAMES |= {name: metric.title for name, metric in metrics.METRICS.items()}
 NAMES |= {"lora": "LoRA", "dora": "DoRA", "adalora": "AdaLoRA", "qlora": "QLoRA", "int8_lora": "LoRA, int8 base"}
 NAMES |= {"vera": "VeRA", "ia3": "(IA)\N{SUPERSCRIPT THREE}", "bitfit": "BitFit", "llama_adapter": "LLaMA-Adapter"}
 NAMES |= {"p_tuning_lstm": "P-tuning (LSTM)", "p_tuning_mlp": "P-tuning (MLP)"}

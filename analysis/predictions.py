@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
+from sklearn.metrics import cohen_kappa_score
 
+from adapt.results import metrics
 from analysis import cells
 from analysis.cells import NotInTable
 from analysis.study import frozen
@@ -42,20 +43,18 @@ def of_run(predictions: pd.DataFrame, run_id: str) -> pd.DataFrame:
 
 
 def score(rows: pd.DataFrame, metric: str) -> float:
-    """accuracy, micro_f1 or macro_f1 of a run's rows, as the rows of results have it; of a task of tags, over words.
+    """A metric of classification over a run's rows, as the rows of results have it; of a task of tags, over words.
 
-    macro_f1 is the mean over the task's labels, of which one that the rows lack counts 0. Raises ValueError for
-    another metric, or rows of several runs.
+    The labels are the task's, of which one that the rows lack counts 0 in macro_f1. Raises ValueError for another
+    metric, or rows of several runs.
     """
     if rows["run_id"].nunique() != 1:
         raise ValueError(f"a score is of one run, not of {rows['run_id'].nunique()}")
-    gold, predicted = rows["gold"].astype("str"), rows["predicted"].astype("str")
-    if metric in ("accuracy", "micro_f1"):  # equal, where each example has one label
-        return float(accuracy_score(gold, predicted))
-    if metric != "macro_f1":
-        raise ValueError(f"metric={metric!r}: possible are accuracy, micro_f1, macro_f1")
-    of_labels = f1_score(gold, predicted, average=None, zero_division=0.0)
-    return float(of_labels.sum() / rows["classes"].iloc[0])
+    possible = sorted(metrics.of_kind("classification"))
+    if metric not in possible:
+        raise ValueError(f"metric={metric!r}: possible are {', '.join(possible)}")
+    codes, _ = pd.factorize(pd.concat([rows["gold"].astype("str"), rows["predicted"].astype("str")]))
+    return metrics.score(metric, codes[: len(rows)].tolist(), codes[len(rows) :].tolist(), rows["classes"].iloc[0])
 
 
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:

@@ -28,8 +28,9 @@ OPTIONS = Path(__file__).parents[1] / "conf" / "adversary"
 PAIRS = [(file.stem.removesuffix("_as_released"), file.stem) for file in sorted(OPTIONS.glob("*_as_released.yaml"))]
 EPOCHS, BATCHES, ROWS, RATE = 2, 8, 32, 3e-4
 TASK = TaskConfig(
-    name="pydoc_topic", format="pydoc", path=None, question="topic", text_column="text", text_pair_column=None,
-    label_column="label", metric="macro_f1", num_classes=16, max_examples=SplitSizes(500, 50, 50),
+    name="pydoc_topic", kind="classification", format="pydoc", path=None, question="topic", text_column="text",
+    text_pair_column=None, label_column="label", metric="macro_f1", num_classes=16,
+    max_examples=SplitSizes(500, 50, 50),
 )  # fmt: skip
 
 

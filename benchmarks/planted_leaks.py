@@ -18,8 +18,9 @@ from adapt.data.pydoc import corpus
 
 DOCUMENTS, EACH = 20_000, 100
 TASK = TaskConfig(
-    name="pydoc_topic", format="pydoc", path=None, question="topic", text_column="text", text_pair_column=None,
-    label_column="label", metric="macro_f1", num_classes=16, max_examples=SplitSizes(None, None, None),
+    name="pydoc_topic", kind="classification", format="pydoc", path=None, question="topic", text_column="text",
+    text_pair_column=None, label_column="label", metric="macro_f1", num_classes=16,
+    max_examples=SplitSizes(None, None, None),
 )  # fmt: skip
 WAYS: dict[str, Callable[[str, str, str], str]] = {  # the text, and two documents around it
     "verbatim": lambda text, before, after: text,

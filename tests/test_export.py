@@ -13,6 +13,7 @@ from world import pipeline, sentence, write_jsonl
 
 from adapt import export, predict, results
 from adapt.data import tasks
+from adapt.data.kinds.classification import Example
 from adapt.models import loading
 from adapt.models.heads import HEAD_NOTE
 from adapt.runs import finetuned
@@ -105,7 +106,7 @@ def test_a_wrong_task_is_refused_before_anything_is_written(finished, name: str,
     """Else the retry would find the folder there."""
     root, runs = finished
     given = [runs["mean"], str(tmp_path / "new" / "out"), "--root", str(root)]
-    examples = [tasks.Example(number, "a cat", 0) for number in range(2)]
+    examples = [Example(number, "a cat", 0) for number in range(2)]
     (tmp_path / "other").mkdir()
     tasks.write_task(tasks.Task(["x", "y"], "accuracy", dict.fromkeys(tasks.SPLITS, examples)), tmp_path / "other")
     with pytest.raises(SystemExit, match=f"--task=.*{name}: {words}"):

@@ -18,7 +18,7 @@ ROOMS = {
     "serving": {"runs", "models", "adapters", "training", "data", "store"},
     "assets": {"stages", "tasks", "models", "data"},
     "runs": {"checks", "chain", "models", "results", "data", "table", "store", "analysis"},
-    "checks": {"chain", "text_attacks", "tasks", "models", "adapters", "training", "data"},
+    "checks": {"chain", "text_attacks", "tasks", "models", "adapters", "training", "data", "table"},
     "chain": {"text_attacks", "data", "store"},
     "stages": {
         *("attacks", "text_attacks", "tasks", "models", "adapters", "adversary", "training", "perturbation", "data"),

@@ -13,7 +13,7 @@ from adapt.attacks import checks
 from adapt.attacks.ensemble import MINIMAL_NORM, Strength
 from adapt.config import AttackConfig
 from adapt.table.measurement import measurement
-from adapt.tasks.prediction import score
+from adapt.table.metrics import ACCURACY, score
 
 log = logging.getLogger(__name__)
 KEY_NAME = "attacks.report"
@@ -70,7 +70,7 @@ def accuracy_rows(
             rows += [
                 measurement("test", metric, score(metric, gold, predicted, classes), n=len(gold),
                             attack=name, epsilon=epsilon, steps=steps_of(attack, name))
-                for metric in dict.fromkeys([own_metric, "accuracy"])
+                for metric in dict.fromkeys([own_metric, ACCURACY])
             ]  # fmt: skip
     return rows
 

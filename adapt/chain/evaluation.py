@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from adapt.chain.finetuning import MODEL, PERTURBED, adapted, kind_modules
+from adapt.chain.finetuning import MODEL, PERTURBED, PROBED, SCORED, adapted, kind_modules
 from adapt.chain.stage import Source, Stage, without
 from adapt.chain.text import TextChain, tokens_stage
 from adapt.config import Config, DomainsConfig, SamplesConfig
@@ -25,7 +25,7 @@ SAMPLING = (
     *("adapt.stages.samples", "adapt.tasks.generation", "adapt.models.loading", "adapt.data.tokens.batching"),
     *("adapt.data.tokens.pieces", "adapt.data.text", "adapt.models.packing", "adapt.models.language"),
 )
-PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", "adapt.tasks.prediction", "adapt.models.heads")
+PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", *PROBED, "adapt.models.heads")
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _ATTACKS = (
@@ -152,7 +152,7 @@ def evaluate_stage(
         label="evaluate",
         function="adapt.stages.evaluate:evaluate",
         modules=(
-            *("adapt.stages.evaluate", "adapt.tasks.scores", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
+            *("adapt.stages.evaluate", *kind_modules(cfg), *_ATTACKS, *MODEL, *PERTURBED),
             *("adapt.perturbation.attack", *adapted(model)),
             *(_TEXT_ATTACKS if text is not None else ()),
         ),
@@ -166,7 +166,7 @@ def evaluate_stage(
 
 def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
     """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
-    modules = ("adapt.stages.baseline", "adapt.tasks.prediction")
+    modules = ("adapt.stages.baseline", *SCORED)
     fit = Stage(
         kind="finetune",
         label="tfidf",

@@ -10,10 +10,10 @@ from typing import Any
 from adapt.chain.methods import module_of, passes
 from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
+from adapt.data.tasks import KINDS
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
 MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
-LINEAR_PROBE = ("adapt.stages.baseline", "adapt.tasks.prediction", "adapt.training.objectives")
 PERTURBED = ("adapt.training.objectives", "adapt.perturbation.ball", "adapt.perturbation.embeddings")
 LOOP = (
     *("adapt.training.fit", "adapt.training.loop", "adapt.training.step", "adapt.training.method"),
@@ -29,6 +29,8 @@ ADAPTED = (
 )
 ADAPTING = ("adapt.adapters.stage", "adapt.adapters.targets", "adapt.adapters.allocation")
 BITS = ("adapt.adapters.bits",)
+SCORED = ("adapt.table.metrics", "adapt.data.splits")
+PROBED = ("adapt.tasks.prediction", *SCORED)
 MANY = 5000  # examples of a task whose number no setting says: a guess
 HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
 
@@ -43,7 +45,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
             kind="finetune",
             label="linear_probe",
             function="adapt.stages.baseline:linear_probe",
-            modules=(*LINEAR_PROBE, *MODEL, *adapted(model)),
+            modules=("adapt.stages.baseline", "adapt.training.objectives", *PROBED, *MODEL, *adapted(model)),
             argument=cfg.finetune,
             inputs={"model": model, "task": task},
             config={
@@ -116,12 +118,7 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
 
 def kind_modules(cfg: Config) -> tuple[str, ...]:
     """What encodes, answers and scores the run's kind of task."""
-    own = (
-        ("adapt.tasks.tagging", "adapt.data.tagging")
-        if cfg.task.kind == "tagging"
-        else ("adapt.tasks.classification", "adapt.tasks.prediction", "adapt.tasks.scores")
-    )
-    return ("adapt.tasks.kinds", *own)
+    return ("adapt.tasks.kinds", *SCORED, *KINDS[cfg.task.kind].answering)
 
 
 def adversary_modules(cfg: AdversaryConfig) -> tuple[str, ...]:

@@ -24,8 +24,7 @@ from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
-TASK = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.files", "adapt.data.text")
-TAGGING = ("adapt.data.tagging", "adapt.data.conll")
+TASK = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text")
 TASK_TEXT = (
     *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
     *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
@@ -33,14 +32,13 @@ TASK_TEXT = (
 CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates")
 PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
 PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
-ENTITIES = ("adapt.data.pydoc.entities",)
 SELECTION = (
     *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.selection.dsir"),
     *("adapt.data.text", "adapt.data.corpora", "adapt.data.arrow"),
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
-    "adapt.data.text",
+    *("adapt.data.text", "adapt.data.splits"),
 )
 TOKENS = (
     *("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words"),
@@ -125,7 +123,7 @@ class TextChain:
             kind="task_text",
             label=f"{task.name} {'pool' if pool else 'text'}",
             function="adapt.stages.data:task_text",
-            modules=TASK_TEXT,
+            modules=(*TASK_TEXT, "adapt.data.splits"),
             argument=task,
             inputs={"task": task_stage(whole(task), self.hashes), **banned},
             config={
@@ -143,20 +141,20 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
     """A task's splits, known by its settings and by where its text comes from, not by its name or path."""
     from adapt.data import tasks
 
+    kind = tasks.KINDS[cfg.kind]
     return Stage(
         kind="task",
         label=cfg.name,
         function="adapt.stages.data:task",
         modules=(
-            *(*TASK, *(PYDOC_TASK if cfg.format == "pydoc" else ())),
-            *(TAGGING if cfg.kind == "tagging" else ()),
-            *(ENTITIES if cfg.kind == "tagging" and cfg.format == "pydoc" else ()),
+            *(*TASK, *kind.reading),
+            *((*PYDOC_TASK, *kind.reading_packages) if cfg.format == "pydoc" else ()),
         ),
         argument=cfg,
         inputs={},
         config={
             **without(asdict(cfg), "name", "path", "unlabelled", "entity_markers"),
-            "source": source_of(cfg.format, tasks.task_files(cfg), hashes),
+            "source": source_of(cfg.format, list(tasks.task_files(cfg).values()), hashes),
         },
         by_content=True,
     )

@@ -33,6 +33,7 @@ from adapt.models.decoders import is_causal, is_decoder, last_token_head
 from adapt.models.loading import most_tokens
 from adapt.models.packing import PACKABLE
 from adapt.tasks.generation import check_room
+from adapt.tasks.kinds import KINDS
 from adapt.text_attacks.names import MASKED_LM
 from adapt.training.retention import check_frozen
 
@@ -43,27 +44,18 @@ def check_model(cfg: Config, folder: Path) -> None:
     Raises ConfigError that names the folder or the key, what was given and what is possible.
     """
     config = read_config(folder)
-    tagging = cfg.task.kind == "tagging"
-    own_head = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if tagging else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
-    if cfg.finetune.pooling == "cls":
-        marking = [name for name, stage in cfg.pretrain.items() if stage.masking.strategy == SELECTIVE]
-        need = "pretrain.{}.masking.strategy=selective with finetune.pooling=cls"
-        heads |= {need.format(name): MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING for name in marking}
+    kind = KINDS[cfg.task.kind]
     guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
-    heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
-    for need, mapping in heads.items():
-        if type(config) not in mapping:
-            raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
-    if cfg.finetune.pooling == "cls" and not tagging and is_decoder(config):
-        last_token_head(skeleton(config, AutoModelForSequenceClassification))
+    check_own_heads(cfg, folder, config, guessing)
     tokenizer = read_tokenizer(folder)
     if len(tokenizer) > config.vocab_size:
         raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
     if tokenizer.pad_token_id is None:
         check_padding(cfg, folder, config, tokenizer)
-    if tagging and not tokenizer.is_fast:
-        raise ConfigError(f"task.kind=tagging: the tokenizer of {folder} does not tell where its tokens are in a text")
+    if kind.needs_offsets and not tokenizer.is_fast:
+        raise ConfigError(
+            f"task.kind={cfg.task.kind}: the tokenizer of {folder} does not tell where its tokens are in a text"
+        )
     if cfg.pretrain:
         check_objective(cfg, folder, config, tokenizer)
     if guessing:
@@ -88,6 +80,22 @@ def check_model(cfg: Config, folder: Path) -> None:
     if cfg.pretrain:
         check_method("pretrain_peft", cfg.pretrain_peft, skeleton(config))
         check_head(cfg, config)
+
+
+def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessing: list[str]) -> None:
+    """Refuse an architecture without a head of its own that the run needs; guessing: recipes that guess words."""
+    own_head = KINDS[cfg.task.kind].head.architectures
+    heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
+    if cfg.finetune.pooling == "cls":
+        marking = [name for name, stage in cfg.pretrain.items() if stage.masking.strategy == SELECTIVE]
+        need = "pretrain.{}.masking.strategy=selective with finetune.pooling=cls"
+        heads |= {need.format(name): MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING for name in marking}
+    heads |= {f"evaluate.text.recipes={name}": MODEL_FOR_MASKED_LM_MAPPING for name in guessing}
+    for need, mapping in heads.items():
+        if type(config) not in mapping:
+            raise ConfigError(f"{need}: {folder} is a {config.model_type}, for which transformers has no head for it")
+    if own_head is MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING and cfg.finetune.pooling == "cls" and is_decoder(config):
+        last_token_head(skeleton(config, AutoModelForSequenceClassification))
 
 
 def refuse_no_language_model(

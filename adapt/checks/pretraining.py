@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapt.config import TEXTS, Config, ConfigError, MaskingConfig, SelectionConfig, TaskConfig
 from adapt.data.masking.strategies import SELECTIVE, STRATEGIES
+from adapt.data.tasks import KINDS
 
 
 def check_pretraining(cfg: Config) -> None:
@@ -41,7 +42,7 @@ def check_selective(key: str, task: TaskConfig) -> None:
     """A task that labels single texts, because tokens are important to a text's label."""
     others = ", ".join(name for name in STRATEGIES if name != SELECTIVE)
     refused = {
-        f"task.kind={task.kind} labels words": task.kind == "tagging",
+        f"task.kind={task.kind} {KINDS[task.kind].does}": not KINDS[task.kind].classifies,
         f"task.text_pair_column={task.text_pair_column} gives pairs": task.text_pair_column is not None,
     }
     for what, given in refused.items():

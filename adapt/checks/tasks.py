@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from adapt.config import Config, ConfigError, TaskConfig
-
-METRICS = {"classification": ("macro_f1", "micro_f1", "accuracy"), "tagging": ("span_f1",)}
-FORMATS = {
-    "classification": ("pydoc", "jsonl", "csv", "parquet"),
-    "tagging": ("pydoc", "jsonl", "parquet", "conll"),
-}
+from adapt.data.tasks import KINDS
+from adapt.table import metrics
 
 
 def check_kind(cfg: Config) -> None:
-    """That each task's metric and format are of its kind, and that a run on a tagging task asks only what taggers do.
+    """That each task's metric and format are of its kind, and that a run asks of its task what the kind can do.
 
     Raises ConfigError.
     """
     for key, task in {"task": cfg.task, "other_task": cfg.other_task}.items():
         check_task_kind(key, task)
-    if cfg.task.kind == "tagging":
-        check_tagging(cfg)
+    if not KINDS[cfg.task.kind].classifies:
+        refuse_what_needs_a_classifier(cfg)
 
 
 def check_task_kind(key: str, task: TaskConfig) -> None:
     """A kind that is there, and a format, a metric and columns that it knows."""
-    if task.kind not in METRICS:
-        raise ConfigError(f"{key}.kind={task.kind}: possible are {', '.join(METRICS)}")
-    with_kind = "" if task.kind == "classification" else f" with {key}.kind={task.kind}"
-    for name, possible in {"format": FORMATS[task.kind], "metric": METRICS[task.kind]}.items():
+    if task.kind not in KINDS:
+        raise ConfigError(f"{key}.kind={task.kind}: possible are {', '.join(KINDS)}")
+    kind = KINDS[task.kind]
+    with_kind = "" if kind.classifies else f" with {key}.kind={task.kind}"
+    for name, possible in {"format": kind.formats, "metric": metrics.of_kind(task.kind)}.items():
         if getattr(task, name) not in possible:
             raise ConfigError(f"{key}.{name}={getattr(task, name)}: possible are {', '.join(possible)}{with_kind}")
-    if task.kind == "tagging" and task.text_pair_column is not None:
-        raise ConfigError(
-            f"{key}.text_pair_column={task.text_pair_column}: a tagged sentence has no pair; must be null"
-        )
+    kind.check_columns(key, task)
 
 
-def check_tagging(cfg: Config) -> None:
-    """Full fine-tuning of an encoder, measured clean."""
-    kind = "task.kind=tagging"
+def refuse_what_needs_a_classifier(cfg: Config) -> None:
+    """Leave full fine-tuning of an encoder, measured clean."""
+    kind = f"task.kind={cfg.task.kind}"
     if cfg.model.format == "tfidf":
         raise ConfigError(f"model={cfg.model.name}: labels whole texts; {kind} needs an encoder, such as model=tiny")
     if cfg.finetune.method == "linear_probe":

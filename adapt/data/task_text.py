@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from adapt.config import ConfigError
 from adapt.data.corpora import Corpus
 from adapt.data.leakage import BannedTexts
+from adapt.data.splits import DEV, MEASURED, REPORTED, TRAIN
 from adapt.data.tasks import Task
 from adapt.data.text import distinct, normalise
 
@@ -27,7 +28,7 @@ def without_markers(text: str) -> str:
 
 def texts_of(task: Task, *splits: str) -> list[str]:
     """The texts of these splits, as they could stand in others: each, and the two of a pair together."""
-    examples = [example for split in splits for example in task.splits[split]]
+    examples = [example for split in splits for example in task.splits.get(split, [])]
     return list(dict.fromkeys(text for e in examples for text in (*e.texts, "\n".join(e.texts))))
 
 
@@ -42,11 +43,11 @@ def task_text(
     strip for without_markers. Raises ConfigError, which calls the task ``name``, when no text to train on remains.
     """
     edit = without_markers if markers == "strip" else str
-    read = [text for example in task.splits["train"][:examples] for text in example.texts]
+    read = [text for example in task.splits[TRAIN][:examples] for text in example.texts]
     texts = [edit(text) for text in (*read, *more)]
     worded = [text for text in texts if normalise(text)]
     different = list(distinct(worded, str))
-    train = clean(different, banned, edit, "dev", "test")
+    train = clean(different, banned, edit, MEASURED)
     if not train:
         blank = len(texts) - len(worded)
         raise ConfigError(
@@ -54,8 +55,8 @@ def task_text(
             "others hold dev or test text of the run's task; leaks=keep of the stage trains on them"
         )
     known = {normalise(text) for text in train} | {""}
-    dev = distinct((edit(text) for example in task.splits["dev"] for text in example.texts), str)
-    heldout = clean([text for text in dev if normalise(text) not in known], banned, edit, "test")
+    dev = distinct((edit(text) for example in task.splits[DEV] for text in example.texts), str)
+    heldout = clean([text for text in dev if normalise(text) not in known], banned, edit, REPORTED)
     dropped = {
         "blank": len(texts) - len(worded),
         "duplicate": len(worded) - len(different),
@@ -64,7 +65,7 @@ def task_text(
     return Corpus(train, heldout, dropped)
 
 
-def clean(texts: list[str], banned: Task | None, edit: Callable[[str], str], *splits: str) -> list[str]:
+def clean(texts: list[str], banned: Task | None, edit: Callable[[str], str], splits: Sequence[str]) -> list[str]:
     """The texts that hold no text of these splits of ``banned``, neither as it stands there nor as edited."""
     if banned is None:
         return texts

@@ -15,53 +15,39 @@ import pandas as pd
 
 from adapt.config import AttackConfig
 from adapt.data import tasks
+from adapt.data.kinds.kind import Answers, named
+from adapt.data.splits import TEST
 
-LOGITS, TAGS = "test_logits.npy", "test_tags.jsonl"
 ATTACKED, TEXT_ATTACKED = "attacked.parquet", "text_attacks.parquet"
 
 
 def answers(evaluation: Path, task: Path, clean: list[int], attack: AttackConfig | None) -> pd.DataFrame:
-    """One row a test example; of a task of tags one row a word. Columns: see adapt.results.predictions.
+    """One row for each answer to a test example: of a tagger one a word. Columns: see adapt.results.predictions.
 
     evaluation, task: folders of these stages. clean: the ids of the clean test examples. attack: the one on embeddings
     that the evaluation ran, if any.
     """
     known = tasks.load_task(task)
-    examples = known.splits["test"]
-    held = set(clean)
-    if known.kind == "tagging":
-        with (evaluation / TAGS).open(encoding="utf-8") as lines:
-            predicted = [json.loads(line)["tags"] for line in lines]
-        return _table(
-            known.labels,
-            [(e, word) for e in examples for word in range(len(e.tags))],
-            np.concatenate([e.tags for e in examples]),
-            np.array([known.labels.index(tag) for tags in predicted for tag in tags]),
-            held,
-        )
-    logits = np.load(evaluation / LOGITS, allow_pickle=False)
-    gold, best = np.array([e.label for e in examples]), logits.argmax(-1)
-    found = _table(known.labels, [(e, 0) for e in examples], gold, best, held)
+    examples = known.splits[TEST]
+    kept = tasks.KINDS[known.kind].kept(evaluation, TEST, known.labels, examples)
+    found = table(kept, set(clean))
     for name, codes in _under_attack(evaluation, len(examples), attack).items():
-        found[f"answer@{name}"] = pd.Categorical.from_codes(codes, pd.Index(known.labels))
-    scores = {f"logit:{label}": logits[:, index].astype("float32") for index, label in enumerate(known.labels)}
-    return pd.concat([found, pd.DataFrame(scores)], axis=1)
+        found[f"answer@{name}"] = named(codes, known.labels)
+    return pd.concat([found, pd.DataFrame(kept.columns)], axis=1)
 
 
-def _table(
-    labels: Sequence[str], places: list[tuple[tasks.Example | tasks.TaggedExample, int]], gold: np.ndarray,
-    predicted: np.ndarray, clean: set[int],
-) -> pd.DataFrame:  # fmt: skip
-    hashes = {example.id: text_hash(example.texts) for example, _ in places}
+def table(kept: Answers, clean: set[int]) -> pd.DataFrame:
+    """Answers beside what was asked; clean: the ids of the clean examples."""
+    hashes = {example.id: text_hash(example.texts) for example, _ in kept.places}
     return pd.DataFrame(
         {
-            "example": np.array([example.id for example, _ in places], dtype="int32"),
-            "word": np.array([word for _, word in places], dtype="int32"),
-            "text_hash": pd.Categorical([hashes[example.id] for example, _ in places]),
-            "gold": pd.Categorical.from_codes(gold, pd.Index(labels)),
-            "predicted": pd.Categorical.from_codes(predicted, pd.Index(labels)),
-            "correct": gold == predicted,
-            "clean": [example.id in clean for example, _ in places],
+            "example": np.array([example.id for example, _ in kept.places], dtype="int32"),
+            "word": np.array([place for _, place in kept.places], dtype="int32"),
+            "text_hash": pd.Categorical([hashes[example.id] for example, _ in kept.places]),
+            "gold": kept.gold,
+            "predicted": kept.predicted,
+            "correct": kept.gold == kept.predicted,
+            "clean": [example.id in clean for example, _ in kept.places],
         }
     )
 

@@ -11,6 +11,7 @@ from adapt.config import ConfigError
 from adapt.store.entries import MANIFEST, Store
 
 MAX_LENGTH = 512
+CLASSIFICATION = "classification"  # the kind of a model whose note says none
 
 
 def finetuned_folder(model: str, root: Path) -> Path:
@@ -52,6 +53,11 @@ def head_note(folder: Path) -> dict[str, Any]:
     if not isinstance(note, dict) or not {"labels", "pooling"} <= set(note):
         raise ConfigError(f"{file}: broken, without labels and pooling; copy or fine-tune the model again")
     return note
+
+
+def kind_of(note: dict[str, Any]) -> str:
+    """The kind of task that a model was tuned for, from its head's note."""
+    return note.get("kind", CLASSIFICATION)
 
 
 def longest_input(encoder: Any) -> int:

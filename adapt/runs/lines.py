@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from adapt.config import ConfigError
 from adapt.data import files
+from adapt.data.kinds.classification import read_unlabelled
 
 
 def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
@@ -31,8 +32,7 @@ def read_texts(texts: Path) -> list[files.Row]:
     """
     rows = read_rows(texts)
     for row in rows:
-        files.text_column(row, "text", "the column that predict reads")
-        files.check_written_back(row)
+        read_unlabelled(row)
     return rows
 
 

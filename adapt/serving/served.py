@@ -23,11 +23,11 @@ from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError
 from adapt.models import heads
 from adapt.models.decoders import is_decoder, last_token, last_token_head
+from adapt.runs.finetuned import CLASSIFICATION, kind_of
 from adapt.serving.base import Base
 from adapt.serving.identity import identity
 from adapt.serving.mixed import takes_part
 
-CLASSIFICATION = "classification"
 KEEP_BASE = (True, False, "gaussian", "eva", "orthogonal")  # beginnings of a LoRA that leave the base as it is
 DOES_NOT_FIT = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OSError, SafetensorError)
 
@@ -102,7 +102,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
             "fine-tuning stages and exports"
         )
     note = json.loads((path / heads.HEAD_NOTE).read_text())
-    if note.get("kind", CLASSIFICATION) != CLASSIFICATION:
+    if kind_of(note) != CLASSIFICATION:
         raise ConfigError(
             f"{name}: {path} is a model for {note['kind']}; served are classifiers: use python -m adapt.predict"
         )

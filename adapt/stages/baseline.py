@@ -16,11 +16,14 @@ from sklearn.preprocessing import StandardScaler
 
 from adapt.config import FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
+from adapt.data.kinds.classification import Example, answers_file
+from adapt.data.splits import DEV, REPORTED, TRAIN
 from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.stages.leaks import clean_ids
 from adapt.table.measurement import measurement
-from adapt.tasks.prediction import encode_examples, score
+from adapt.table.metrics import score
+from adapt.tasks.prediction import encode_examples
 from adapt.tasks.scores import scores
 from adapt.training import loop
 from adapt.training.objectives import model_inputs
@@ -36,8 +39,8 @@ def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig)
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    train = vectorizer.fit_transform(joined(task.splits["train"]))
-    dev = vectorizer.transform(joined(task.splits["dev"]))
+    train = vectorizer.fit_transform(joined(task.splits[TRAIN]))
+    dev = vectorizer.transform(joined(task.splits[DEV]))
     best = best_regression(train, dev, task)
     weights = {
         "idf": vectorizer.idf_,
@@ -64,11 +67,11 @@ def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: Runti
     """Scores on dev, test and the clean part of test; there is no embedding space to attack."""
     task = tasks.load_task(inputs["task"])
     found = []
-    clean = {"dev": None, "test": clean_ids(inputs["leaks"], "test")}
-    for split in ("dev", "test"):
+    for split in task.measured:
         logits = tfidf_scores(inputs["model"], joined(task.splits[split]))
-        np.save(out / f"{split}_logits.npy", logits)
-        found += scores(split, task, logits.argmax(-1).tolist(), clean[split])
+        np.save(out / answers_file(split), logits)
+        clean = clean_ids(inputs["leaks"], split) if split in REPORTED else None
+        found += scores(split, task, logits.argmax(-1).tolist(), clean)
     return found
 
 
@@ -100,13 +103,13 @@ def fit_probe(
 ) -> tuple[StandardScaler, LogisticRegression, float]:
     """The scaling of the frozen encoder's mean-pooled states, the regression on them, and its score on dev."""
     features = {}
-    for split in ("train", "dev"):
+    for split in (TRAIN, DEV):
         data = encode_examples(tokenizer, task.splits[split], max_length)
         features[split] = pooled(model, tokenizer, data, device)
-    scaler = StandardScaler().fit(features["train"])
-    dev = scaler.transform(features["dev"])
-    best = best_regression(scaler.transform(features["train"]), dev, task)
-    gold = [example.label for example in task.splits["dev"]]
+    scaler = StandardScaler().fit(features[TRAIN])
+    dev = scaler.transform(features[DEV])
+    best = best_regression(scaler.transform(features[TRAIN]), dev, task)
+    gold = [example.label for example in task.splits[DEV]]
     return scaler, best, score(task.metric, gold, best.predict(dev).tolist(), len(task.labels))
 
 
@@ -124,8 +127,8 @@ def pooled(model: heads.Classifier, tokenizer: Any, data: batching.Encoded, devi
 
 def best_regression(train: Any, dev: Any, task: tasks.Task) -> LogisticRegression:
     """The logistic regression whose C does best on dev by the task's metric; ties go to the smaller C."""
-    labels = [example.label for example in task.splits["train"]]
-    gold = [example.label for example in task.splits["dev"]]
+    labels = [example.label for example in task.splits[TRAIN]]
+    gold = [example.label for example in task.splits[DEV]]
     fitted = [LogisticRegression(C=c, max_iter=2000).fit(train, labels) for c in REGULARISATION]
     return max(fitted, key=lambda model: score(task.metric, gold, model.predict(dev).tolist(), len(task.labels)))
 
@@ -137,7 +140,7 @@ def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task) -> np
     return np.concatenate([-weights, weights]) / 2
 
 
-def joined(examples: list[tasks.Example]) -> list[str]:
+def joined(examples: list[Example]) -> list[str]:
     """Each example's one or two texts as one string, a line break between them."""
     return ["\n".join(example.texts) for example in examples]
 

@@ -24,7 +24,8 @@ def corpus(
     cfg: CorpusConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, key: str
 ) -> list[dict[str, Any]]:
     """Read a corpus without the dev and test texts of the task folders among its inputs; ``key``: of its errors."""
-    banned = [text for folder in inputs.values() for text in of_task.texts_of(tasks.load_task(folder), "dev", "test")]
+    excluded = map(tasks.load_task, inputs.values())
+    banned = [text for task in excluded for text in of_task.texts_of(task, *task.measured)]
     return written(corpora.read_corpus(cfg, banned, key, progress=runtime.progress), out)
 
 

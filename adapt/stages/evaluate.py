@@ -7,6 +7,7 @@ from typing import Any
 
 from adapt.config import EvaluateConfig, RuntimeConfig
 from adapt.data import tasks
+from adapt.data.splits import REPORTED
 from adapt.models import loading
 from adapt.stages.leaks import clean_ids
 from adapt.stages.robustness import attacked
@@ -28,15 +29,14 @@ def evaluate(
     task = tasks.load_task(inputs["task"])
     tokenizer = loading.load_tokenizer(inputs["model"])
     kind = KINDS[task.kind]
-    model = kind.load(inputs["model"])
+    model, _ = kind.load(inputs["model"])
     device = loop.device(runtime)
     model.to(device).eval()
     found = []
-    clean = {"dev": None, "test": clean_ids(inputs["leaks"], "test")}
-    for split in ("dev", "test"):
+    for split in task.measured:
         data = kind.split(tokenizer, task, split, max_length)
         answers = data.predict(model, cfg.batch_size, device)
-        found += data.measure(answers, clean[split])
+        found += data.measure(answers, clean_ids(inputs["leaks"], split) if split in REPORTED else None)
         data.write(answers, out)
     if cfg.attack is not None:
         found += attacked(

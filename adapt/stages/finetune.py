@@ -13,10 +13,12 @@ from adapt.adapters import stage as adapters
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.kept import load_kept
+from adapt.data.splits import DEV, TRAIN
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.table.measurement import measurement
-from adapt.tasks.kinds import KINDS, Examples
+from adapt.tasks.kind import Examples
+from adapt.tasks.kinds import KINDS
 from adapt.training import fit, loop, retention
 from adapt.training.method import Adversary
 from adapt.training.objectives import Objective
@@ -54,7 +56,7 @@ def finetune(
         adapted=peft.inherit != "drop",
     )
     of_adapters = adapters.begin(model, peft, out, unquantized=unquantized)
-    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in ("train", "dev"))
+    train, dev = (kind.split(tokenizer, task, name, cfg.max_length) for name in (TRAIN, DEV))
     fitted = fit_headed(
         model,
         of_adapters,

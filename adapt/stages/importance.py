@@ -19,6 +19,7 @@ from adapt.adapters import stage as adapters
 from adapt.adversary.plain import PLAIN
 from adapt.config import ConfigError, FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
+from adapt.data.kinds.classification import Example
 from adapt.data.masking.importance import important_tokens
 from adapt.data.text import in_hash_order, normalise
 from adapt.data.tokens.batching import Encoded
@@ -122,7 +123,7 @@ class Scorer:
         logits = prediction.predict(self.model, self.tokenizer, data, self.batch_size, self.device)
         return logits.double().softmax(-1).numpy()
 
-    def answered_right(self, examples: list[tasks.Example], max_length: int) -> list[Text]:
+    def answered_right(self, examples: list[Example], max_length: int) -> list[Text]:
         """The examples whose likeliest label is the true one, without those that hold no ordinary token."""
         before, after = len(self.special.before), len(self.special.after)
         found = prediction.encode_examples(self.tokenizer, examples, max_length).ids

@@ -10,6 +10,7 @@ from adapt.config import RuntimeConfig
 from adapt.data import corpora, tasks
 from adapt.data.leaks.comparison import Comparison, compare, hit_row, labelled
 from adapt.data.leaks.overlap import LEVELS
+from adapt.data.splits import TRAIN
 from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.leaks"
@@ -26,8 +27,8 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
     the hits. Rows: how many examples one of them holds, by level.
     """
     task, whole = (tasks.load_task(inputs[name]) for name in ("task", "whole"))
-    later = {split: labelled(task, split) for split in ("dev", "test")}
-    found = compare("train", labelled(whole, "train"), later)
+    later = {split: labelled(task, split) for split in task.measured}
+    found = compare(TRAIN, labelled(whole, TRAIN), later)
     for name in sorted(set(inputs) - {"task", "whole"}):
         found += compare(name, ((text, None) for text in corpora.load_corpus(inputs[name]).train), later)
     leaked = {split: held(found, split) for split in later}

@@ -37,7 +37,7 @@ def trajectory(
     rows = []
     for step, folder in snapshots(inputs["model"]):
         rows += measured(folder, cfg, inputs, batch_size=batch_size, device=device, split=f"{step}/")
-        if task.kind != "classification":
+        if not tasks.KINDS[task.kind].classifies:
             continue
         model = loading.new_classifier(folder, labels=task.labels, pooling="mean", dropout=0.0).to(device).eval()
         _, _, score = fit_probe(model, loading.load_tokenizer(folder), task, max_length, device)

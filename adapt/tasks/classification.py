@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
+from adapt.config import ConfigError
 from adapt.data import tasks
+from adapt.data.kinds.classification import answers_file
 from adapt.data.tokens import batching
-from adapt.models import heads
+from adapt.models import heads, loading
+from adapt.table import metrics
 from adapt.table.measurement import Measurements
 from adapt.tasks import prediction
+from adapt.tasks.kind import Head, Kind
 from adapt.tasks.scores import scores
-from adapt.training.objectives import Batch
+from adapt.training.objectives import Batch, Classification
 
 KEY_NAME = "tasks.classification"
 VERSION = 1
 
 
 class ClassifiedTexts:
-    """A label a text."""
+    """Texts, each with one label."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, task: tasks.Task, name: str, max_length: int) -> None:
         self.tokenizer, self.task, self.name = tokenizer, task, name
@@ -46,12 +52,58 @@ class ClassifiedTexts:
     def score(self, answers: Tensor) -> float:
         """The task's metric of the likeliest labels."""
         predicted = answers.argmax(-1).tolist()
-        return prediction.score(self.task.metric, self.gold.tolist(), predicted, len(self.task.labels))
+        return metrics.score(self.task.metric, self.gold.tolist(), predicted, len(self.task.labels))
 
     def measure(self, answers: Tensor, clean: list[int] | None = None) -> Measurements:
         """The task's metric and accuracy."""
         return scores(self.name, self.task, answers.argmax(-1).tolist(), clean)
 
     def write(self, answers: Tensor, out: Path) -> None:
-        """``<split>_logits.npy``, [N, C]."""
-        np.save(out / f"{self.name}_logits.npy", answers.numpy())
+        """Logits [N, C]."""
+        np.save(out / answers_file(self.name), answers.numpy())
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, given: list[dict[str, Any]], places: list[str], max_length: int
+) -> batching.Encoded:
+    """Columns ``text`` and, where a row has it, ``text_pair``. Raises ConfigError for a text without a token."""
+    paired = any(row.get("text_pair") is not None for row in given)
+    pairs = [str(row.get("text_pair") or "") for row in given] if paired else None
+    encoded = batching.encode(tokenizer, [row["text"] for row in given], max_length, pairs)
+    for place, ids in zip(places, encoded.ids, strict=True):
+        if not ids:
+            raise ConfigError(f"{place}: its text has no token to read, and this tokenizer puts none around a text")
+    return encoded
+
+
+def answer(
+    model: heads.Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: batching.Encoded,
+    given: list[dict[str, Any]],
+    labels: list[str],
+    batch_size: int,
+) -> Iterator[dict[str, Any]]:
+    """For each row its columns, the likeliest label as ``predicted``, and the probability of each label."""
+    logits = prediction.predict(model, tokenizer, encoded, batch_size, model.device)
+    for row, probabilities in zip(given, logits.softmax(-1).tolist(), strict=True):
+        best = max(range(len(labels)), key=lambda index: probabilities[index])
+        known = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
+        yield {**row, "predicted": labels[best], "probabilities": known}
+
+
+KIND = Kind(
+    objective=Classification(),
+    new=loading.new_classifier,
+    load=loading.load_classifier,
+    split=ClassifiedTexts,
+    head=Head(
+        architectures=MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        opens_own="AutoModelForSequenceClassification",
+        opener="adapt.models.load_classifier",
+        layer="the linear layer on the mean of its last hidden states, for which transformers has no class",
+    ),
+    needs_offsets=False,
+    encode=encode,
+    answer=answer,
+)

@@ -65,7 +65,7 @@ class MarkedTexts:
         return self.encoded.lengths
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """See token_classifier.collate_words."""
+        """See tagging.collate_words."""
         return collate_words(self.tokenizer, self.encoded, indices, self.marks)
 
     def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> Tensor:

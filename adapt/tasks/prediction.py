@@ -1,13 +1,12 @@
-"""A classifier's answers and their score: what fine-tuning selects by, evaluation measures and predict prints."""
+"""A classifier's answers: what fine-tuning selects by, evaluation measures and predict prints."""
 
 from __future__ import annotations
 
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data import tasks
+from adapt.data.kinds.classification import Example
 from adapt.data.tokens import batching
 from adapt.models import heads
 from adapt.training.objectives import model_inputs
@@ -16,20 +15,7 @@ KEY_NAME = "tasks.prediction"
 VERSION = 1
 
 
-def score(metric: str, gold: list[int], predicted: list[int], num_classes: int) -> float:
-    """accuracy, or F1 averaged over the *training* labels: one that a split lacks counts, as 0 if it is predicted.
-
-    In [0, 1]. micro_f1 of a single-label task equals accuracy.
-    """
-    if metric == "accuracy":
-        return float(accuracy_score(gold, predicted))
-    average = {"macro_f1": "macro", "micro_f1": "micro"}[metric]
-    return float(f1_score(gold, predicted, labels=list(range(num_classes)), average=average, zero_division=0.0))
-
-
-def encode_examples(
-    tokenizer: PreTrainedTokenizerBase, examples: list[tasks.Example], max_length: int
-) -> batching.Encoded:
+def encode_examples(tokenizer: PreTrainedTokenizerBase, examples: list[Example], max_length: int) -> batching.Encoded:
     """Token ids of at least one example, as text pairs if the first has one, cut at max_length tokens."""
     pairs = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
     return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)

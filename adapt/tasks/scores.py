@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from adapt.data import tasks
+from adapt.data.splits import clean_part
 from adapt.table.measurement import measurement
-from adapt.tasks.prediction import score
+from adapt.table.metrics import ACCURACY, score
 
 KEY_NAME = "tasks.scores"
 VERSION = 1
@@ -21,11 +22,11 @@ def scores(split: str, task: tasks.Task, predicted: list[int], clean: list[int] 
     gold = [example.label for example in task.splits[split]]
     found = rows(split, task, gold, predicted)
     if clean is not None and len({gold[number] for number in clean}) > 1:
-        found += rows(f"{split}_clean", task, [gold[i] for i in clean], [predicted[i] for i in clean])
+        found += rows(clean_part(split), task, [gold[i] for i in clean], [predicted[i] for i in clean])
     return found
 
 
 def rows(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) -> list[dict[str, Any]]:
     """The rows of one set of examples."""
-    metrics = dict.fromkeys([task.metric, "accuracy"])
+    metrics = dict.fromkeys([task.metric, ACCURACY])
     return [measurement(split, name, score(name, gold, predicted, len(task.labels)), n=len(gold)) for name in metrics]

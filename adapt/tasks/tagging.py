@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
 
 from adapt.adapters import folder as adapters
 from adapt.config import ConfigError
-from adapt.data import tagging, tasks
+from adapt.data import tasks
+from adapt.data.kinds.tagging import Span, answers_file, spans
+from adapt.data.splits import clean_part
 from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.table.measurement import Measurements, measurement
+from adapt.table.metrics import SpanCounts, count_spans, score
+from adapt.tasks.kind import Head, Kind
 from adapt.training.objectives import Batch, model_inputs
 
 KEY_NAME = "tasks.tagging"
 VERSION = 1
 
-KIND = "tagging"  # of the saved model's note
+NAME = "tagging"  # in the saved model's note
 
 
 class TokenHead(nn.Module):
@@ -52,7 +58,7 @@ class TokenClassifier(heads.HeadedEncoder):
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
         """As every headed encoder, with the kind in its note."""
-        super().save(folder, tokenizer, labels, kind=KIND, **more)
+        super().save(folder, tokenizer, labels, kind=NAME, **more)
 
 
 def new_tagger(
@@ -82,8 +88,8 @@ def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier,
     """A tagger that :meth:`TokenClassifier.save` wrote, and the names of its tags."""
     file = folder / heads.HEAD_NOTE
     note = json.loads(file.read_text()) if file.exists() else {}
-    if note.get("kind") != KIND:
-        raise ConfigError(f"{folder}: no fine-tuned tagger (no {heads.HEAD_NOTE} that says kind={KIND})")
+    if note.get("kind") != NAME:
+        raise ConfigError(f"{folder}: no fine-tuned tagger (no {heads.HEAD_NOTE} that says kind={NAME})")
     if note["pooling"] == "cls":
         config = loading.config_with_dropout(folder, dropout)
         config.num_labels = len(note["labels"])  # under adapters the config is the base's
@@ -118,7 +124,7 @@ def encode_words(
     tokens and places. A word's first sub-token is the first that covers a character of it or the space before it.
     """
     if not tokenizer.is_fast:
-        raise ConfigError(f"task.kind={KIND}: {type(tokenizer).__name__} does not tell where its tokens are in a text")
+        raise ConfigError(f"task.kind={NAME}: {type(tokenizer).__name__} does not tell where its tokens are in a text")
     texts = [" ".join(words) for words in sentences]
     found = tokenizer(texts, truncation=True, max_length=max_length, return_offsets_mapping=True)
     encoded = EncodedWords(found["input_ids"], found.get("token_type_ids"), [], [])
@@ -216,7 +222,7 @@ def predict_tags(
 
 
 class TaggedSentences:
-    """A tag a word."""
+    """Sentences of words, each word with a tag."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, task: tasks.Task, name: str, max_length: int) -> None:
         self.tokenizer, self.task, self.name = tokenizer, task, name
@@ -236,7 +242,7 @@ class TaggedSentences:
         return self.encoded.lengths
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """See token_classifier.collate_words."""
+        """See tagging.collate_words."""
         return collate_words(self.tokenizer, self.encoded, indices, self.gold)
 
     def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> list[list[int]]:
@@ -247,8 +253,8 @@ class TaggedSentences:
         )  # fmt: skip
 
     def score(self, answers: list[list[int]]) -> float:
-        """F1 of the spans, micro-averaged."""
-        return self._counts(answers, range(len(self.gold)))[""].f1
+        """The task's metric of the spans."""
+        return self._score(self.task.metric, answers, range(len(self.gold)))
 
     def measure(self, answers: list[list[int]], clean: list[int] | None = None) -> Measurements:
         """F1, precision and recall of the spans, F1 of each type of the training split, accuracy of the tags of words.
@@ -259,19 +265,19 @@ class TaggedSentences:
         """
         found = self._rows(self.name, answers, range(len(self.gold)))
         if clean is not None and any(self.gold[index].any() for index in clean):  # O has the index 0
-            found += self._rows(f"{self.name}_clean", answers, clean)
+            found += self._rows(clean_part(self.name), answers, clean)
         return found
 
     def _rows(self, name: str, answers: list[list[int]], chosen: Sequence[int]) -> Measurements:
-        counts = self._counts(answers, chosen)
+        counts = count_spans(self._gold(chosen), self._spans(answers[index] for index in chosen))
         whole, sentences = counts[""], len(chosen)
+        own = {metric: self._score(metric, answers, chosen) for metric in dict.fromkeys([self.task.metric, "span_f1"])}
         rows = [
-            measurement(name, "span_f1", whole.f1, n=sentences),
-            measurement(name, "span_precision", whole.precision, n=sentences),
-            measurement(name, "span_recall", whole.recall, n=sentences),
+            measurement(name, metric, value, n=sentences)
+            for metric, value in {**own, "span_precision": whole.precision, "span_recall": whole.recall}.items()
         ]
         for kind in sorted({label[2:] for label in self.task.labels} - {""}):
-            found = counts.get(kind, tagging.SpanCounts(0, 0, 0))
+            found = counts.get(kind, SpanCounts(0, 0, 0))
             rows.append(measurement(name, f"f1_{kind}", found.f1, n=found.gold))
         words = sum(len(self.gold[index]) for index in chosen)
         right = sum(int((self.gold[index] == torch.tensor(answers[index])).sum()) for index in chosen)
@@ -280,13 +286,64 @@ class TaggedSentences:
         return [*rows, measurement(name, "truncated_words", unseen, n=words)]
 
     def write(self, answers: list[list[int]], out: Path) -> None:
-        """``<split>_tags.jsonl``: a line a sentence with the names of its words' predicted tags."""
+        """A line for each sentence, with the names of its words' predicted tags."""
         lines = [json.dumps({"id": number, "tags": tags}) for number, tags in enumerate(self._names(answers))]
-        (out / f"{self.name}_tags.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (out / answers_file(self.name)).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _counts(self, answers: list[list[int]], chosen: Sequence[int]) -> dict[str, tagging.SpanCounts]:
-        gold = self._names(self.gold[index].tolist() for index in chosen)
-        return tagging.count_spans(gold, self._names(answers[index] for index in chosen))
+    def _score(self, metric: str, answers: list[list[int]], chosen: Sequence[int]) -> float:
+        predicted = self._spans(answers[index] for index in chosen)
+        return score(metric, self._gold(chosen), predicted, len(self.task.labels))
+
+    def _gold(self, chosen: Sequence[int]) -> list[list[Span]]:
+        return self._spans(self.gold[index].tolist() for index in chosen)
+
+    def _spans(self, tags: Iterable[list[int]]) -> list[list[Span]]:
+        return [spans(names) for names in self._names(tags)]
 
     def _names(self, tags: Iterable[list[int]]) -> list[list[str]]:
         return [[self.task.labels[tag] for tag in sentence] for sentence in tags]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, given: list[list[str]], places: list[str], max_length: int
+) -> EncodedWords:
+    """Sentences as lists of words; one without a token is answered O."""
+    return encode_words(tokenizer, given, max_length)
+
+
+def answer(
+    model: TokenClassifier,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: EncodedWords,
+    given: list[list[str]],
+    labels: list[str],
+    batch_size: int,
+) -> Iterator[dict[str, Any]]:
+    """For each sentence its tokens, the tag of each, and the spans with their type and first and last token."""
+    answered = predict_tags(
+        model, tokenizer, encoded, list(map(len, given)), batch_size=batch_size, device=model.device
+    )
+    for tokens, indices in zip(given, answered, strict=True):
+        tags = [labels[index] for index in indices]
+        found = [
+            {"type": kind, "first": start, "last": end - 1, "text": " ".join(tokens[start:end])}
+            for start, end, kind in spans(tags)
+        ]
+        yield {"tokens": tokens, "tags": tags, "spans": found}
+
+
+KIND = Kind(
+    objective=Tagging(),
+    new=new_tagger,
+    load=load_tagger,
+    split=TaggedSentences,
+    head=Head(
+        architectures=MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+        opens_own="AutoModelForTokenClassification",
+        opener="adapt.tasks.tagging.load_tagger",
+        layer="the linear layer on the last hidden state of each word's first sub-token",
+    ),
+    needs_offsets=True,
+    encode=encode,
+    answer=answer,
+)

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import TextAttackConfig
-from adapt.data.tasks import Example, Task
+from adapt.data.kinds.classification import Example
+from adapt.data.tasks import Task
 from adapt.models import heads, loading
 from adapt.text_attacks.masked_lm import Guesser
 from adapt.text_attacks.names import needs_masked_lm

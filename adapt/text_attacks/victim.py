@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapt.data.tasks import Example
+from adapt.data.kinds.classification import Example
 from adapt.models.heads import Classifier
 from adapt.tasks.prediction import encode_examples, predict
 from adapt.text_attacks.search import Classify

@@ -15,7 +15,8 @@ from transformers import AutoModel
 from victims import Masked
 
 from adapt.config import ConfigError
-from adapt.data.tasks import Example, Task
+from adapt.data.kinds.classification import Example
+from adapt.data.tasks import Task
 from adapt.models import heads, loading
 from adapt.stages import robustness
 

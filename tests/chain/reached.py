@@ -100,7 +100,8 @@ def named(module: str, node: ast.AST) -> set[Name]:
                 found.add((module, part.id))
         if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.startswith("adapt."):
             whole, _, name = part.value.rpartition(".")
-            found |= {(whole, name)} if path_of(whole).exists() else set()
+            is_source = path_of(part.value).exists()  # the name of a module, which runs nothing
+            found |= {(whole, name)} if path_of(whole).exists() and not is_source else set()
     return found
 
 

@@ -34,7 +34,10 @@ NOT_COUNTING = {
     "adapt.text_attacks.names": "what the attacks are called; the names are in the key",
     "adapt.data.tasks.load_task": "reads what a task stage wrote, as it was written; the key knows its bytes",
     "adapt.data.corpora.load_corpus": "reads what a stage wrote, as it was written; the key knows its bytes",
-    "adapt.data.tasks.Example": "a type",
+    "adapt.data.kinds.kind": "types, and how the table of predictions calls answers",
+    "adapt.data.kinds.classification.Example": "a type",
+    "adapt.data.kinds.classification.answers_file": "what the file is called that an evaluation writes answers to",
+    "adapt.tasks.kind": "types",
     "adapt.data.kept.load_kept": "reads what the perturbations stage wrote, as it was written",
     "adapt.stages.leaks.clean_ids": "reads what the leaks stage wrote, as it was written",
 }
@@ -77,8 +80,16 @@ NOT_ALWAYS: dict[str, tuple[Callable[[Case], bool], str]] = {
         "the task has one label for a text",
     ),
     "adapt.tasks.classification": (lambda case: not case.tagged(), "the task has a tag for each word"),
-    "adapt.data.tagging": (Case.tagged, "the task has one label for a text"),
-    "adapt.data.pydoc": (lambda case: case.stage.argument.format == "pydoc", "the text is in files"),
+    "adapt.data.tasks.KINDS": (
+        lambda case: case.stage.kind == "task",
+        "asks what the kind does, and reads no text by it",
+    ),
+    "adapt.data.kinds.tagging": (Case.tagged, "the task has one label for a text"),
+    "adapt.data.kinds.classification": (lambda case: not case.tagged(), "the task has a tag for each word"),
+    "adapt.data.pydoc": (
+        lambda case: getattr(case.stage.argument, "format", "") == "pydoc",
+        "the text is in files, or was written by a stage",
+    ),
     "adapt.stages.robustness.attacked": (lambda case: case.cfg.task.kind == "classification", "attacks classifiers"),
     "adapt.text_attacks": (lambda case: case.cfg.evaluate.text is not None, "the evaluation attacks no text"),
     "adapt.data.masking.marks": (

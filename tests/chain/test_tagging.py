@@ -10,7 +10,7 @@ from world import TAGGING, overrides, pipeline, tagged, write_jsonl
 
 from adapt import leakage, predict, results
 from adapt.config import ConfigError
-from adapt.data.tagging import spans
+from adapt.data.kinds.tagging import spans
 from adapt.data.tasks import Task, load_task
 from adapt.models import heads
 

@@ -42,6 +42,7 @@ def task_config(tmp_path: Path) -> Callable[..., TaskConfig]:
     def config(**changes: Any) -> TaskConfig:
         values = {
             "name": "mine",
+            "kind": "classification",
             "format": "jsonl",
             "path": str(tmp_path),
             "question": None,

@@ -15,14 +15,15 @@ import pytest
 
 from adapt.config import ConfigError, CorpusConfig
 from adapt.data.corpora import check_corpus, corpus_files, read_corpus
+from adapt.data.kinds.tagging import iob2, spans
 from adapt.data.leakage import BannedTexts
 from adapt.data.pydoc import corpus as pydoc
 from adapt.data.pydoc import entities as pydoc_entities
 from adapt.data.pydoc import tasks as pydoc_tasks
 from adapt.data.pydoc.docstrings import Docstring
 from adapt.data.pydoc.sections import Block
-from adapt.data.tagging import count_spans, iob2
 from adapt.data.text import normalise, sentences
+from adapt.table.metrics import count_spans
 
 Passages = dict[str, list[str]]
 Questions = dict[str, dict[str, list[pydoc_tasks.Labelled]]]
@@ -196,7 +197,7 @@ def test_the_tagging_task_is_large_and_of_four_types(entities: dict) -> None:
     sizes = {split: len(examples) for split, examples in entities.items()}
     assert sizes["train"] > 4000 and sizes["dev"] > 500 and sizes["test"] > 1000
     for split, examples in entities.items():
-        counts = count_spans([tags for _, tags in examples], [tags for _, tags in examples])
+        counts = count_spans(*[[spans(tags) for _, tags in examples]] * 2)
         assert counts.keys() == {"", "CLASS", "CODE", "FUNCTION", "PARAMETER"}
         assert all(count.gold >= 20 for count in counts.values()), split
 

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapt.config import ConfigError, SplitSizes
-from adapt.data import tagging, tasks
+from adapt.data import tasks
+from adapt.data.kinds import tagging
+from adapt.data.kinds.tagging import TaggedExample, iob2, spans
 from adapt.data.pydoc.docstrings import Docstring
 from adapt.data.pydoc.entities import tagged_sentences
 from adapt.data.pydoc.sections import blocks
-from adapt.data.tagging import SpanCounts, TaggedExample, count_spans, iob2, spans
+from adapt.table.metrics import SpanCounts, count_spans
 
 TAGS = st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"])
 SEQUENCES = st.lists(st.lists(TAGS, max_size=8), max_size=6)
@@ -63,7 +65,7 @@ def test_conversion_keeps_spans_and_leaves_iob2_as_it_is(tags: list[str]) -> Non
 def test_scores_by_hand() -> None:
     gold = [tags.split() for tags in ("B-A I-A O B-B", "O B-A O", "B-B O")]
     predicted = [tags.split() for tags in ("B-A I-A O B-A", "O B-A I-A", "B-B O")]
-    counts = count_spans(gold, predicted)
+    counts = count_spans(map(spans, gold), map(spans, predicted))
     assert counts == {"": SpanCounts(4, 4, 2), "A": SpanCounts(2, 3, 1), "B": SpanCounts(2, 1, 1)}
     assert (counts[""].precision, counts[""].recall, counts[""].f1) == (0.5, 0.5, 0.5)
     assert (counts["A"].precision, counts["A"].recall, counts["A"].f1) == (1 / 3, 1 / 2, 2 / 5)
@@ -71,7 +73,7 @@ def test_scores_by_hand() -> None:
 
 
 def test_no_span_anywhere_scores_zero() -> None:
-    found = count_spans([["O"]], [["O"]])
+    found = count_spans([spans(["O"])], [spans(["O"])])
     assert found == {"": SpanCounts(0, 0, 0)}
     assert (found[""].precision, found[""].recall, found[""].f1) == (0.0, 0.0, 0.0)
 
@@ -88,7 +90,7 @@ def test_scores_are_seqevals(gold: list[list[str]], seed: int) -> None:
     predicted = [[choose.choice([tag, "O", "I-A", "B-B"]) for tag in sentence] for sentence in sentences]
     if not (any(map(spans, sentences)) and any(map(spans, predicted))):
         return
-    ours = count_spans(sentences, predicted)[""].f1
+    ours = count_spans(map(spans, sentences), map(spans, predicted))[""].f1
     assert ours == pytest.approx(metrics.f1_score(sentences, predicted, zero_division=0))
     strict = [list(map(iob2, tags)) for tags in (sentences, predicted)]
     assert ours == pytest.approx(metrics.f1_score(*strict, mode="strict", scheme=scheme, zero_division=0))

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from adapt.config import ConfigError
 from adapt.data.corpora import Corpus
+from adapt.data.kinds.classification import Example
 from adapt.data.leaks.overlap import OverlapSearch
 from adapt.data.task_text import task_text, texts_of, without_markers
-from adapt.data.tasks import Example, Task
+from adapt.data.tasks import Task
 
 LONG = "we measured the uptake of iron by the small fish under the old bridge"  # 14 words, 7 8-grams
 Texts = list[str]

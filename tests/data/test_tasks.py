@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from adapt.config import ConfigError, SplitSizes, TaskConfig
-from adapt.data.tasks import Example, check_task, load_task, read_task, sorted_names, task_files, write_task
+from adapt.data.kinds.classification import Example, sorted_names
+from adapt.data.tasks import check_task, load_task, read_task, task_files, write_task
 from adapt.data.text import in_hash_order
 
 Write = Callable[[str, Any], Path]
@@ -189,8 +190,8 @@ def test_check_reads_only_the_first_row(task_config: Config, write: Write) -> No
 
 @pytest.mark.usefixtures("splits")
 def test_the_files_of_a_task(task_config: Config, tmp_path: Path) -> None:
-    assert task_files(task_config()) == [tmp_path / f"{split}.jsonl" for split in ("train", "dev", "test")]
-    assert task_files(task_config(format="pydoc")) == []
+    assert task_files(task_config()) == {split: tmp_path / f"{split}.jsonl" for split in ("train", "dev", "test")}
+    assert task_files(task_config(format="pydoc")) == {}
 
 
 def test_a_pydoc_task_keeps_its_balance_when_cut(task_config: Config, questions: dict[str, Any]) -> None:

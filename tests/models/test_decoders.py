@@ -171,6 +171,7 @@ def test_a_decoder_tags_words_alone_as_in_a_batch(folders: dict[str, Path], arch
 
 def asked(pooling: str) -> Config:
     cfg = Config(evaluate=EvaluateConfig(text=None, domains=None), peft=PeftConfig(method=None))
+    cfg.task.kind = "classification"
     cfg.finetune = FinetuneConfig(method="full", pooling=pooling, max_length=32)
     cfg.finetune.retention.frozen_layers, cfg.task.text_pair_column = 0, None
     return cfg

@@ -16,6 +16,7 @@ from world import TAGGING, WORDS, pipeline, sentence, tagged, write_jsonl
 from adapt import gc, results
 from adapt.config import AttackConfig
 from adapt.data import tasks
+from adapt.data.kinds.classification import Example
 from adapt.runs.answers import answers, text_hash
 
 TEXTS = ["evaluate.text.recipes=[embedding,typos]", "budget.text_attack_examples=6", "budget.text_attack_queries=40"]
@@ -127,7 +128,7 @@ def test_under_attack_by_hand(tmp_path: Path) -> None:
     """Three examples; pgd was run at .5 and 1 and found a point of norm .4 for the first at radius 1 only."""
     task = tmp_path / "task"
     task.mkdir()
-    examples = [tasks.Example(i, text, label) for i, (text, label) in enumerate([("a", 0), ("b", 1), ("c", 1)])]
+    examples = [Example(i, text, label) for i, (text, label) in enumerate([("a", 0), ("b", 1), ("c", 1)])]
     tasks.write_task(tasks.Task(["no", "yes"], "accuracy", dict.fromkeys(tasks.SPLITS, examples)), task)
     np.save(tmp_path / "test_logits.npy", np.array([[2.0, 1.0], [2.0, 1.0], [0.0, 1.0]], dtype="float32"))
     pd.DataFrame(

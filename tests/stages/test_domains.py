@@ -35,7 +35,8 @@ from adapt.stages.domains import domains, measured
 from adapt.stages.tokens import tokens
 from adapt.stages.trajectory import snapshots, trajectory
 from adapt.stages.vocabulary_overlap import vocabulary_overlap
-from adapt.tasks.prediction import encode_examples, predict, score
+from adapt.table.metrics import score
+from adapt.tasks.prediction import encode_examples, predict
 
 CONF = Path(__file__).parents[2] / "conf"
 RUNTIME = RuntimeConfig(device="cpu", progress=False, gradient_checkpointing=False, trackers=[])

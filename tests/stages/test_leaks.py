@@ -12,6 +12,7 @@ from world import WORDS, pipeline, sentence, write_jsonl
 from adapt import results
 from adapt.config import SplitSizes, TaskConfig
 from adapt.data import corpora, tasks
+from adapt.data.kinds.classification import Example
 from adapt.stages import data
 from adapt.stages.leaks import clean_ids, leaks
 from adapt.tasks.scores import scores
@@ -27,7 +28,7 @@ SPLITS = {
 def folder(path: Path, splits: dict[str, list[tuple[str, int]]], **sizes: int) -> Path:
     path.mkdir()
     found = {
-        split: [tasks.Example(i, text, label) for i, (text, label) in enumerate(examples)][: sizes.get(split)]
+        split: [Example(i, text, label) for i, (text, label) in enumerate(examples)][: sizes.get(split)]
         for split, examples in splits.items()
     }
     tasks.write_task(tasks.Task(["metal", "animal"], "macro_f1", found), path)

@@ -233,7 +233,7 @@ def asked(**stage: object) -> Config:
     cfg.finetune = FinetuneConfig(method="full", pooling="mean", max_length=32)
     cfg.finetune.retention.frozen_layers = 0
     cfg.finetune.retention.layer_decay = 1.0
-    cfg.task.text_pair_column = None
+    cfg.task.kind, cfg.task.text_pair_column = "classification", None
     cfg.pretrain = {"dapt": settings()}
     cfg.pretrain["dapt"].retention.frozen_layers = 0
     cfg.pretrain["dapt"].retention.layer_decay = 1.0

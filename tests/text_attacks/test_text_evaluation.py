@@ -19,7 +19,8 @@ from world import overrides, pipeline, sentence
 
 from adapt import results
 from adapt.chain.compose import Source, Stage
-from adapt.data.tasks import Example, load_task
+from adapt.data.kinds.classification import Example
+from adapt.data.tasks import load_task
 from adapt.models import loading
 from adapt.runs.pipeline import Pipeline
 from adapt.text_attacks import measure

@@ -11,6 +11,7 @@ from typing import Any
 from adapt.data import tasks
 from adapt.data.leaks.comparison import Comparison, hit_row, labelled
 from adapt.data.leaks.overlap import LEVELS, Hit, LevelCount
+from adapt.data.splits import TRAIN
 from adapt.data.text import normalise
 
 TABLE, HITS, PAGE = "leakage.csv", "hits.jsonl", "leakage.md"
@@ -46,7 +47,7 @@ def page(title: str, task: tasks.Task, found: list[Comparison], *, words: int, t
 def split_rows(task: tasks.Task) -> list[dict[str, Any]]:
     """Duplicates within each split, and how many of its distinct texts bear more than one label."""
     rows = []
-    for split in tasks.SPLITS:
+    for split in task.splits:
         texts = labelled(task, split)
         names: dict[str, set[str | None]] = {}
         for text, label in texts:
@@ -70,14 +71,15 @@ def row(comparison: Comparison, counted: LevelCount) -> dict[str, Any]:
 def clean_rows(found: list[Comparison], with_corpus: bool) -> list[dict[str, Any]]:
     """How many dev and test texts are clean of train, and of train and corpus, at each level."""
     rows: list[dict[str, Any]] = []
-    for target in ("dev", "test"):
+    targets = dict.fromkeys(comparison.target for comparison in found if comparison.source == TRAIN)
+    for target in targets:
         mine = {comparison.source: comparison for comparison in found if comparison.target == target}
         for level in LEVELS:
             hit = {source: {hit.number for hit in one.hits if hit.at(level)} for source, one in mine.items()}
-            texts = len(mine["train"].texts)
-            counts = {"texts": texts, "clean_of_train": texts - len(hit["train"])}
+            texts = len(mine[TRAIN].texts)
+            counts = {"texts": texts, "clean_of_train": texts - len(hit[TRAIN])}
             if with_corpus:
-                counts["clean_of_train_and_corpus"] = texts - len(hit["train"] | hit["corpus"])
+                counts["clean_of_train_and_corpus"] = texts - len(hit[TRAIN] | hit["corpus"])
             rows.append({"target": target, "level": level, **counts})
     return rows
 

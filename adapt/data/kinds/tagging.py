@@ -1,4 +1,4 @@
-"""Token classification: sentences of words with a tag each, the spans that tags mean, and the F1 of spans.
+"""Token classification: sentences of words with a tag each, and the spans that tags mean.
 
 Tags are IOB2 inside the project: B-X begins a span of type X, I-X continues it, O is outside. Files may also hold IOB1
 (B-X only between neighbouring spans of one type), BIOES and BILOU; all are read by one rule, that of the CoNLL-2000
@@ -7,15 +7,18 @@ and 2003 evaluation script conlleval: I-X continues a span of type X, and begins
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
 from adapt.data.conll import read_conll
 from adapt.data.files import Row, column, read_rows, text_column
+from adapt.data.kinds.kind import Answers, TaskKind, named
 from adapt.data.pydoc import entities
+from adapt.data.splits import MEASURED, TRAIN
 from adapt.data.text import in_hash_order
 
 KEY_NAME = "data.tagging"
@@ -23,7 +26,6 @@ VERSION = 1
 
 OUTSIDE = "O"
 PREFIXES = {"B": "B", "I": "I", "E": "I", "S": "B", "L": "I", "U": "B"}  # of BIOES and BILOU -> of IOB2
-FORMATS = ("jsonl", "parquet", "conll")
 Span = tuple[int, int, str]  # first token, the one after its last, type
 
 
@@ -40,6 +42,15 @@ class TaggedExample:
         """The sentence as pretraining and the leak report read it: its tokens with a space between them."""
         return (" ".join(self.tokens),)
 
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The index of each token's tag."""
+        return self.tags
+
+    def answer(self, labels: Sequence[str]) -> str:
+        """The names of the tags with a space between them."""
+        return " ".join(labels[index] for index in self.tags)
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -48,6 +59,11 @@ class Sentence:
     where: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
+
+
+def tagged(id: int, tokens: list[str], tags: list[int]) -> TaggedExample:
+    """An example from a row of a split's file."""
+    return TaggedExample(id, tuple(tokens), tuple(tags))
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -73,50 +89,10 @@ def iob2(tags: Sequence[str]) -> list[str]:
     return found
 
 
-@dataclass(frozen=True)
-class SpanCounts:
-    """How many spans there are, how many were predicted, and how many of those have the right place and type."""
-
-    gold: int
-    predicted: int
-    right: int
-
-    @property
-    def precision(self) -> float:
-        """right / predicted; 0 where none was predicted, as conlleval has it."""
-        return self.right / self.predicted if self.predicted else 0.0
-
-    @property
-    def recall(self) -> float:
-        """right / gold; 0 where there is none."""
-        return self.right / self.gold if self.gold else 0.0
-
-    @property
-    def f1(self) -> float:
-        """2 right / (gold + predicted), the harmonic mean of precision and recall; 0 where both are 0."""
-        return 2 * self.right / (self.gold + self.predicted) if self.right else 0.0
-
-
-def count_spans(gold: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]) -> dict[str, SpanCounts]:
-    """The counts over all sentences, of each type that occurs in either and, under "", of all types together (micro).
-
-    Tags of both are names, IOB2 or broken IOB2; a span is right if start, end and type are (Tjong Kim Sang and De
-    Meulder, 2003, section 3.1).
-    """
-    numbers: dict[str, Counter[str]] = {name: Counter() for name in ("gold", "predicted", "right")}
-    for theirs, ours in zip(gold, predicted, strict=True):
-        assert len(theirs) == len(ours)
-        sets = {"gold": set(spans(theirs)), "predicted": set(spans(ours))}
-        for which, found in {**sets, "right": sets["gold"] & sets["predicted"]}.items():
-            numbers[which].update(name for _, _, kind in found for name in ("", kind))
-    kinds = ["", *sorted((set(numbers["gold"]) | set(numbers["predicted"])) - {""})]
-    return {kind: SpanCounts(**{which: counter[kind] for which, counter in numbers.items()}) for kind in kinds}
-
-
-def read_splits(cfg: TaskConfig, files: dict[str, Path]) -> tuple[list[str], dict[str, list[TaggedExample]]]:
+def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
     """The tags' names (O, then B-X and I-X of each type of train) and the examples by the hash of their text.
 
-    files: of train, dev and test; read by ``cfg.format``, none for pydoc. ``cfg.max_examples`` takes the first.
+    files: of the splits, read by ``cfg.format``; none for pydoc. ``cfg.max_examples`` takes the first.
     Raises ConfigError for every fault of the data.
     """
     if cfg.format == "pydoc":
@@ -129,7 +105,7 @@ def read_splits(cfg: TaskConfig, files: dict[str, Path]) -> tuple[list[str], dic
         splits = {split: _ordered(cfg, split, file) for split, file in files.items()}
     labels = [OUTSIDE, *(f"{prefix}-{name}" for name in _types(cfg, splits) for prefix in "BI")]
     index = {name: number for number, name in enumerate(labels)}
-    examples = {
+    examples: dict[str, list[Any]] = {
         split: [
             TaggedExample(number, sentence.tokens, tuple(index[tag] for tag in sentence.tags))
             for number, sentence in enumerate(sentences[: getattr(cfg.max_examples, split)])
@@ -143,6 +119,28 @@ def check_first(cfg: TaskConfig, file: Path) -> None:
     """Raise ConfigError if a file of this format holds no sentence, or a first one that cannot be read."""
     if next(iter(_READERS[cfg.format](cfg, file)), None) is None:
         raise ConfigError(f"{file}: this split has no examples")
+
+
+def check_columns(key: str, cfg: TaskConfig) -> None:
+    """No pair of sentences. Raises ConfigError."""
+    if cfg.text_pair_column is not None:
+        raise ConfigError(f"{key}.text_pair_column={cfg.text_pair_column}: a tagged sentence has no pair; must be null")
+
+
+def kept(evaluation: Path, split: str, labels: list[str], examples: list[TaggedExample]) -> Answers:
+    """The likeliest tag of each word."""
+    with (evaluation / answers_file(split)).open(encoding="utf-8") as lines:
+        predicted = [labels.index(tag) for line in lines for tag in json.loads(line)["tags"]]
+    return Answers(
+        [(example, word) for example in examples for word in range(len(example.tags))],
+        named([tag for example in examples for tag in example.tags], labels),
+        named(predicted, labels),
+    )
+
+
+def answers_file(split: str) -> str:
+    """The file in an evaluation's folder with a line for each sentence of a split, and its predicted tags."""
+    return f"{split}_tags.jsonl"
 
 
 def read_tokens(row: Row) -> list[str]:
@@ -161,7 +159,7 @@ def _ordered(cfg: TaskConfig, split: str, file: Path) -> list[Sentence]:
 
 def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
     """The types of train's spans in alphabetical order; none, a wrong count, or more in dev or test are refused."""
-    types = sorted({tag[2:] for sentence in splits["train"] for tag in sentence.tags if tag != OUTSIDE})
+    types = sorted({tag[2:] for sentence in splits[TRAIN] for tag in sentence.tags if tag != OUTSIDE})
     if not types:
         raise ConfigError(f"task={cfg.name}: the training split tags no span; all of its tags are O")
     if cfg.num_classes not in (None, len(types)):
@@ -169,8 +167,8 @@ def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
             f"task.num_classes={cfg.num_classes}: the training split has {len(types)} types of spans: "
             f"{', '.join(types)}"
         )
-    for split in ("dev", "test"):
-        for sentence in splits[split]:
+    for split in MEASURED:
+        for sentence in splits.get(split, []):
             for tag in sentence.tags:
                 if tag != OUTSIDE and tag[2:] not in types:
                     raise ConfigError(
@@ -224,3 +222,20 @@ def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
                 "B-X and I-X (IOB), or B-X, I-X, E-X and S-X (BIOES)"
             )
     return Sentence(where, tuple(tokens), tuple(iob2(tags)))
+
+
+KIND = TaskKind(
+    does="labels words",
+    classifies=False,
+    formats=("pydoc", "jsonl", "parquet", "conll"),
+    reading=("adapt.data.kinds.tagging", "adapt.data.conll"),
+    reading_packages=("adapt.data.pydoc.entities",),
+    answering=("adapt.tasks.tagging", "adapt.data.kinds.tagging"),
+    example=tagged,
+    read=read,
+    read_unlabelled=read_tokens,
+    check_first=check_first,
+    check_question=entities.check,
+    check_columns=check_columns,
+    kept=kept,
+)

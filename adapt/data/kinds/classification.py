@@ -1,0 +1,180 @@
+"""Classification: a text, or a pair of texts, with one label."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapt.config import ConfigError, TaskConfig
+from adapt.data.files import Row, check_written_back, column, format_of, read_rows, text_column
+from adapt.data.kinds.kind import Answers, TaskKind, named
+from adapt.data.pydoc import tasks
+from adapt.data.splits import MEASURED, TRAIN
+from adapt.data.text import in_hash_order
+
+KEY_NAME = "data.kinds.classification"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text (or a pair) and the index of its label. ``id`` is its place in its split."""
+
+    id: int
+    text: str
+    label: int
+    text_pair: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, and its pair where there is one."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The one label's index."""
+        return (self.label,)
+
+    def answer(self, labels: Sequence[str]) -> str:
+        """The label's name."""
+        return labels[self.label]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """An example whose label is still a name; ``where`` is its file and line."""
+
+    where: str
+    text: str
+    text_pair: str | None
+    label: str
+
+
+def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
+    """The names of the labels, and the examples by the hash of their text.
+
+    Labels are the names that occur in the training split, in alphabetical order (in numerical order if all are
+    integers). Examples of pydoc tasks come class by class in turn. ``cfg.max_examples`` takes the first.
+    Raises ConfigError for every fault of the data.
+    """
+    splits = _from_packages(cfg) if cfg.format == "pydoc" else _from_files(cfg, files)
+    labels = _labels(cfg, splits)
+    index = {name: number for number, name in enumerate(labels)}
+    examples: dict[str, list[Any]] = {}
+    for split, found in splits.items():
+        kept = found[: getattr(cfg.max_examples, split)]
+        examples[split] = [Example(i, e.text, index[e.label], e.text_pair) for i, e in enumerate(kept)]
+    if len({example.label for example in examples[TRAIN]}) < 2:
+        raise ConfigError(f"task.max_examples.train={cfg.max_examples.train}: leaves fewer than two labels to train on")
+    return labels, examples
+
+
+def read_unlabelled(row: Row) -> dict[str, Any]:
+    """The columns of a row with a text. Raises ConfigError for one without, or that could not be written back."""
+    text_column(row, "text", "the column that predict reads")
+    check_written_back(row)
+    return row[1]
+
+
+def check_first(cfg: TaskConfig, file: Path) -> None:
+    """Raise ConfigError for a file without an example, or whose first one cannot be read."""
+    assert format_of(file)
+    for row in read_rows(file):
+        _named(cfg, row)
+        return
+    raise ConfigError(f"{file}: this split has no examples")
+
+
+def check_columns(key: str, cfg: TaskConfig) -> None:
+    """A text may have a pair or none."""
+
+
+def kept(evaluation: Path, split: str, labels: list[str], examples: list[Example]) -> Answers:
+    """The likeliest labels, and the logits as columns ``logit:<label>``."""
+    logits = np.load(evaluation / answers_file(split), allow_pickle=False)
+    gold = np.array([example.label for example in examples])
+    return Answers(
+        [(example, 0) for example in examples],
+        named(gold, labels),
+        named(logits.argmax(-1), labels),
+        {f"logit:{label}": logits[:, index].astype("float32") for index, label in enumerate(labels)},
+    )
+
+
+def answers_file(split: str) -> str:
+    """The file in an evaluation's folder with the logits [N, C] of a split."""
+    return f"{split}_logits.npy"
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Distinct names in alphabetical order, or in numerical order if all are integers."""
+    found = set(names)
+    return sorted(found, key=int) if all(re.fullmatch(r"-?\d+", name) for name in found) else sorted(found)
+
+
+def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:
+    found = tasks.task(cfg.question)
+    return {
+        split: [_Named("installed packages", text, None, label) for text, label in examples]
+        for split, examples in found.items()
+    }
+
+
+def _from_files(cfg: TaskConfig, files: Mapping[str, Path]) -> dict[str, list[_Named]]:
+    splits = {}
+    for split, file in files.items():
+        examples = [_named(cfg, row) for row in read_rows(file)]
+        if not examples:
+            raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
+        splits[split] = in_hash_order(examples, lambda e: json.dumps([e.text, e.text_pair, e.label]))
+    return splits
+
+
+def _named(cfg: TaskConfig, row: Row) -> _Named:
+    label = column(row, cfg.label_column, "task.label_column")
+    if not isinstance(label, (str, int)) or isinstance(label, bool):
+        raise ConfigError(
+            f"{row[0]}: label {label!r} (task.label_column={cfg.label_column}); it must be a string or an integer"
+        )
+    pair = cfg.text_pair_column and text_column(row, cfg.text_pair_column, "task.text_pair_column")
+    return _Named(row[0], text_column(row, cfg.text_column, "task.text_column"), pair, str(label))
+
+
+def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
+    """The training split's labels in order. Raises ConfigError for one class, a wrong count, or more in another."""
+    labels = sorted_names(example.label for example in splits[TRAIN])
+    listed = ", ".join(map(repr, labels))
+    if len(labels) < 2:
+        raise ConfigError(f"task={cfg.name}: the training split has one label only, {listed}; a task needs two or more")
+    if cfg.num_classes not in (None, len(labels)):
+        raise ConfigError(f"task.num_classes={cfg.num_classes}: the training split has {len(labels)} labels: {listed}")
+    for split in MEASURED:
+        for example in splits.get(split, []):
+            if example.label not in labels:
+                raise ConfigError(
+                    f"{example.where}: label {example.label!r} in {split} does not occur in train, which has {listed}"
+                )
+    return labels
+
+
+KIND = TaskKind(
+    does="labels texts",
+    classifies=True,
+    formats=("pydoc", "jsonl", "csv", "parquet"),
+    reading=("adapt.data.kinds.classification",),
+    reading_packages=(),
+    answering=("adapt.tasks.classification", "adapt.tasks.prediction", "adapt.tasks.scores"),
+    example=Example,
+    read=read,
+    read_unlabelled=read_unlabelled,
+    check_first=check_first,
+    check_question=tasks.check,
+    check_columns=check_columns,
+    kept=kept,
+)
