@@ -13,7 +13,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-CONF = Path(__file__).parents[1] / "conf"
+_SHIPPED = (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")  # in a wheel, in a checkout
+CONF = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[-1])
 
 
 class ConfigError(ValueError):

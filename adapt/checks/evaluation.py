@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from adapt.checks.values import MEASURED_TEXTS, STAGE_CHOICES
-from adapt.config import CONF, AttackConfig, Config, ConfigError, suggestion
+from adapt.config import AttackConfig, Config, ConfigError, suggestion
+from adapt.project import options
 from adapt.text_attacks.names import RECIPES
 
 
@@ -46,7 +47,7 @@ def check_domains(cfg: Config) -> None:
     for name in texts:
         if texts.count(name) > 1:
             raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
-    possible = {file.stem for file in (CONF / "pretrain").glob("*.yaml")} | set(cfg.pretrain)
+    possible = {*options.names("pretrain"), *cfg.pretrain}
     for name in cfg.evaluate.domains.along:
         if name not in possible:
             raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import ConfigError, suggestion
 from adapt.data.masking.strategies import STRATEGIES
+from adapt.project import packages
 from adapt.text_attacks.names import RECIPES
 
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
@@ -118,4 +119,19 @@ def check_value(key: str, value: Any) -> None:
     if name in STAGE_CHOICES and value not in STAGE_CHOICES[name] and not elsewhere:
         raise ConfigError(f"{key}={value}: possible are {', '.join(STAGE_CHOICES[name])}")
     if name == "_target_" and not str(value).startswith(TARGETS):
-        raise ConfigError(f"{key}={value}: a config may name only {', '.join(target + '*' for target in TARGETS)}")
+        check_own_target(key, str(value))
+
+
+def check_own_target(key: str, target: str) -> None:
+    """Raise ConfigError unless it is an adversary's, and the user has named its package outside of any config."""
+    adversary = key.partition(".")[0] in ("adversary", "pretrain_adversary")
+    if adversary and packages.is_named(target):
+        return
+    shipped = f"{key}={target}: a config may name only {', '.join(start + '*' for start in TARGETS)}"
+    if not adversary:
+        raise ConfigError(shipped)
+    package = target.partition(".")[0]
+    raise ConfigError(
+        f"{shipped}; if you trust the package {package}, name it yourself: "
+        f"adapt {packages.FLAG} {package} ..., or {packages.VARIABLE}={package}"
+    )

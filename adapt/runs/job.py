@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.checks.run import check_parts, check_values
-from adapt.config import CONF, Config, ConfigError, TaskConfig
+from adapt.config import Config, ConfigError, TaskConfig
+from adapt.project import options
 from adapt.runs.errors import missing_option, readable
 from adapt.runs.summary import Finished, JobFailed, note
 
@@ -83,7 +84,7 @@ def check_choices(overrides: list[str]) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if group == "pretrain" and twice:
             raise ConfigError(f"pretrain={value}: {twice[0]} is there twice; a stage can be in a chain once")
-        if group != "pretrain" and value.startswith("[") and (CONF / group).is_dir():
+        if group != "pretrain" and value.startswith("[") and options.is_group(group):
             raise ConfigError(f"{override}: give one option; for a run with each: -m {group}={','.join(names)}")
 
 
