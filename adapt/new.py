@@ -21,8 +21,9 @@ from adapt.project import options, packages
 from adapt.project.folder import folder, is_checkout
 
 SKELETONS = Path(options.__file__).with_name("skeletons")
-STUDY = re.compile(r"[A-Za-z0-9]\w*([.-]\w+)*", re.ASCII)
-FUNCTION = re.compile(r"[a-z]\w*", re.ASCII)
+STUDY = re.compile(r"[A-Za-z]\w*([.-]\w+)*", re.ASCII)
+FUNCTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+RESERVED = ("none", "null", "true", "false", "yes", "no", "on", "off")  # in YAML, or in adapt
 VERSIONED = '\nKEY_NAME = "adversary.$NAME"\nVERSION = 1\n'  # by which adapt's own sources are known in keys
 
 
@@ -45,8 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def study(name: str) -> str:
     """Write a study's skeleton; returns what to say. Raises ConfigError for a bad name, and where it exists."""
-    if not STUDY.fullmatch(name):
-        raise ConfigError(f"{name}: is no name of a study; possible are letters, digits and _, with . or - inside")
+    if not STUDY.fullmatch(name) or name.lower() in RESERVED:
+        raise ConfigError(
+            f"{name}: is no name of a study; possible are letters, digits and _, with . or - inside, from a letter on"
+        )
     check_new("experiment", name)
     command = f"adapt experiment={name}"
     write(
@@ -60,8 +63,11 @@ def study(name: str) -> str:
 
 def adversary(name: str, package: str | None = None) -> str:
     """Write an adversary's skeleton; returns what to say. Raises ConfigError for a bad name, and where it exists."""
-    if not FUNCTION.fullmatch(name) or keyword.iskeyword(name):
-        raise ConfigError(f"{name}: is no name of an adversary; it names a Python function: letters, digits, _")
+    if not FUNCTION.fullmatch(name) or keyword.iskeyword(name) or name in RESERVED:
+        raise ConfigError(
+            f"{name}: is no name of an adversary; it names a Python function: small letters, digits and _, "
+            "from a letter on"
+        )
     check_new("adversary", name)
     package = own_package(package)
     place, own = folder().joinpath(*package.split(".")), package.partition(".")[0] != "adapt"

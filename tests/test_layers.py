@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# Each room may import those of its line and itself; config and project are open to all. From the front door down: an arrow that
-# runs up would name a room above its own line, which a test below refuses.
+# Each room may import those of its line and itself; config and project are open to all. From the front door down: an
+# arrow that runs up would name a room above its own line, which a test below refuses.
 ROOMS = {
     "commands": {
         *("serving", "assets", "runs", "checks", "chain", "stages", "tasks", "models", "adapters", "training", "data"),
