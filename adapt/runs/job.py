@@ -28,6 +28,7 @@ def job(cfg: DictConfig) -> Finished | None:
     typed = None
     try:
         check_launcher()
+        check_environment()
         check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
@@ -74,6 +75,13 @@ def check_launcher() -> None:
     launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
     if launcher != "basic" and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise ConfigError(f"hydra/launcher={launcher}: it launches the runs of a sweep; add -m, for a single run too")
+
+
+def check_environment() -> None:
+    """A config from someone else must not say which packages may be named, nor where Python finds any."""
+    variables = sorted(HydraConfig.get().job.env_set)
+    if variables:
+        raise ConfigError(f"hydra.job.env_set.{variables[0]}: a config may set no variable; set it in the shell")
 
 
 def check_choices(overrides: list[str]) -> None:
