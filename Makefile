@@ -21,11 +21,11 @@ setup: .venv/.ready ## make .venv with the exact versions of requirements.lock
 	@touch $@
 
 reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=quickstart)
-	$(BIN)/python -m adapt experiment=$(STUDY)
-	$(BIN)/python -m adapt experiment=$(STUDY) model=tfidf "pretrain=[]" adversary=none seed=0
-	$(BIN)/python -m adapt experiment=$(STUDY) finetune=linear_probe evaluate=clean "pretrain=[]" adversary=none seed=0
-	$(BIN)/python -m analysis.tables $(STUDY)
-	$(BIN)/python -m analysis.figures $(STUDY) --root outputs
+	$(BIN)/adapt experiment=$(STUDY)
+	$(BIN)/adapt experiment=$(STUDY) model=tfidf "pretrain=[]" adversary=none seed=0
+	$(BIN)/adapt experiment=$(STUDY) finetune=linear_probe evaluate=clean "pretrain=[]" adversary=none seed=0
+	$(BIN)/adapt table $(STUDY)
+	$(BIN)/adapt figures $(STUDY) --root outputs
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
@@ -38,16 +38,16 @@ check: setup ## lint and types
 	$(BIN)/mypy
 
 smoke: setup ## one run of every kind of stage, in seconds
-	$(BIN)/python -m adapt experiment=smoke
+	$(BIN)/adapt experiment=smoke
 
 table: setup ## freeze rows and predictions of a clean commit in experiments/$(STUDY), write its tables
-	$(BIN)/python -m analysis.tables $(STUDY)
+	$(BIN)/adapt table $(STUDY)
 
 figures: setup ## draw experiments/$(STUDY)/figures from results.csv
-	$(BIN)/python -m analysis.figures $(STUDY)
+	$(BIN)/adapt figures $(STUDY)
 
 report: setup ## write experiments/$(STUDY)/report.html from results.csv: one file, opens from disk
-	$(BIN)/python -m analysis.report $(STUDY)
+	$(BIN)/adapt report $(STUDY)
 
 faults: setup ## kill -9 at 50 random moments of small sweeps, and compare what they end with (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_loop.py

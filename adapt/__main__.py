@@ -1,17 +1,36 @@
-"""``python -m adapt``: validate a config, run its chain, say where the rows are."""
+"""``adapt``, or ``adapt``: run a config's chain and say where the rows are; with a verb first, the others."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import re
 import sys
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from adapt.config import CONF, Config
+from adapt.config import CONF, Config, ConfigError, suggestion
+from adapt.project import options as options  # tells Hydra of the project's own conf/
+from adapt.project import packages
 from adapt.runs import job, summary
+
+VERBS = {  # verb: the module whose ``main`` it calls, and what it does
+    "status": ("adapt.status", "where a sweep or study stands, and what the rest of it would take"),
+    "tune": ("adapt.tune", "search each arm's best setting on dev"),
+    "predict": ("adapt.predict", "a model's answers to texts; --export copies the model"),
+    "generate": ("adapt.generate", "what a decoder writes after prompts"),
+    "export": ("adapt.export", "a model as one transformers folder, its adapters folded in, in 8 or 4 bits"),
+    "serve": ("adapt.serving.__main__", "answers of many adapters over one base"),
+    "leakage": ("adapt.leakage", "what of a task's dev and test text stands in other text"),
+    "gc": ("adapt.gc", "remove from the store what no run needs"),
+    "table": ("analysis.tables", "freeze a study's rows and write its tables"),
+    "figures": ("analysis.figures.__main__", "draw a study's figures"),
+    "report": ("analysis.report.__main__", "write a study's report as one HTML file"),
+    "new": ("adapt.new", "begin a study or an adversary of your own"),
+}
 
 ConfigStore.instance().store(name="schema", node=Config)
 
@@ -23,7 +42,36 @@ def run(cfg: DictConfig) -> summary.Finished | None:
 
 
 def main() -> None:
-    """The console script: Hydra's app, with every refusal as one sentence and no traceback unless asked for."""
+    """The console script: a verb's command, or else Hydra's app."""
+    try:
+        sys.argv[1:] = words = packages.take_flag(sys.argv[1:])
+        if words and words[0] in VERBS:
+            sys.exit(importlib.import_module(VERBS[words[0]][0]).main(words[1:]))
+        if words and re.fullmatch(r"[a-z][\w-]*", words[0]):
+            raise ConfigError(f"{words[0]}: no such verb; {suggestion(words[0], VERBS)}; a setting is key=value")
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    if {"-h", "--help"} & set(words):
+        print(verbs())
+    runs()
+
+
+def verbs() -> str:
+    """The verbs, one line each."""
+    lines = (f"  {verb:<9} {does}" for verb, (_, does) in VERBS.items())
+    return "\n".join(
+        [
+            "adapt key=value ...      run a chain, a sweep (-m) or a study (experiment=<name>)",
+            "adapt <verb> ...         one of these; adapt <verb> --help says more",
+            *lines,
+            f"{packages.FLAG} NAME,...      packages of your own whose functions a config may name",
+            "",
+        ]
+    )
+
+
+def runs() -> None:
+    """Hydra's app, with every refusal as one sentence and no traceback unless asked for."""
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     logging.raiseExceptions = False  # where the disk is full the log file is too, and the error itself says so
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing its own wording

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from omegaconf import MISSING
 
-CONF = Path(__file__).parents[1] / "conf"
+_SHIPPED = (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")  # in a wheel, in a checkout
+CONF = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[-1])
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
 MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # the held-out text of a pool is its task's
 

@@ -1,4 +1,4 @@
-"""A fine-tuned model as one transformers folder: ``python -m adapt.export <run_id or folder> <new folder>``.
+"""A fine-tuned model as one transformers folder: ``adapt export <run_id or folder> <new folder>``.
 
 Its adapters are folded into the base (``--kind merged``, the default), and then its layers may be put into 8 or 4 bits
 (``int8``, ``nf4``; bitsandbytes). What that costs is printed as rows: the task's scores on dev
@@ -27,21 +27,21 @@ MORE = """
 Rows have the measurement columns of the results table, of a run also its id and factors (task, model, peft, seed ...),
 and "export": none (the model as it was) or the kind. They are also kept in export.jsonl in the new folder.
 Of a run its task is measured; of a folder only with --task. Methods that change no weight of the base (prompts,
-prefixes, bottlenecks, llama_adapter) cannot be folded into it, and are refused: python -m adapt.predict --export copies
-them as they are, and python -m adapt.serving serves them.
+prefixes, bottlenecks, llama_adapter) cannot be folded into it, and are refused: adapt predict --export copies
+them as they are, and adapt serve serves them.
 The folder is read by adapt.predict and adapt.models, and by transformers' from_pretrained; 8 and 4 bits also need
 bitsandbytes there.
 
 examples:
-  python -m adapt.export 1f3a9c exported/topic
-  python -m adapt.export 1f3a9c exported/topic_nf4 --kind nf4
+  adapt export 1f3a9c exported/topic
+  adapt export 1f3a9c exported/topic_nf4 --kind nf4
 """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.export", description=(__doc__ or "").strip(), epilog=MORE,
+        prog="adapt export", description=(__doc__ or "").strip(), epilog=MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("model", help="a run id (see the table), or a folder with a fine-tuned model")
@@ -109,7 +109,7 @@ def write(folder: Path, whole: Path, kind: str) -> None:
     except ConfigError as error:
         raise ConfigError(
             f"{folder}: its adapter changes no weight of the base, so that it cannot be folded into it; possible are "
-            "python -m adapt.predict --export, which copies it as it is, and python -m adapt.serving"
+            "adapt predict --export, which copies it as it is, and adapt serve"
         ) from error
     model.model.adaptation = None  # type: ignore[assignment]
     if kind != "merged":

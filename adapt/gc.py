@@ -1,4 +1,4 @@
-"""Remove from the stage store what no run needs: ``python -m adapt.gc`` lists it, ``--delete`` removes it.
+"""Remove from the stage store what no run needs: ``adapt gc`` lists it, ``--delete`` removes it.
 
 Needed is every stage that led to a run that has rows. What is left are stages of older code or settings, of runs that
 never finished, and unfinished folders with their checkpoints; a sweep that goes on would use some of them again, so say
@@ -35,7 +35,7 @@ class Leftover:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.gc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="adapt gc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the store is (default: outputs)")
     parser.add_argument("--days", type=float, default=0.0, help="only what is at least so old")

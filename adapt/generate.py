@@ -1,4 +1,4 @@
-"""What a decoder writes after prompts: ``python -m adapt.generate <run_id, model or folder> prompts.jsonl``."""
+"""What a decoder writes after prompts: ``adapt generate <run_id, model or folder> prompts.jsonl``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH_SIZE = 16
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m adapt.generate", description=(__doc__ or "").strip())
+    parser = argparse.ArgumentParser(prog="adapt generate", description=(__doc__ or "").strip())
     parser.add_argument("model", help="a run id (see the table), an embedded model (tiny_decoder), or a model folder")
     parser.add_argument("prompts", type=Path, help='{"text": ...} lines; or .txt, a prompt a line')
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
@@ -87,7 +87,7 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
     from adapt.tasks import generation as repetition
 
     if (folder / heads.HEAD_NOTE).exists():
-        raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; python -m adapt.predict asks it")
+        raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; adapt predict asks it")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if not is_decoder(config):
         raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")

@@ -1,8 +1,8 @@
 """What of a task's dev and test texts stands in its other splits and in a corpus.
 
-``python -m adapt.leakage task=jsonl task.path=<folder> corpus=files corpus.path=<file, folder or glob>``
+``adapt leakage task=jsonl task.path=<folder> corpus=files corpus.path=<file, folder or glob>``
 
-The words are those of ``python -m adapt``; only task, corpus and runtime.progress matter. The splits are read whole
+The words are those of ``adapt``; only task, corpus and runtime.progress matter. The splits are read whole
 whatever the budget (task.max_examples shortens them), and so is the corpus, as it is before a run filters it. Without a
 word on the corpus the splits alone are compared. The levels are explained in adapt/data/leaks/overlap.py.
 """
@@ -19,12 +19,13 @@ from hydra.core.config_store import ConfigStore
 from tqdm import tqdm
 
 from adapt.checks.run import check_values
-from adapt.config import CONF, Config, ConfigError
+from adapt.config import Config, ConfigError
 from adapt.data import corpora, tasks
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex
 from adapt.data.leaks.comparison import Comparison, compare, labelled
 from adapt.data.leaks.leak_report import HITS, PAGE, TABLE, page, write_report
 from adapt.data.splits import DEV, REPORTED, SPLITS, TRAIN
+from adapt.project import options
 from adapt.runs.errors import readable
 from adapt.runs.job import check_choices
 
@@ -32,9 +33,9 @@ from adapt.runs.job import check_choices
 def main(arguments: list[str] | None = None) -> None:
     """The command line. The report's own settings are flags, since they are no part of a run and of its key."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.leakage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="adapt leakage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("overrides", nargs="*", help="as for python -m adapt: task=..., task.path=..., corpus=...")
+    parser.add_argument("overrides", nargs="*", help="as for adapt: task=..., task.path=..., corpus=...")
     parser.add_argument("--report", type=Path, help=f"write {TABLE}, {HITS} and {PAGE} into this folder")
     parser.add_argument("--examples", type=int, default=3, help="shown of each level and comparison (default: 3)")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="share of n-grams (default: %(default)s)")
@@ -66,12 +67,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def composed(overrides: list[str]) -> Config:
-    """The config of these words, with whole splits unless they say less, refused as ``python -m adapt`` refuses it."""
+    """The config of these words, with whole splits unless they say less, refused as ``adapt`` refuses it."""
     whole = (f"task.max_examples.{split}=null" for split in SPLITS)
     unread = ("evaluate.attack=null", "evaluate.text=null")  # which not every kind of task can have
     words = [*whole, *unread, *overrides]
     ConfigStore.instance().store(name="schema", node=Config)
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with options.composing():
         check_choices(overrides)
         cfg = check_values(hydra.compose("config", words))
     if names_corpus(overrides):

@@ -1,4 +1,4 @@
-"""Answers of a fine-tuned model: ``python -m adapt.predict <run_id or folder> texts.jsonl``; ``--export`` copies it."""
+"""Answers of a fine-tuned model: ``adapt predict <run_id or folder> texts.jsonl``; ``--export`` copies it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT_ONCE = 4 * BATCH_SIZE  # rows between two writings: in batches by their lengt
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m adapt.predict", description=(__doc__ or "").strip())
+    parser = argparse.ArgumentParser(prog="adapt predict", description=(__doc__ or "").strip())
     parser.add_argument("model", help="a run id (see the table), or a folder that a run exported")
     parser.add_argument(
         "texts",

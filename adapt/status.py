@@ -1,6 +1,6 @@
 """Where a study stands: what is done, running, failed, cut and missing, and what the rest would cost.
 
-``python -m adapt.status experiment=quickstart`` with the words that the sweep is started with.
+``adapt status experiment=quickstart`` with the words that the sweep is started with.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Status:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="adapt status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("overrides", nargs="+", help="as for python -m adapt: experiment=<study> and what is swept")
+    parser.add_argument("overrides", nargs="+", help="as for adapt: experiment=<study> and what is swept")
     parser.add_argument("--all", action="store_true", help="name every missing run, not the first ten")
     args = parser.parse_intermixed_args(arguments)
     ConfigStore.instance().store(name="schema", node=Config)

@@ -1,6 +1,6 @@
 """Tune each arm of a study on dev: equal budgets of trials, proposed by Optuna, run and kept like any other run.
 
-``python -m adapt.tune experiment=quickstart seed=0,1 --trials 8`` with the words of a sweep. What a sweep runs with
+``adapt tune experiment=quickstart seed=0,1 --trials 8`` with the words of a sweep. What a sweep runs with
 several seeds is one arm; a trial is one setting of it, run with each of those seeds, and its score is the mean of the
 task's metric on dev. Test is never read. Trials are rows of the study; the store holds what they trained. Started
 again after any end, the same command proposes the same trials, looks up those that are done, and goes on.
@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from adapt import results
 from adapt.checks.run import check_parts, check_values
-from adapt.config import CONF, Config, ConfigError
+from adapt.config import Config, ConfigError
+from adapt.project import options
 from adapt.runs import grid, journal, search
 from adapt.runs.errors import readable
 from adapt.runs.grid import without_seeds
@@ -50,12 +51,12 @@ class Trial:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="adapt tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("overrides", nargs="+", help="as for python -m adapt: experiment=<study> and what is swept")
-    options = ", ".join(sorted(file.stem for file in (CONF / "tuning").glob("*.yaml")))
+    parser.add_argument("overrides", nargs="+", help="as for adapt: experiment=<study> and what is swept")
+    spaces = ", ".join(options.names("tuning"))
     parser.add_argument(
-        "--space", default="learning_rate", help=f"a file of conf/tuning ({options}; default: learning_rate), or a path"
+        "--space", default="learning_rate", help=f"a file of conf/tuning ({spaces}; default: learning_rate), or a path"
     )
     parser.add_argument("--trials", type=int, help="of every arm, failed ones included (default: the file's)")
     parser.add_argument("--sampler", help=f"{', '.join(search.SAMPLERS)} (default: the file's)")
@@ -80,7 +81,7 @@ def tune(words: list[str], wanted: Search) -> dict[Overrides, list[Trial]]:
     for point in sweep.points:
         arms.setdefault(without_seeds(point), []).append(point)
     tried: dict[Overrides, list[Trial]] = {}
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with options.composing():
         parsed = OverridesParser.create().parse_overrides(words)
         where = [word for word, one in zip(words, parsed, strict=True) if one.key_or_group.startswith("runtime.")]
         configs = [check(seeds[0], where, wanted) for seeds in arms.values()]

@@ -1,6 +1,6 @@
 """One process of runs that several share: ``torchrun --nproc-per-node=2 -m adapt.worker <config.yaml> ...``.
 
-A config is a run's own, resolved: ``python -m adapt <overrides> --cfg job --resolve > config.yaml``. With
+A config is a run's own, resolved: ``adapt <overrides> --cfg job --resolve > config.yaml``. With
 ``runtime.processes=N`` the command writes it and starts N of these itself (adapt/runs/launch.py); torchrun by hand is
 for several machines, which must see one ``runtime.root``. Hydra composes once, before: no worker has a command line.
 
@@ -23,7 +23,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -31,7 +30,8 @@ from torch import distributed
 
 from adapt.chain.stage import Stage
 from adapt.checks.run import check_parts, check_values
-from adapt.config import CONF, Config, ConfigError, RuntimeConfig
+from adapt.config import Config, ConfigError, RuntimeConfig
+from adapt.project import options
 from adapt.runs import job
 from adapt.runs.pipeline import Pipeline, prepare_process
 from adapt.training import processes
@@ -81,7 +81,7 @@ def work(configs: list[Config]) -> list[str]:
     if distributed.get_rank() > 0:
         follow()
         return []
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with options.composing():
         run_ids = [Pipeline(cfg, job.named_task, call=call_all).run() for cfg in configs]
     processes.from_leader(None)
     return run_ids

@@ -30,7 +30,7 @@ def load(study: Path | str) -> pd.DataFrame:
     """
     found = frozen.load_predictions(study)
     if found.empty:
-        raise NotInTable(f"{study}: no {frozen.PREDICTIONS}; `make table` writes it where the runs still lie")
+        raise NotInTable(f"{study}: no {frozen.PREDICTIONS}; `adapt table` writes it where the runs still lie")
     return found
 
 

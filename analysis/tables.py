@@ -1,4 +1,4 @@
-"""Tables: ``python -m analysis.tables <study>`` freezes a study's rows, prints what it found, and writes its pages.
+"""Tables: ``adapt table <study>`` freezes a study's rows, prints what it found, and writes its pages.
 
 Rows of runs from a clean commit are merged into experiments/<study>/results.csv, their answers into
 predictions.parquet beside it. Then the table of a paper, table.tex, table.md and table.csv, and the pages that the rows
@@ -45,8 +45,8 @@ PAGES = {  # name: the module whose ``report`` writes it, and what it says
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``make table``: merge, say what was merged, refused and missing, print the summary, write tables and pages."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.tables", description=__doc__)
+    """``adapt table``: merge, say what was merged, refused and missing, print the summary, write tables and pages."""
+    parser = argparse.ArgumentParser(prog="adapt table", description=__doc__)
     parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs lie (default: outputs)")
     parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")

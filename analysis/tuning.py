@@ -1,7 +1,7 @@
 """Which setting each arm of a tuned sweep keeps: the best on dev, among as many for every arm. Test is never read.
 
 Trials are ordinary runs of a study that sweeps the setting, ``finetune.optimizer.learning_rate=1e-4,3e-4,1e-3``, or
-that ``python -m adapt.tune`` searched: then each arm has settings of its own, and its runs say what the budget was.
+that ``adapt tune`` searched: then each arm has settings of its own, and its runs say what the budget was.
 """
 
 from __future__ import annotations

@@ -45,5 +45,5 @@ def hours(words: list[str]) -> float:
 
 
 def command(words: list[str]) -> None:
-    """Run ``python -m adapt``."""
+    """Run ``adapt``."""
     subprocess.run([sys.executable, "-m", "adapt", *words], check=True, capture_output=True)

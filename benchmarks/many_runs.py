@@ -35,7 +35,7 @@ WORDS = [f"experiment={STUDY}", "pretrain=" + ",".join(CHAINS), "adversary=" + "
 
 
 def run() -> list[str]:
-    """Seconds of loading, the first time and again, and of ``python -m adapt.status`` as a process."""
+    """Seconds of loading, the first time and again, and of ``adapt status`` as a process."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         seeds = RUNS // (len(CHAINS) * len(ADVERSARIES)) + 1
@@ -52,7 +52,7 @@ def run() -> list[str]:
         f"{runs:,} runs, {len(table):,} rows of {table.shape[1]} columns",
         f"load(root): {statistics.median(again):.2f} s; {cold:.2f} s the first time, when nothing is remembered",
         f"load(root, study): {statistics.median(again_study):.2f} s; {cold_study:.2f} s with its labels unread",
-        f"python -m adapt.status: {status:.2f} s",
+        f"adapt status: {status:.2f} s",
         f"target: each under {TARGET:g} s, the first load apart",
     ]
 

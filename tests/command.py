@@ -22,7 +22,7 @@ from adapt.runs import summary
 
 @dataclass
 class Answer:
-    """What ``python -m adapt`` would show; ``code`` is its exit code, ``torch`` whether torch was imported by then."""
+    """What ``adapt`` would show; ``code`` is its exit code, ``torch`` whether torch was imported by then."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Answer:
 
 
 def adapt_here(*arguments: str) -> Answer:
-    """Run ``python -m adapt`` in this process; an exception passes where a process would print its traceback."""
+    """Run ``adapt`` in this process; an exception passes where a process would print its traceback."""
     summary.forget()
     out, err, code = io.StringIO(), io.StringIO(), 0
     with as_fresh_process(arguments), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

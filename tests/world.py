@@ -127,7 +127,7 @@ def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
 
 
 def adapt(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m adapt`` in a process of its own."""
+    """Run ``adapt`` in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
         [sys.executable, "-m", "adapt", *arguments],

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from adapt.config import AdversaryConfig
+from adapt.project.packages import source_file
 
 OTHER_PASSES = 3.0  # a guess for a method that does not say what it costs
 
@@ -32,11 +31,11 @@ def passes(cfg: AdversaryConfig) -> float:
 @cache
 def constants(module: str) -> dict[str, Any]:
     """The module's names that are set to a plain value: ``PERTURBS = False``, ``PASSES = 2.0``."""
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None, module
+    file = source_file(module)
+    assert file is not None, module
     return {
         target.id: node.value.value
-        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         for target in node.targets
         if isinstance(target, ast.Name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adapt.config import CONF, MEASURED_TEXTS, AttackConfig, Config, ConfigError, choices, suggestion
+from adapt.config import MEASURED_TEXTS, AttackConfig, Config, ConfigError, choices, suggestion
+from adapt.project import options
 from adapt.text_attacks.names import RECIPES
 
 
@@ -45,7 +46,7 @@ def check_domains(cfg: Config) -> None:
     for name in texts:
         if texts.count(name) > 1:
             raise ConfigError(f"{key}=[{','.join(texts)}]: {name} is there twice")
-    possible = {file.stem for file in (CONF / "pretrain").glob("*.yaml")} | set(cfg.pretrain)
+    possible = {*options.names("pretrain"), *cfg.pretrain}
     for name in cfg.evaluate.domains.along:
         if name not in possible:
             raise ConfigError(f"evaluate.domains.along: {name} is no pretraining stage; {suggestion(name, possible)}")

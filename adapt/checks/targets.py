@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from adapt import config
 from adapt.chain.methods import constants, module_of
 from adapt.checks.values import check_value, is_number
 from adapt.config import AdversaryConfig, ConfigError, Range, suggestion
+from adapt.project import packages
 
 
 def check_binds(key: str, settings: dict[str, Any]) -> None:
@@ -58,13 +57,10 @@ def check_needs(key: str, adversary: AdversaryConfig) -> None:
 
 def syntax(key: str, module: str) -> ast.Module:
     """A module's source, parsed and not imported."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
+    file = packages.source_file(module)
+    if file is None:
         raise ConfigError(f"{key}={module}: no such module as {module}")
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.config import ConfigError, Range, suggestion
+from adapt.project import packages
 
 TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else may name
 
@@ -71,7 +72,22 @@ def check_any(key: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value}: must be a finite number")
     if key.rpartition(".")[2] == "_target_" and not str(value).startswith(TARGETS):
-        raise ConfigError(f"{key}={value}: a config may name only {', '.join(target + '*' for target in TARGETS)}")
+        check_own_target(key, str(value))
+
+
+def check_own_target(key: str, target: str) -> None:
+    """Raise ConfigError unless it is an adversary's, and the user has named its package outside of any config."""
+    adversary = key.partition(".")[0] in ("adversary", "pretrain_adversary")
+    if adversary and packages.is_named(target):
+        return
+    shipped = f"{key}={target}: a config may name only {', '.join(start + '*' for start in TARGETS)}"
+    if not adversary:
+        raise ConfigError(shipped)
+    package = target.partition(".")[0]
+    raise ConfigError(
+        f"{shipped}; if you trust the package {package}, name it yourself: "
+        f"adapt {packages.FLAG} {package} ..., or {packages.VARIABLE}={package}"
+    )
 
 
 def check_value(key: str, value: Any, may_be: Range | tuple[str | None, ...] | None) -> None:

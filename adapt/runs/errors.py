@@ -12,7 +12,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from adapt.config import CONF, ConfigError, first_line, suggestion
+from adapt.config import ConfigError, first_line, suggestion
+from adapt.project.options import names as option_names
 from adapt.store.entries import disk_is_full
 
 EXTRAS = {
@@ -46,7 +47,7 @@ def missing_option(path: str, options: Sequence[str] | None = None) -> str:
     group, _, name = path.rpartition("/")
     if group == "hydra/launcher" and name in EXTRAS:
         return f"{group}={name}: its package is not installed; pip install 'adapt[{EXTRAS[name]}]'"
-    return f"{group}={name}: no such option; {suggestion(name, options or (f.stem for f in (CONF / group).iterdir()))}"
+    return f"{group}={name}: no such option; {suggestion(name, options or option_names(group))}"
 
 
 def override_at_fault(error: BaseException) -> str | None:

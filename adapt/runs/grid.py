@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from adapt.config import CONF
+from adapt.project import options
 from adapt.runs.journal import Overrides
 
 OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings that say where and how, not what
@@ -30,12 +30,12 @@ class Sweep:
 
 
 def sweep(words: list[str]) -> Sweep:
-    """What each run of ``python -m adapt <words>`` is given, in the order in which Hydra starts them.
+    """What each run of ``adapt <words>`` is given, in the order in which Hydra starts them.
 
     words: as on the command line, ``experiment=<study>`` among them; what sweeps (``seed=0,1``) replaces the study's
     own. A study without a grid, and words that sweep nothing, are one run.
     """
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with options.composing():
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         given = parser.parse_overrides(words)
         plain = [word for word, override in zip(words, given, strict=True) if not override.is_sweep_override()]

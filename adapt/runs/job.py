@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adapt.checks.run import check_parts, check_values
-from adapt.config import CONF, Config, ConfigError, TaskConfig
+from adapt.config import Config, ConfigError, TaskConfig
+from adapt.project import options
 from adapt.runs.errors import missing_option, readable
 from adapt.runs.summary import Finished, JobFailed, note
 
@@ -27,6 +28,7 @@ def job(cfg: DictConfig) -> Finished | None:
     typed = None
     try:
         check_launcher()
+        check_environment()
         check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
@@ -75,6 +77,13 @@ def check_launcher() -> None:
         raise ConfigError(f"hydra/launcher={launcher}: it launches the runs of a sweep; add -m, for a single run too")
 
 
+def check_environment() -> None:
+    """A config from someone else must not say which packages may be named, nor where Python finds any."""
+    variables = sorted(HydraConfig.get().job.env_set)
+    if variables:
+        raise ConfigError(f"hydra.job.env_set.{variables[0]}: a config may set no variable; set it in the shell")
+
+
 def check_choices(overrides: list[str]) -> None:
     """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
     for override in overrides:
@@ -83,7 +92,7 @@ def check_choices(overrides: list[str]) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if group == "pretrain" and twice:
             raise ConfigError(f"pretrain={value}: {twice[0]} is there twice; a stage can be in a chain once")
-        if group != "pretrain" and value.startswith("[") and (CONF / group).is_dir():
+        if group != "pretrain" and value.startswith("[") and options.is_group(group):
             raise ConfigError(f"{override}: give one option; for a run with each: -m {group}={','.join(names)}")
 
 

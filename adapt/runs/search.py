@@ -15,7 +15,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from adapt.config import CONF, ConfigError, suggestion
+from adapt.config import ConfigError, suggestion
+from adapt.project import options
 
 SAMPLERS = ("tpe", "random", "grid")
 RANDOM_TRIALS = 5  # before TPE goes by what it saw; whatever the budget, so that a larger one goes on from a smaller
@@ -97,10 +98,10 @@ class Proposal:
 
 def of_file(given: str, **changes: Any) -> Search:
     """The search of conf/tuning/<given>.yaml or of a YAML file; changes: to its sampler, seed or trials."""
-    path = Path(given) if given.endswith((".yaml", ".yml")) else CONF / "tuning" / f"{given}.yaml"
-    if not path.is_file():
-        options = (file.stem for file in (CONF / "tuning").glob("*.yaml"))
-        raise ConfigError(f"--space {given}: no such file; {suggestion(given, options)}, or a path that ends in .yaml")
+    path = Path(given) if given.endswith((".yaml", ".yml")) else options.file_of("tuning", given)
+    if path is None or not path.is_file():
+        possible = suggestion(given, options.names("tuning"))
+        raise ConfigError(f"--space {given}: no such file; {possible}, or a path that ends in .yaml")
     content: Any = OmegaConf.to_container(OmegaConf.load(path))
     keys = ("space", "sampler", "seed", "trials")
     if not isinstance(content, dict):
@@ -116,7 +117,7 @@ def imported() -> Any:
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise ConfigError("python -m adapt.tune needs Optuna: pip install adapt[tuning]") from error
+        raise ConfigError("adapt tune needs Optuna: pip install adapt[tuning]") from error
     return optuna
 
 

@@ -85,7 +85,8 @@ def summary() -> None:
         f"\n{mine['run_id'].nunique()} runs, {len(mine)} rows. Rows: {Path(root) / 'runs'}; "
         f"all of them as a table: adapt.results.load({root!r})"
     )
-    print(f"Freeze and draw them: make table figures STUDY={study}")
+    root_given = "" if Path(root) == Path("outputs") else f" --root {root}"
+    print(f"Freeze and draw them: adapt table {study}{root_given}, then adapt figures {study}")
 
 
 def any_failed() -> bool:
@@ -111,5 +112,5 @@ def refusal(error: Exception | None = None, *, traces: bool = False) -> str:
         lines += [f"  in the run {overrides}" for overrides in runs if len(_known) > 1]
     if type(error).__module__.partition(".")[0] in ("joblib", "submitit"):  # a process died, and its job said nothing
         words = " ".join(word for word in sys.argv[1:] if word not in ("-m", "--multirun"))
-        lines.append(f"What became of each run: python -m adapt.status {words}")
+        lines.append(f"What became of each run: adapt status {words}")
     return "\n".join([*lines, "(HYDRA_FULL_ERROR=1 shows the traceback)"])

@@ -12,7 +12,7 @@ from typing import Any
 from adapt.config import ConfigError, first_line
 
 AT_ONCE = 256  # requests that are sorted by length together
-USAGE = "python -m adapt.serving [base=FOLDER] adapters=NAME:MODEL[,NAME:MODEL...] REQUESTS.jsonl [options]"
+USAGE = "adapt serve [base=FOLDER] adapters=NAME:MODEL[,NAME:MODEL...] REQUESTS.jsonl [options]"
 MORE = """
 words:
   base=FOLDER          the model that all adapters were fine-tuned on (default: the base in the first adapter's folder)
@@ -27,14 +27,14 @@ refused, or where nothing could be served. An adapter of another base, architect
 any request is read.
 
 example:
-  python -m adapt.serving base=outputs/base adapters=topic:1f3a9c,section:7be210 requests.jsonl > answers.jsonl
+  adapt serve base=outputs/base adapters=topic:1f3a9c,section:7be210 requests.jsonl > answers.jsonl
 """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapt.serving", usage=USAGE, description=__doc__, epilog=MORE,
+        prog="adapt serve", usage=USAGE, description=__doc__, epilog=MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("words", nargs="+", metavar="WORD", help="as below")

@@ -103,9 +103,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
         )
     note = json.loads((path / heads.HEAD_NOTE).read_text())
     if kind_of(note) != CLASSIFICATION:
-        raise ConfigError(
-            f"{name}: {path} is a model for {note['kind']}; served are classifiers: use python -m adapt.predict"
-        )
+        raise ConfigError(f"{name}: {path} is a model for {note['kind']}; served are classifiers: use adapt predict")
     adapters = files.adapter_folders(path)
     mismatch = base.identity.mismatch(identity(path, base.encoder))
     if mismatch is not None and adapters:
@@ -116,7 +114,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
     if mismatch is not None:
         raise ConfigError(
             f"{name}: {path} has no adapter, and its own weights are not the base's ({mismatch}): a model that was "
-            "trained whole is served by python -m adapt.predict"
+            "trained whole is served by adapt predict"
         )
     for adapter in adapters:
         if not (adapter / files.WEIGHTS).exists():

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adapt.project import packages
+
 GENERATION = 2  # of all keys at once; rows say theirs, so that a study is never frozen of two (analysis.study.record)
 
 
@@ -33,11 +35,17 @@ def source_version(module: str) -> tuple[str, int | str]:
     """What a stage's key knows of one of its sources: its name there and its version.
 
     A module of adapt declares both at its head, as KEY_NAME and VERSION, and is read without being imported: its name
-    in keys stays when the file moves. Another package's module is known by its own name and the package's version.
+    in keys stays when the file moves. Another package's module is known by its own name and the package's version; one
+    that the user names, or that is not installed from anywhere, by the hash of its source.
     """
     package = module.partition(".")[0]
+    if package != "adapt" and packages.is_named(module):
+        return module, packages.source_hash(module)
     if package != "adapt":
-        return module, importlib.metadata.version(package)
+        try:
+            return module, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return module, packages.source_hash(module)
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, module
     source = Path(spec.origin).read_text(encoding="utf-8")

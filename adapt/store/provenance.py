@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adapt.config import CONF
+from adapt.store import release
 from adapt.store.keys import GENERATION
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
+PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
 
 
@@ -34,21 +34,28 @@ def provenance(device: str, threads: int, processes: int) -> dict[str, Any]:
 
 @cache
 def commit_and_dirty() -> tuple[str, bool]:
-    """The commit of the source tree, and whether its sources differ from it; outside git: ("unknown", True)."""
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--", *SOURCES)
+    """The commit of the sources, and whether they differ from it; ("unknown", True) where there is neither.
+
+    In a checkout git says both. An installed package has its RELEASE: it is dirty if its files have been changed
+    since, or if the tree that it was built from was dirty.
+    """
+    installed = release.read(PACKAGE)
+    if installed is not None:
+        return of_release(installed)
+    commit = release.git(PACKAGE.parent, "rev-parse", "HEAD")
+    changes = release.git(PACKAGE.parent, "status", "--porcelain", "--", *release.SOURCES)
     if not commit or changes is None:
         return "unknown", True
     return commit, bool(changes)
 
 
-def git(*args: str) -> str | None:
-    """Stripped output of a git command in the repository; None where it fails or git is not installed."""
-    try:
-        done = subprocess.run(["git", *args], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+def of_release(installed: release.Release) -> tuple[str, bool]:
+    """The commit of an installed release; where it has none or was edited, the hash of its sources and its version."""
+    now = release.source_hash(PACKAGE, CONF)
+    edited = now != installed.hash
+    if installed.commit is not None and not edited:
+        return installed.commit, installed.dirty
+    return f"{now[:12]} adapt-{installed.version}", edited or installed.dirty
 
 
 @cache

@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     csv = given.experiments / STUDY / "results.csv"
     if not csv.exists():
-        parser.error(f"no {csv}: `python -m adapt experiment={STUDY}` and `python -m analysis.tables {STUDY}` make it")
+        parser.error(f"no {csv}: `adapt experiment={STUDY}` and `adapt table {STUDY}` make it")
     if given.studies < 1:
         parser.error(f"--studies {given.studies}: must be 1 or more")
     real = scores_of_one_cell(frozen.load(csv))

@@ -1,4 +1,4 @@
-"""One figure a module: ``figure(table) -> Figure``. A new module is found by ``make figures`` and by the report."""
+"""One figure a module: ``figure(table) -> Figure``. A new module is found by ``adapt figures`` and by the report."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``make figures``."""
-    parser = rows.parser("analysis.figures", __doc__, "draw")
+    """``adapt figures``."""
+    parser = rows.parser("figures", __doc__, "draw")
     given = parser.parse_args(arguments)
     table = rows.rows(parser, given)
     kept = given.experiments / given.study / "figures"

@@ -116,7 +116,7 @@ def _arms(table: pd.DataFrame) -> list[Arm]:
 
 
 def _is_searched(table: pd.DataFrame) -> bool:
-    """Whether the trials are those of ``python -m adapt.tune``."""
+    """Whether the trials are those of ``adapt tune``."""
     return TUNING in table.columns and bool(table[TUNING].notna().any())
 
 

@@ -1,4 +1,4 @@
-"""A study as one HTML file that opens from disk: verdicts first, then what they rest on. ``make report`` writes it.
+"""A study as one HTML file that opens from disk: verdicts first, then what they rest on. ``adapt report`` writes it.
 
 Nothing in it is loaded from elsewhere, and its own policy forbids that it could be. Same table, same bytes.
 """

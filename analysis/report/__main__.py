@@ -15,8 +15,8 @@ from analysis.study import rows, samples
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``make report``."""
-    parser = rows.parser("analysis.report", __doc__, "report")
+    """``adapt report``."""
+    parser = rows.parser("report", __doc__, "report")
     given = parser.parse_args(arguments)
     table = rows.rows(parser, given)
     folder = given.experiments / given.study

@@ -1,4 +1,4 @@
-"""The Markdown pages that ``make table`` writes, as parts of the report: headings, paragraphs and tables, no more."""
+"""The Markdown pages that ``adapt table`` writes, as parts of the report: headings, paragraphs and tables, no more."""
 
 from __future__ import annotations
 

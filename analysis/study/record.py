@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from adapt import results
+from adapt.project.folder import experiments
 from analysis.study import frozen
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = experiments()  # of the project that the command was started in
 _GENERATION = re.compile(r"\bkeys (\d+)")  # in the column 'versions' (adapt.store.keys)
 
 

@@ -12,9 +12,9 @@ from analysis.study import frozen
 from analysis.study.record import EXPERIMENTS
 
 
-def parser(module: str, description: str | None, verb: str) -> argparse.ArgumentParser:
-    """The command line of ``python -m <module>``, which ``verb``s (draws, reports) a study."""
-    found = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+def parser(command: str, description: str | None, verb: str) -> argparse.ArgumentParser:
+    """The command line of ``adapt <command>``, which ``verb``s (draws, reports) a study."""
+    found = argparse.ArgumentParser(prog=f"adapt {command}", description=description)
     found.add_argument("study", help="name of a study: experiments/<study>/results.csv")
     found.add_argument("--root", type=Path, help=f"{verb} the runs under this root instead of the rows of record")
     found.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
@@ -31,5 +31,5 @@ def rows(of: argparse.ArgumentParser, given: argparse.Namespace) -> pd.DataFrame
     csv = given.experiments / given.study / "results.csv"
     if not csv.exists():
         known = sorted(path.parent.name for path in given.experiments.glob("*/results.csv"))
-        of.error(f"no {csv}: `python -m analysis.tables {given.study}` makes it; studies with rows: {known}")
+        of.error(f"no {csv}: `adapt table {given.study}` makes it; studies with rows: {known}")
     return frozen.load(csv)

@@ -193,7 +193,7 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     study = tmp_path / "calibration"
     with pytest.raises(SystemExit):
         measure.main(["--experiments", str(tmp_path)])
-    assert "python -m adapt experiment=calibration" in capsys.readouterr().err
+    assert "adapt experiment=calibration" in capsys.readouterr().err
     frozen.save(runs(*[("none", "none", seed, value) for seed, value in enumerate(REAL)]), study / "results.csv")
     assert measure.main(["--experiments", str(tmp_path), "--studies", "40"]) == 0
     assert capsys.readouterr().out == (study / "calibration.md").read_text() + "\n"

@@ -303,4 +303,4 @@ def test_fresh_runs_are_drawn_under_their_root(tmp_path, table, write_study, cap
 def test_an_unknown_study_is_an_error_that_says_what_makes_it(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main.main(["nothing", "--experiments", str(tmp_path)])
-    assert "`python -m analysis.tables nothing` makes it" in capsys.readouterr().err
+    assert "`adapt table nothing` makes it" in capsys.readouterr().err

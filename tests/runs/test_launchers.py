@@ -118,4 +118,4 @@ def test_where_a_process_dies_the_error_says_where_to_look(monkeypatch: pytest.M
     summary.forget()
     monkeypatch.setattr(sys, "argv", ["adapt", "-m", "experiment=quickstart", "hydra/launcher=processes"])
     said = summary.refusal(TerminatedWorkerError("a worker is gone"))
-    assert "python -m adapt.status experiment=quickstart hydra/launcher=processes\n" in said
+    assert "adapt status experiment=quickstart hydra/launcher=processes\n" in said

@@ -1,0 +1,76 @@
+"""The option files that a command sees: those that adapt ships, and beside them those of the project's own conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from adapt.config import CONF, ConfigError
+from adapt.project import folder
+
+
+def own_conf() -> Path | None:
+    """The project's conf/, or None where it has none but the shipped one.
+
+    Raises ConfigError for an ADAPT_PROJECT that is no folder, and for a file under the name of a shipped one: a name in
+    a table of results must not mean two things.
+    """
+    project = folder.folder()
+    if not project.is_dir():
+        raise ConfigError(f"{folder.VARIABLE}={project}: no such folder")
+    conf = project / "conf"
+    if not conf.is_dir() or conf.samefile(CONF):
+        return None
+    for file in sorted(conf.rglob("*.yaml")):
+        name = file.relative_to(conf)
+        if (CONF / name).exists():
+            raise ConfigError(f"{file}: adapt ships a conf/{name} of its own; give yours another name")
+    return conf
+
+
+def folders() -> list[Path]:
+    """Every conf/ in which options lie, the shipped one first."""
+    own = own_conf()
+    return [CONF] if own is None else [CONF, own]
+
+
+def names(group: str) -> list[str]:
+    """The options of a group, such as ``adversary``, in order."""
+    return sorted({file.stem for conf in folders() for file in (conf / group).glob("*.yaml")})
+
+
+def is_group(name: str) -> bool:
+    """Whether options of that group lie anywhere."""
+    return any((conf / name).is_dir() for conf in folders())
+
+
+def file_of(group: str, name: str) -> Path | None:
+    """The file of an option; None where there is no such option."""
+    files = (conf / group / f"{name}.yaml" for conf in folders())
+    return next((file for file in files if file.is_file()), None)
+
+
+class ProjectSearchPath(SearchPathPlugin):
+    """Hydra asks it, whenever it is initialised, where else options are."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the project's conf/ to what Hydra searches."""
+        own = own_conf()
+        if own is not None:
+            search_path.append("project", str(own))
+
+
+Plugins.instance().register(ProjectSearchPath)
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Within the block ``hydra.compose`` composes configs from all these options."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield

@@ -1,0 +1,122 @@
+"""Packages of the user's own, whose functions a config may name as ``_target_``.
+
+Only the user names them, as ``adapt --packages mypkg ...`` or in the environment variable ADAPT_PACKAGES; no config
+can. So a config from someone else stays safe to load. The variable is how the processes of a run and of a sweep learn
+of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+from adapt.config import ConfigError
+from adapt.project.folder import folder
+
+FLAG, VARIABLE = "--packages", "ADAPT_PACKAGES"
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def take_flag(words: list[str]) -> list[str]:
+    """The words of a command line without ``--packages NAMES``, which are put into the environment."""
+    left, rest = [], iter(words)
+    for word in rest:
+        flag, equals, names = word.partition("=")
+        if flag != FLAG:
+            left.append(word)
+            continue
+        names = names if equals else next(rest, "")
+        if not names:
+            raise ConfigError(f"{FLAG}: needs the name of a package, or several with commas between")
+        os.environ[VARIABLE] = names
+    return left
+
+
+def given() -> list[str]:
+    """The names as the user gave them. Raises ConfigError for what is no name of a package."""
+    names = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{VARIABLE}={name}: must be the name of a Python package")
+    return names
+
+
+def named() -> list[str]:
+    """The packages that the user allows; the project's folder is then searched for them, after all else.
+
+    Raises ConfigError for a package that is not there.
+    """
+    names, place = given(), str(folder())
+    if names and place not in sys.path:
+        sys.path.append(place)
+        importlib.invalidate_caches()
+    for name in names:
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            raise ConfigError(f"{VARIABLE}={name}: no such package in {place}, and none is installed")
+    return names
+
+
+def is_named(target: str) -> bool:
+    """Whether a dotted name lies in a package that the user allows."""
+    return any(target == name or target.startswith(f"{name}.") for name in named())
+
+
+def source_hash(module: str) -> str:
+    """sha256 of a module's source, and of all the sources of its package that it imports, directly or not.
+
+    Read without importing the module. Raises ConfigError for a module without Python source.
+    """
+    together = hashlib.sha256()
+    for name, source in sorted(_sources(module, {}).items()):
+        together.update(f"{name} {hashlib.sha256(source).hexdigest()}\n".encode())
+    return together.hexdigest()
+
+
+def _sources(module: str, known: dict[str, bytes]) -> dict[str, bytes]:
+    """The source of the module and of what it imports of its own package, by dotted name, added to ``known``."""
+    file = source_file(module)
+    if file is None:
+        raise ConfigError(f"{module}: no such module, or none with Python source")
+    known[module] = file.read_bytes()
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for name in _imported(ast.parse(known[module]), package):
+        if name.partition(".")[0] == module.partition(".")[0] and name not in known and source_file(name) is not None:
+            _sources(name, known)
+    return known
+
+
+def _imported(tree: ast.Module, package: str) -> list[str]:
+    """All dotted names that a module of ``package`` may import: of ``from a import b`` both a and a.b."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def source_file(module: str) -> Path | None:
+    """The Python file of a module, found without importing it or its package; None where there is none."""
+    top, *inside = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # such as __main__
+        return None
+    if spec is None:
+        return None
+    if not inside and spec.origin is not None and spec.origin.endswith(".py"):
+        return Path(spec.origin)
+    for place in spec.submodule_search_locations or []:
+        path = Path(place, *inside)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if inside and file.is_file():
+                return file
+    return None

@@ -1,0 +1,76 @@
+"""What an installed adapt knows of where it was built: adapt/RELEASE, which setup.py writes into wheels and sdists.
+
+Imports nothing but the standard library: setup.py reads this file before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = "RELEASE"
+SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
+
+
+@dataclass(frozen=True)
+class Release:
+    """Version, sha256 of the sources and their commit; ``dirty``: built from a tree that differs from its commit.
+
+    commit: None where the build knew none.
+    """
+
+    version: str
+    hash: str
+    commit: str | None
+    dirty: bool
+
+
+def source_hash(package: Path, conf: Path) -> str:
+    """sha256 over names and bytes of the package's Python files and of the option files, wherever conf/ lies."""
+    files = {f"adapt/{path.relative_to(package).as_posix()}": path for path in package.rglob("*.py")}
+    files |= {f"conf/{path.relative_to(conf).as_posix()}": path for path in conf.rglob("*.yaml")}
+    together = hashlib.sha256()
+    for name in sorted(files):
+        together.update(f"{name} {hashlib.sha256(files[name].read_bytes()).hexdigest()}\n".encode())
+    return together.hexdigest()
+
+
+def read(package: Path) -> Release | None:
+    """The release that a package was installed from; None where it says nothing."""
+    try:
+        return Release(**json.loads((package / FILE).read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def of_tree(root: Path, version: str) -> Release:
+    """The release that is built from a source tree: of git, or of an sdist, which carries its own RELEASE.
+
+    An sdist that was edited is dirty. A tree of neither kind is known by the hash of its sources only.
+    """
+    found = source_hash(root / "adapt", root / "conf")
+    commit, changes = git(root, "rev-parse", "HEAD"), git(root, "status", "--porcelain", "--", *SOURCES)
+    if commit and changes is not None and git(root, "ls-files", "--error-unmatch", "pyproject.toml"):
+        return Release(version, found, commit, bool(changes))
+    given = read(root / "adapt")
+    if given is None:
+        return Release(version, found, None, False)
+    same = given.hash == found
+    return Release(version, found, given.commit if same else None, given.dirty or not same)
+
+
+def write(release: Release, package: Path) -> None:
+    """Write the RELEASE of a package that is being built."""
+    (package / FILE).write_text(json.dumps(asdict(release), indent=1) + "\n", encoding="utf-8")
+
+
+def git(root: Path, *args: str) -> str | None:
+    """Stripped output of a git command in a folder; None where it fails or git is not installed."""
+    try:
+        done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,44 @@
+"""What pyproject.toml cannot say: a wheel carries conf/ as adapt/conf, and wheel and sdist their adapt/RELEASE."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("release", ROOT / "adapt" / "store" / "release.py")
+release = sys.modules["release"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(release)
+
+
+class BuildPy(build_py):
+    """The modules, with conf/ and RELEASE inside the package."""
+
+    def run(self) -> None:
+        """An editable install reads conf/ where it lies."""
+        if self.editable_mode:
+            return super().run()
+        built = Path(self.build_lib) / "adapt"
+        shutil.rmtree(built, ignore_errors=True)  # what an earlier build has left there must not be shipped
+        shutil.rmtree(built.with_name("analysis"), ignore_errors=True)
+        super().run()
+        shutil.copytree(ROOT / "conf", built / "conf")
+        release.write(release.of_tree(ROOT, self.distribution.get_version()), built)
+
+
+class Sdist(sdist):
+    """The sources, with the RELEASE that a wheel made from them will have."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """The tree that is packed."""
+        super().make_release_tree(base_dir, files)
+        made = Path(base_dir) / "adapt"
+        (made / release.FILE).unlink(missing_ok=True)  # which may be a hard link to that of the tree
+        release.write(release.of_tree(ROOT, self.distribution.get_version()), made)
+
+
+setup(cmdclass={"build_py": BuildPy, "sdist": Sdist})
