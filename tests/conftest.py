@@ -1,5 +1,7 @@
 """Fixtures that all tests may ask for; what they are made of is in world.py."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     make_world(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imports_are_no_garbage() -> Iterator[None]:
+    """Each training collects garbage first, which would search a million objects of torch and the tests: a third of a second."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 LONG = [  # files of minutes: a worker that began one of them last would end long after the other
