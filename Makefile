@@ -6,7 +6,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-full check smoke table figures report faults bench base-model clean
+.PHONY: help setup reproduce test test-all check smoke table figures report faults bench base-model clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +27,11 @@ reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=qui
 	$(BIN)/adapt table $(STUDY)
 	$(BIN)/adapt figures $(STUDY) --root outputs
 
-test: setup ## the test suite
+test: setup ## the tests of every guarantee, in minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-full: setup ## the test suite with the whole product of methods, models and ways to run (hours)
-	$(BIN)/python -m pytest $(TESTS) -m "full or not full"
+test-all: setup ## those and the slow ones: whole products, each launcher, whole corpora (hours)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "full or not full" $(TESTS)
 
 check: setup ## lint and types
 	$(BIN)/ruff check adapt analysis tests benchmarks

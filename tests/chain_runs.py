@@ -5,6 +5,7 @@ Called by runs/test_kill.py as a script: python chain_runs.py <world> <folder>. 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -153,6 +154,7 @@ def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
 
 def start(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
     """Run the command in a forked process; returns its number."""
+    gc.freeze()  # what was imported is no garbage: each training of a child would search it
     pid = os.fork()
     if pid == 0:
         sys.argv = ["adapt", *arguments]

@@ -1,5 +1,7 @@
 """Fixtures that all tests may ask for; what they are made of is in world.py."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-LONG = [  # files of minutes: a worker that began one of them last would end long after the other
-    "data/test_pydoc.py", "test_studies.py", "runs/test_launch.py", "runs/test_faults.py", "runs/test_kill.py",
-    "runs/test_launchers.py", "adversary/test_axes.py", "test_bad_input.py", "stages/test_selection.py",
+@pytest.fixture(autouse=True, scope="module")
+def _imports_are_no_garbage() -> Iterator[None]:
+    """A training collects garbage before it begins: a third of a second if it searched what torch and the tests are."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+LONG = [  # files of half a minute or more: a worker that began one of them last would end long after the other
+    "runs/test_launch.py", "test_studies.py", "adversary/test_axes.py", "runs/test_faults.py", "data/test_pydoc.py",
+    "runs/test_launchers.py", "runs/test_kill.py", "stages/test_selective.py", "adversary/test_properties.py",
+    "adapters/test_chain.py", "test_bad_input.py", "test_tune.py",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Every option file composes, is named as its file, binds, and passes the checks; found by globbing."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ NEEDS = {
 }
 
 
+@cache
 def composed(*overrides: str) -> Config:
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(CONF), version_base="1.3"):

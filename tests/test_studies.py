@@ -1,12 +1,16 @@
-"""Every study of conf/experiment runs tiny, twice, on a small world of files: every value of its longest axis."""
+"""Every study of conf/experiment runs tiny, twice, on a small world of files: the two ends of its longest axis.
+
+Every value of that axis is run by ``make test-all`` (marker ``full``).
+"""
 
 from pathlib import Path
 
 import pytest
+from command import adapt_here
 from decoders import write_decoder
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from world import adapt, overrides, sentence
+from world import overrides, sentence
 
 from adapt import results
 from adapt.config import Config
@@ -29,14 +33,20 @@ STUDIES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_runs_and_the_second_time_trains_nothing(world: Path, tmp_path: Path, study: str) -> None:
-    runs_twice(study, sweep(study, FEWER.get(study, [])), world, tmp_path)
+    runs_twice(study, sweep(study, FEWER.get(study, []), whole=False), world, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_runs_with_every_value_of_its_longest_axis(world: Path, tmp_path: Path, study: str) -> None:
+    runs_twice(study, sweep(study, FEWER.get(study, []), whole=True), world, tmp_path)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("study", FEWER)
 def test_a_study_runs_with_every_method(world: Path, tmp_path: Path, study: str) -> None:
     left = [name for name in methods(study) if name not in QUANTIZED]
-    runs_twice(study, sweep(study, [f"peft={','.join(left)}"]), world, tmp_path)
+    runs_twice(study, sweep(study, [f"peft={','.join(left)}"], whole=True), world, tmp_path)
 
 
 def test_the_study_of_all_methods_leaves_none_out() -> None:
@@ -50,15 +60,18 @@ def methods(study: str) -> list[str]:
     return [name.strip() for name in settings.sweeper.params["peft"].split(",")]
 
 
-def sweep(study: str, fewer: list[str]) -> list[str]:
-    """The longest axis, whole, and the other axes at their last value: their product would be minutes."""
+def sweep(study: str, fewer: list[str], *, whole: bool) -> list[str]:
+    """The longest axis, whole or its two ends, and the others at their last value: their product would be minutes."""
     attack = FEW_STEPS if "/evaluate: ensemble" in (CONF / "experiment" / f"{study}.yaml").read_text() else []
     fixed = [f"experiment={study}", SEEDS.get(study, "seed=0"), "adaptation_seed=0", ONE_RATE, *attack]
     points = [dict(word.split("=", 1) for word in point) for point in grid.sweep([*fixed, *fewer]).points]
     given = {word.partition("=")[0] for word in fixed}
     axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0] if key not in given}
     longest = max(axes, key=lambda key: len(axes[key]), default=None)
-    return [*fixed, *(f"{key}={','.join(values if key == longest else values[-1:])}" for key, values in axes.items())]
+    ends = {key: values[-1:] for key, values in axes.items()}
+    if longest is not None:
+        ends[longest] = axes[longest] if whole else [axes[longest][0], axes[longest][-1]]
+    return [*fixed, *(f"{key}={','.join(values)}" for key, values in ends.items())]
 
 
 def small(study: str, world: Path, tmp_path: Path) -> list[str]:
@@ -75,14 +88,14 @@ def small(study: str, world: Path, tmp_path: Path) -> list[str]:
 def runs_twice(study: str, sweep: list[str], world: Path, tmp_path: Path) -> None:
     """The study's command makes rows, and the second time it trains nothing and gives the same."""
     command = [*sweep, *small(study, world, tmp_path)]
-    first = adapt(*command, timeout=600)
-    assert first.returncode == 0, first.stderr
+    first = adapt_here(*command)
+    assert first.code == 0, first.err
     table = results.load(tmp_path, study)
     assert table["run_id"].nunique() > 1
     assert (table["experiment"] == study).all()
-    assert "robust@" in first.stdout or "clean" in first.stdout
+    assert "robust@" in first.out or "clean" in first.out
     stages = {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/*/*/stage.json")}
-    second = adapt(*command, timeout=600)
-    assert second.returncode == 0, second.stderr
+    second = adapt_here(*command)
+    assert second.code == 0, second.err
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("store/*/*/stage.json")} == stages
     assert results.same_rows(table, results.load(tmp_path, study))

@@ -5,6 +5,7 @@ One that takes ``perturbing`` runs for those with a ball. The exemptions are pri
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,10 +20,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "holds(name): the property that an option file may be exempt from")
 
 
+@cache
+def adversaries() -> list[Adversary]:
+    return [Adversary.read(file).visible() for file in OPTIONS]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    adversaries = [Adversary.read(file).visible() for file in OPTIONS]
-    for name, chosen in {"adversary": adversaries, "perturbing": [each for each in adversaries if each.ball]}.items():
+    for name, wanted in {"adversary": lambda each: True, "perturbing": lambda each: each.ball}.items():
         if name in metafunc.fixturenames:
+            chosen = [each for each in adversaries() if wanted(each)]
             metafunc.parametrize(name, chosen, ids=[each.name for each in chosen])
 
 

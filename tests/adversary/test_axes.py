@@ -1,6 +1,6 @@
 """Every method on thirteen architectures, with LoRA, accumulation, checkpointing, bf16 and two processes.
 
-Each pair of values meets in some case here; ``make test-full`` runs the whole product (marker ``full``).
+Each pair of values meets in some case here; ``make test-all`` runs the whole product (marker ``full``).
 """
 
 import functools

@@ -1,7 +1,7 @@
 """What every method of conf/adversary must get right, on five encoders and both objectives.
 
 An option file that cannot have a property says so, with its reason, under ``exempt``. Each method meets every encoder,
-both objectives and every kind of ball, all of them together on the first encoder; ``make test-full`` runs the whole
+both objectives and every kind of ball, all of them together on the first encoder; ``make test-all`` runs the whole
 product (marker ``full``).
 """
 

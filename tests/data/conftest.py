@@ -8,18 +8,6 @@ from typing import Any
 import pytest
 
 from adapt.config import CorpusConfig, SplitSizes, TaskConfig
-from adapt.data.pydoc import corpus, tasks
-
-
-@pytest.fixture(scope="session")
-def passages() -> dict[str, list[str]]:
-    """Both embedded corpora, read once: half a minute."""
-    return {domain: corpus.corpus(domain) for domain in corpus.DOMAINS}
-
-
-@pytest.fixture(scope="session")
-def questions() -> dict[str, dict[str, list[tasks.Labelled]]]:
-    return {question: tasks.task(question) for question in tasks.QUESTIONS}
 
 
 @pytest.fixture

@@ -192,11 +192,3 @@ def test_check_reads_only_the_first_row(task_config: Config, write: Write) -> No
 def test_the_files_of_a_task(task_config: Config, tmp_path: Path) -> None:
     assert task_files(task_config()) == {split: tmp_path / f"{split}.jsonl" for split in ("train", "dev", "test")}
     assert task_files(task_config(format="pydoc")) == {}
-
-
-def test_a_pydoc_task_keeps_its_balance_when_cut(task_config: Config, questions: dict[str, Any]) -> None:
-    config = task_config(format="pydoc", path=None, question="topic", max_examples=SplitSizes(160, 32, 16))
-    check_task(config)
-    task = read_task(config)
-    assert len(task.labels) == 16 and set(task.counts["train"].values()) == {10}
-    assert [example.text for example in task.splits["train"]] == [text for text, _ in questions["topic"]["train"][:160]]

@@ -20,7 +20,7 @@ from world import REPOSITORY, overrides
 
 from adapt import results, status
 from adapt.runs.journal import of_study
-from adapt.store import keys, provenance
+from adapt.store import keys
 
 SWEEP = ["pretrain=[],[dapt]", "seed=0,1", "evaluate=clean"]
 
@@ -57,13 +57,21 @@ def torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+FILES = ("runs/*.json", "studies/adhoc/*.json", "jobs/adhoc/*.json", "store/file_hashes.json")
+
+
 @pytest.mark.parametrize("harm", [torn, Path.unlink], ids=["torn", "gone"])
-@pytest.mark.parametrize("what", ["runs/*.json", "studies/adhoc/*.json", "jobs/adhoc/*.json", "store/file_hashes.json"])
-def test_a_file_beside_the_stages_is_written_again(
-    what: str, harm: Callable[[Path], None], world: Path, undisturbed: pd.DataFrame, done: Path
+@pytest.mark.parametrize(
+    "what", [FILES, *(pytest.param((file,), marks=pytest.mark.full) for file in FILES)], ids=["all", *FILES]
+)
+def test_a_file_of_each_kind_beside_the_stages_is_written_again(
+    what: tuple[str, ...], harm: Callable[[Path], None], world: Path, undisturbed: pd.DataFrame, done: Path
 ) -> None:
+    """A file of each kind, of another run each; each kind by itself in ``make test-all``."""
     before = stages(done)
-    harm(sorted(done.glob(what))[0])
+    for place, pattern in enumerate(what):
+        files = sorted(done.glob(pattern))
+        harm(files[place % len(files)])
     assert results.same_rows(finished(world, done), undisturbed)
     assert stages(done) == before
     assert {record["state"] for record in of_study(done, "adhoc").values()} == {"done"}
@@ -138,7 +146,7 @@ def test_two_versions_of_the_code_on_one_store(
     version = keys.source_version
     with monkeypatch.context() as patch:
         newer_loop = {"adapt.training.loop": ("training.loop", 99)}
-        patch.setattr(provenance, "source_version", lambda module: newer_loop.get(module) or version(module))
+        patch.setattr(keys, "source_version", lambda module: newer_loop.get(module) or version(module))
         newer = finished(world, tmp_path)
         assert not set(newer["run_id"]) & set(undisturbed["run_id"])
         assert len(newer) == len(undisturbed)
@@ -177,10 +185,13 @@ sys.exit(int(any(statuses)))
 """
 
 
-def test_eight_writers_build_each_stage_once(world: Path, undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize("writers", [3, pytest.param(8, marks=pytest.mark.full)])
+def test_many_writers_build_each_stage_once(
+    writers: int, world: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
     root, built = tmp_path / "root", tmp_path / "built"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
-    command = [sys.executable, "-c", WRITERS, str(world), str(root), str(built), "8"]
+    command = [sys.executable, "-c", WRITERS, str(world), str(root), str(built), str(writers)]
     ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     logs = "".join(path.read_text() for path in root.glob("hydra/**/*.log"))

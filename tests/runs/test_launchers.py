@@ -1,6 +1,7 @@
 """Under each launcher of conf/hydra/launcher, found by globbing, a sweep ends as under Hydra's own.
 
-Those that queue a job again are told to, in the middle of a training, with the signal of submitit.
+Those that queue a job again are told to, in the middle of a training, with the signal of submitit. ``make test`` runs
+one of them (slurm_local starts the same jobs by itself: marker ``full``).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def preempt(root: Path, sent: list[int]) -> None:
             sent.append(record["pid"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name == "slurm_local" else ()) for name in NAMES]
+)
 def test_a_sweep_ends_as_under_the_basic_launcher(
     name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

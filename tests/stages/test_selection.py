@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from world import adapt, overrides, pipeline, sentence
+from command import adapt_here
+from world import overrides, pipeline, sentence
 
 from adapt import results
 from adapt.chain.pretraining import step_name
@@ -124,8 +125,8 @@ def test_a_control_never_has_the_label_of_its_method() -> None:
 
 def test_a_chain_chooses_by_its_parent_s_states_and_says_what_it_chose(world: Path, tmp_path: Path) -> None:
     chain = "pretrain=[dapt,knn_tapt_states,rand_dsir]"
-    ran = adapt(*overrides(world, tmp_path), "evaluate=clean", chain)
-    assert ran.returncode == 0, ran.stderr
+    ran = adapt_here(*overrides(world, tmp_path), "evaluate=clean", chain)
+    assert ran.code == 0, ran.err
     rows = results.load(tmp_path).set_index(["split", "metric"])["value"]
     assert rows["states 50 selection/chosen", "documents"] >= 50
     assert (
@@ -165,6 +166,7 @@ def is_first(manifest: Path) -> bool:
 
 
 def test_a_run_that_asks_for_more_than_there_is_stops_before_it_trains(world: Path, tmp_path: Path) -> None:
-    ran = adapt(*overrides(world, tmp_path), "evaluate=clean", "pretrain=[knn_tapt_50]", "budget.corpus_documents=40")
-    assert ran.returncode != 0 and "selection.neighbours=50: the corpus has " in ran.stderr
+    few = "budget.corpus_documents=40"
+    ran = adapt_here(*overrides(world, tmp_path), "evaluate=clean", "pretrain=[knn_tapt_50]", few)
+    assert ran.code != 0 and "selection.neighbours=50: the corpus has " in ran.err
     assert not list(tmp_path.glob("store/pretrain/*/stage.json"))

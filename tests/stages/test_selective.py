@@ -14,7 +14,7 @@ from command import adapt_here
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
-from world import FILLER, REPOSITORY, WORDS, adapt, overrides, pipeline, sentence
+from world import FILLER, REPOSITORY, WORDS, overrides, pipeline, sentence
 
 from adapt import results
 from adapt.assets import train
@@ -156,8 +156,8 @@ def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_command_runs_the_whole_chain(world: Path, tmp_path: Path, pooling: str) -> None:
     words = [*overrides(world, tmp_path), *SELECTIVE, f"finetune.pooling={pooling}", "pretrain.dapt.packing=true"]
-    ran = adapt(*words)
-    assert ran.returncode == 0, ran.stderr
+    ran = adapt_here(*words)
+    assert ran.code == 0, ran.err
     rows = results.load(tmp_path).set_index(["split", "metric"])["value"]
     assert rows["dapt/train", "steps"] == 3 and ("dapt importance/heldout", "importance_f1") in rows.index
 

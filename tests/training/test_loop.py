@@ -61,8 +61,9 @@ def optimizer_config(**changes: Any) -> OptimizerConfig:
 def train(
     folder: Path, *, die_at: int | None = None, steps: int = 30, scores: Any = None, **changes: Any
 ) -> tuple[Line, Progress]:
-    model = Line()
+    model = changes.pop("model", None) or Line()
     model.layers[2].p = changes.pop("dropout", 0.3)
+    kind = changes.pop("measuring", [])
     data = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
 
     def collate(indices: list[int], step: int) -> loop.Batch:
@@ -84,7 +85,9 @@ def train(
 
     @torch.no_grad()
     def measure() -> float:
+        kind.append("measurement")
         margin = torch.where(data.sum(1) > 0, 1.0, -1.0) * model.layers(data).squeeze(-1)
+        kind.append("step")
         return next(scores) if scores else float(torch.nn.functional.softplus(-2 * margin).mean())
 
     settings: dict[str, Any] = {"every": 5, "patience": None, "objective": Sign(), "micro": 3, **changes}
@@ -139,6 +142,19 @@ def test_the_best_measured_weights_are_kept(tmp_path: Path) -> None:
     longer, _ = train(tmp_path / "again", scores=iter([5.0, 4.0, 1.0, 2.0, 3.0, 3.0, 3.0]))
     shorter, _ = train(tmp_path / "short", scores=iter([5.0, 4.0, 1.0, 2.0]), patience=1)
     assert all(torch.equal(a, b) for a, b in zip(weights(longer), weights(shorter), strict=True))
+
+
+def test_a_measurement_is_taken_without_dropout_and_the_training_goes_on_with_it(tmp_path: Path) -> None:
+    modes: list[tuple[str, bool]] = []
+
+    class Watched(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers.register_forward_hook(lambda module, _args, _output: modes.append((kind[-1], module.training)))
+
+    kind = ["step"]
+    train(tmp_path, steps=10, model=Watched(), measuring=kind)
+    assert set(modes) == {("step", True), ("measurement", False)}
 
 
 def test_patience_stops_after_so_many_measurements_without_gain(tmp_path: Path) -> None:
