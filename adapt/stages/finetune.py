@@ -15,7 +15,7 @@ from adapt.adapters import stage as adapters
 from adapt.adapters.folder import kept_bytes
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.data.kept import load_kept
+from adapt.data.adversarial_embeddings import load_embeddings
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.table.measurement import measurement
@@ -75,7 +75,7 @@ def finetune(
         length=adversary.length,
         folder=out,
         runtime=runtime,
-        stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
+        stored=load_embeddings(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
     trained = restore()
     if processes.leads():

@@ -54,7 +54,7 @@ def random_control(
 
 
 def finish(
-    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Chosen, out: Path
+    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Selection, out: Path
 ) -> list[dict[str, Any]]:
     """Write the corpus (the query's texts, then the chosen; held out is the query's) and the record; return rows."""
     texts = choose.texts_of(corpus.train, chosen)

@@ -6,7 +6,7 @@ import torch
 from adversaries import VOCABULARY, Toy
 from torch import Tensor, nn
 
-from adapt.attacks.ensemble import Found, Strength, clean_state, worst_case
+from adapt.attacks.ensemble import MemberResult, Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
 from adapt.perturbation.ball import Ball
 from adapt.training.objectives import Batch
@@ -70,7 +70,7 @@ def one_token(*tokens: int) -> Batch:
 
 def attack(
     model: nn.Module, batch: Batch, members: list[str], epsilons: list[float], ball: Ball = BALL, **strength: int
-) -> dict[str, Found]:
+) -> dict[str, MemberResult]:
     """What the members find, at 10 steps unless said otherwise."""
     given = {"num_steps": 10, "minimal_norm_steps": 30, "gradient_free_queries": 30, **strength}
     victim = Victim(model, batch, special_tokens=ball.special_tokens)

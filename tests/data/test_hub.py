@@ -67,7 +67,7 @@ def test_the_hub_is_asked_once_a_process(streamed: CorpusConfig, monkeypatch: py
         yield f"{cfg.path}, row 1", {"text": "A document."}
 
     monkeypatch.setattr(hub, "rows", rows)
-    monkeypatch.setattr(corpora, "_answered", set())
+    monkeypatch.setattr(corpora, "_checked", set())
     streamed.path = "someone/something"
     for revision, key in (("a1", "corpus"), ("a1", "general"), ("b2", "corpus"), ("b2", "corpus")):
         streamed.revision = revision

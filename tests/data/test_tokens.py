@@ -16,7 +16,7 @@ from adapt.config import ConfigError
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.data.tokens import pieces, tokens
 from adapt.data.tokens.batching import collate
-from adapt.data.tokens.pieces import SequenceFormat, encoded, parts_of
+from adapt.data.tokens.pieces import SequenceFormat, flat_ids, parts_of
 from adapt.stages.tokens import tokens as tokens_stage
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "saw,", "it's", "27", "grey", "doves;", "naïve", "größe", "猫", "end."]
@@ -159,7 +159,7 @@ def test_an_enormous_text_has_the_tokens_of_the_whole(name: str, monkeypatch: py
     monkeypatch.setattr(pieces, "PART", 1100)
     parts = list(parts_of(text))
     assert "".join(parts) == text and len(parts) > 4 and max(map(len, parts)) <= 1100
-    ids, lengths = encoded(TOKENIZERS[name], ["a", text, "on"])
+    ids, lengths = flat_ids(TOKENIZERS[name], ["a", text, "on"])
     split = np.split(ids, np.cumsum(lengths)[:-1])
     assert [part.tolist() for part in split] == [whole(TOKENIZERS[name], each) for each in ("a", text, "on")]
 

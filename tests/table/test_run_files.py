@@ -78,7 +78,7 @@ def write(root: Path, number: int, run: dict) -> None:
 def test_the_table_is_that_of_reading_each_file(first, then) -> None:
     """Cold, from memory, and after files were added and changed; for all runs and for a study."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_files, "WORTH", 1)
+        patch.setattr(run_files, "CACHE_FROM", 1)
         root = Path(folder)
         for runs in (first, then):  # the second takes the place of the first's runs, and may leave some of them
             for number, run in enumerate(runs):
@@ -96,7 +96,7 @@ def run(value: float = 0.5, **config: object) -> dict:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three runs, remembered."""
-    monkeypatch.setattr(run_files, "WORTH", 1)
+    monkeypatch.setattr(run_files, "CACHE_FROM", 1)
     for number in range(3):
         write(tmp_path, number, run(number / 10))
     results.load(tmp_path)
@@ -133,7 +133,7 @@ def test_a_file_with_the_size_and_time_of_another_is_read(root: Path, monkeypatc
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 5000, "cut", "flipped"])
 def test_a_damaged_memory_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | str) -> None:
-    memory = root / "runs" / run_files.MEMORY
+    memory = root / "runs" / run_files.CACHE
     whole = memory.read_bytes()
     place = whole.rindex(b"macro_f1")
     made = {"cut": whole[:-9], "flipped": whole[:place] + b"micro_f1" + whole[place + 8 :]}
@@ -145,7 +145,7 @@ def test_a_damaged_memory_is_made_again(root: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_where_nothing_can_be_written_nothing_is_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / "runs" / run_files.MEMORY).unlink()
+    (root / "runs" / run_files.CACHE).unlink()
 
     def refuse(path: Path, content: bytes) -> None:
         raise PermissionError(path)
@@ -164,4 +164,4 @@ def test_a_study_keeps_what_is_remembered_of_other_runs(root: Path, monkeypatch:
 def test_a_few_runs_leave_no_memory(tmp_path: Path) -> None:
     write(tmp_path, 0, run())
     results.load(tmp_path)
-    assert not list(tmp_path.rglob(run_files.MEMORY))
+    assert not list(tmp_path.rglob(run_files.CACHE))
