@@ -13,7 +13,7 @@ from adapt.data.pydoc import corpus, tasks
 
 @pytest.fixture(scope="session")
 def passages() -> dict[str, list[str]]:
-    """Both embedded corpora, read once: half a minute."""
+    """Both embedded corpora, read once per session: it takes half a minute."""
     return {domain: corpus.corpus(domain) for domain in corpus.DOMAINS}
 
 

@@ -1,4 +1,4 @@
-"""The embedded corpora and tasks: in one file, because reading the docstrings takes half a minute a process."""
+"""The embedded corpora and tasks, in one file because reading the docstrings takes half a minute per process."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_no_training_text_holds_a_long_sentence_of_a_test_object(questions: Ques
     for splits in questions.values():
         assert not [text for split in ("train", "dev") for text, _ in splits[split] if held_out.found_in(text)]
         recognised = sum(held_out.found_in(text) for text, _ in splits["test"])
-        assert recognised > 0.999 * len(splits["test"])  # all but a few made of very short sentences
+        assert recognised > 0.999 * len(splits["test"])  # all but a few, which consist of very short sentences
 
 
 def test_classes_are_balanced_in_every_beginning(questions: Questions) -> None:

@@ -1,4 +1,4 @@
-"""What is chosen for a task's texts, counted by hand on small corpora."""
+"""The documents that are chosen for a task's texts, checked by hand on small corpora."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ QUERY = ["the cat chased the mouse", "gold and silver melt"]
 CORPUS = [
     "rain fell on hills",
     "a cat saw a mouse",
-    "The cat chased the mouse!",  # a copy but for case and points
+    "The cat chased the mouse!",  # a copy except for case and punctuation
     "silver and gold coins",
     "gold rings",
     "a mouse ran",
@@ -60,8 +60,8 @@ def test_a_document_near_two_queries_is_chosen_once_by_the_first() -> None:
 
 def test_blocks_read_a_lazy_corpus_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "BLOCK", 2)
-    found = list(choose.blocks(iter("abcdefgh"), np.array([1, 2, 5, 6, 7])))
-    assert [(numbers.tolist(), texts) for numbers, texts in found] == [
+    parts = list(choose.blocks(iter("abcdefgh"), np.array([1, 2, 5, 6, 7])))
+    assert [(numbers.tolist(), texts) for numbers, texts in parts] == [
         ([1, 2], ["b", "c"]),
         ([5, 6], ["f", "g"]),
         ([7], ["h"]),

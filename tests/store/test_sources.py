@@ -1,4 +1,4 @@
-"""Where a model comes from, and the memory of file hashes."""
+"""The folders of models, and the cache of file hashes."""
 
 import importlib.metadata
 import json
