@@ -62,14 +62,14 @@ def test_the_help_topics_of_python_are_in_the_general_corpus(passages: Passages)
 
 def test_no_dev_or_test_text_in_any_corpus(passages: Passages, questions: Questions) -> None:
     held_out = [text for splits in questions.values() for split in ("dev", "test") for text, _ in splits[split]]
-    tasks, objects = BannedTexts(held_out, threshold=None), pydoc.text_of("dev", "test")
+    tasks, objects = BannedTexts(held_out, threshold=None), pydoc.banned_texts("dev", "test")
     for domain in pydoc.DOMAINS:
         assert not [p for p in passages[domain] if tasks.found_in(p) or objects.found_in(p)]
 
 
 def test_the_check_above_would_find_a_leak(questions: Questions) -> None:
     text, _ = questions["section"]["test"][0]
-    assert pydoc.text_of("test").found_in(f"As someone said: {text.upper()} And so on.")
+    assert pydoc.banned_texts("test").found_in(f"As someone said: {text.upper()} And so on.")
 
 
 def test_a_sentence_of_a_held_out_object_is_cut_out_of_another_one() -> None:
@@ -98,7 +98,7 @@ def test_no_text_stands_in_two_splits(questions: Questions) -> None:
 
 
 def test_no_training_text_holds_a_long_sentence_of_a_test_object(questions: Questions) -> None:
-    held_out = pydoc.text_of("test")
+    held_out = pydoc.banned_texts("test")
     for splits in questions.values():
         assert not [text for split in ("train", "dev") for text, _ in splits[split] if held_out.found_in(text)]
         recognised = sum(held_out.found_in(text) for text, _ in splits["test"])
@@ -211,4 +211,4 @@ def test_no_markup_is_left_in_the_tagging_task(entities: dict) -> None:
 def test_splits_of_the_tagging_task_share_no_sentence_and_no_object(entities: dict) -> None:
     texts = {split: {" ".join(tokens) for tokens, _ in examples} for split, examples in entities.items()}
     assert not texts["train"] & (texts["dev"] | texts["test"]) and not texts["dev"] & texts["test"]
-    assert not [text for text in texts["train"] if pydoc.text_of("dev", "test").found_in(text)]
+    assert not [text for text in texts["train"] if pydoc.banned_texts("dev", "test").found_in(text)]

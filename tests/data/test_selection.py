@@ -37,7 +37,7 @@ def test_the_union_of_nearest_documents_in_the_order_of_the_corpus() -> None:
     chosen = choose.by_tfidf(QUERY, CORPUS, np.array(AMONG), 2)
     assert chosen.documents.tolist() == [1, 3, 4, 5]
     assert chosen.queries is not None and chosen.queries.tolist() == [0, 1, 1, 0]
-    assert choose.texts_of(CORPUS, chosen) == [CORPUS[1], CORPUS[3], CORPUS[4], CORPUS[5]]
+    assert choose.selected_texts(CORPUS, chosen) == [CORPUS[1], CORPUS[3], CORPUS[4], CORPUS[5]]
 
 
 def test_a_document_that_shares_no_word_is_no_neighbour() -> None:
@@ -95,13 +95,13 @@ def test_a_random_choice_is_distinct_among_the_eligible_and_its_seed_s() -> None
 
 def test_the_record_says_what_was_chosen_and_why(tmp_path) -> None:
     chosen = choose.by_tfidf(QUERY, CORPUS, np.array(AMONG), 2)
-    choose.write_record(chosen, choose.texts_of(CORPUS, chosen), tmp_path)
+    choose.write_record(chosen, choose.selected_texts(CORPUS, chosen), tmp_path)
     table = pq.read_table(tmp_path / "chosen.parquet").to_pydict()
     assert list(table) == ["document", "text", "score", "query"]
     assert table["document"] == [1, 3, 4, 5] and table["query"] == [0, 1, 1, 0] and table["text"][1] == CORPUS[3]
     assert choose.recorded_documents(tmp_path) == 4
     control = choose.at_random(np.array(AMONG), 3, 0)
-    choose.write_record(control, choose.texts_of(CORPUS, control), tmp_path)
+    choose.write_record(control, choose.selected_texts(CORPUS, control), tmp_path)
     table = pq.read_table(tmp_path / "chosen.parquet").to_pydict()
     assert table["score"] == table["query"] == [None] * 3
 

@@ -74,7 +74,7 @@ def corpus(domain: str) -> list[str]:
     Domains: scientific, general. Raises ConfigError for any other, or if a package is not installed.
     """
     check(domain)
-    banned = text_of("dev", "test")
+    banned = banned_texts("dev", "test")
     seen: set[str] = set()
     passages: list[str] = []
     for owner, documented in groupby(parsed(domain), key=lambda item: item[0].owner):
@@ -100,7 +100,7 @@ def parsed(domain: str) -> tuple[tuple[Docstring, tuple[Block, ...]], ...]:
 
 
 @cache
-def text_of(*splits: str) -> BannedTexts:
+def banned_texts(*splits: str) -> BannedTexts:
     """The blocks and sentences of these splits' scientific objects, as texts that are banned elsewhere."""
     held_out = (
         piece

@@ -52,7 +52,9 @@ def task(question: str | None) -> dict[str, list[Labelled]]:
     check(question)
     examples: list[tuple[str, Labelled]] = []
     for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
-        examples += ((split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.text_of(*later)))
+        examples += (
+            (split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.banned_texts(*later))
+        )
     different = list(distinct(examples, lambda item: item[1][0]))
     return {name: balanced(example for split, example in different if split == name) for name in corpus.SPLITS}
 

@@ -114,7 +114,7 @@ def measures(query: Sequence[str], corpus: Sequence[str], among: np.ndarray, sel
     }
 
 
-def texts_of(corpus: Sequence[str], selection: Selection) -> list[str]:
+def selected_texts(corpus: Sequence[str], selection: Selection) -> list[str]:
     """The texts of the chosen documents, in the order of the corpus."""
     return [text for _, texts in blocks(corpus, selection.documents) for text in texts]
 
