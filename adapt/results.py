@@ -26,8 +26,8 @@ from adapt.table.samples import SAMPLED as SAMPLED
 from adapt.table.samples import samples as samples
 from adapt.table.schema import COLUMNS as COLUMNS
 from adapt.table.schema import FACTORS as FACTORS
-from adapt.table.schema import IDENTITY as IDENTITY
 from adapt.table.schema import MEASUREMENT as MEASUREMENT
+from adapt.table.schema import MEASUREMENT_KEY as MEASUREMENT_KEY
 from adapt.table.schema import NUMBERS as NUMBERS
 from adapt.table.schema import PROVENANCE as PROVENANCE
 from adapt.table.schema import TUNING as TUNING
@@ -234,11 +234,13 @@ def _checked(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if given["value"] is None or math.isnan(given["value"]):
             continue
         row = {name: _plain(given[name]) for name in MEASUREMENT}
-        identity = tuple(row[name] for name in IDENTITY)
+        identity = tuple(row[name] for name in MEASUREMENT_KEY)
         if math.isinf(row["value"]):
             raise ValueError(f"the value of {identity} is infinite: a number that does not exist is a missing row")
         if identity in seen:
-            raise ValueError(f"two measurements of one run are both {dict(zip(IDENTITY, identity, strict=True))}")
+            raise ValueError(
+                f"two measurements of one run are both {dict(zip(MEASUREMENT_KEY, identity, strict=True))}"
+            )
         seen.add(identity)
         rows.append(row)
     return rows
@@ -264,7 +266,7 @@ def _comparable(table: pd.DataFrame) -> pd.DataFrame:
     # A column's type depends on the other runs of its table: a whole number beside a gap is a float.
     numbers = [name for name, kind in table.dtypes.items() if pd.api.types.is_numeric_dtype(kind) and kind != "bool"]
     table = table.astype(dict.fromkeys(numbers, "float64"))
-    return table.sort_values(["run_id", *IDENTITY], ignore_index=True)
+    return table.sort_values(["run_id", *MEASUREMENT_KEY], ignore_index=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

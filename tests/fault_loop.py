@@ -22,7 +22,7 @@ from world import make_world, overrides
 
 from adapt import results
 
-ROW = ["run_id", *results.IDENTITY]
+ROW = ["run_id", *results.MEASUREMENT_KEY]
 POLL = 0.005  # seconds
 RUNS = 12  # of a sweep
 

@@ -324,8 +324,8 @@ def no_language_model(model: Path) -> None:
     [
         (without_weights, ["model.path=", "no weights", "model.safetensors"]),
         (pickled, ["model.path=", "only pickled weights (pytorch_model.bin)", "model.safetensors"]),
-        (cut_off, ["model.path=", "model.safetensors holds no whole safetensors weights"]),
-        (git_lfs_pointer, ["model.path=", "model.safetensors holds no whole safetensors weights"]),
+        (cut_off, ["model.path=", "model.safetensors is not a complete safetensors file"]),
+        (git_lfs_pointer, ["model.path=", "model.safetensors is not a complete safetensors file"]),
         (without_config, ["model.path=", "has no config.json"]),
         (broken_config, ["config.json: transformers cannot read it"]),
         (unknown_type, ["config.json: transformers cannot read it", "bert3"]),

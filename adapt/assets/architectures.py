@@ -1,4 +1,4 @@
-"""Tokenizers learned from a text and models of random weights: what each embedded base model begins as."""
+"""The tokenizers and random models that the embedded base models start from; tokenizers are learned from a text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BERT_SHAPE: dict[str, Any] = {
     "max_position_embeddings": 128,
 }
 
-BYTE_PAIRS = 4096  # half of the word pieces: what they leave pays for two more layers
+BYTE_PAIRS = 4096  # half of WORD_PIECES: the parameters that this saves pay for two more layers
 LLAMA_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 LLAMA_SHAPE: dict[str, Any] = {
     **{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 512},
@@ -37,7 +37,7 @@ LLAMA_SHAPE: dict[str, Any] = {
 
 
 def word_pieces(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Lower-case WordPiece (Devlin et al., 2019) of WORD_PIECES tokens, learned from ``texts`` alone."""
+    """A lower-casing WordPiece tokenizer (Devlin et al., 2019) of WORD_PIECES tokens, learned from ``texts``."""
     pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -56,9 +56,9 @@ def word_pieces(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def byte_pairs(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE (Radford et al., 2019, section 2.2) of BYTE_PAIRS tokens, learned from ``texts`` alone.
+    """A byte-level BPE tokenizer (Radford et al., 2019, section 2.2) of BYTE_PAIRS tokens, learned from ``texts``.
 
-    Decoding gives back every text byte for byte. A text begins with ``<s>``, from which its first token is predicted.
+    Decoding restores every text byte for byte. A text begins with ``<s>``, from which its first token is predicted.
     """
     pairs = Tokenizer(models.BPE())
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -88,11 +88,11 @@ def byte_pairs(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def random_bert(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A BERT of BERT_SHAPE, its weights drawn from torch's current random state."""
+    """A BERT of BERT_SHAPE with random weights, drawn from torch's current random state."""
     return BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **BERT_SHAPE))
 
 
 def random_llama(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A Llama (Touvron et al., 2023) of LLAMA_SHAPE, its weights drawn from torch's current random state."""
+    """A Llama (Touvron et al., 2023) of LLAMA_SHAPE with random weights, drawn from torch's current random state."""
     special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **special, **LLAMA_SHAPE))

@@ -1,7 +1,7 @@
 """Make an embedded base model: a small language model, trained from random weights on out-of-domain docstrings.
 
-``make base-model`` runs this for each and writes adapt/assets/<model>. It takes hours on two cores; the result ships
-with the repository, so that nobody needs to. The text is the `general` domain of adapt/data/pydoc/corpus.py:
+``make base-model`` runs this for each model and writes adapt/assets/<model>. It takes hours on two cores; the result is
+part of the repository, so nobody has to run it. The text is the `general` domain of adapt/data/pydoc/corpus.py:
 docstrings of openly licensed packages, without the domain packages and without any text of the tasks' dev and test
 objects.
 """
@@ -39,9 +39,9 @@ from adapt.tasks.heldout import HeldOut
 from adapt.tasks.language_modelling import load_for_measuring
 
 ASSETS = Path(__file__).parent
-MIN_WORDS = 8  # a shorter passage teaches little
-CURVE_EVERY = 100  # steps whose mean loss makes one point of the curve
-HELD_OUT = 50  # one passage in so many, by its hash, measures the loss
+MIN_WORDS = 8  # shorter passages are left out: they teach little
+CURVE_EVERY = 100  # steps whose mean loss is one point of the curve
+HELD_OUT = 50  # one passage in 50, chosen by its hash, is held out to measure the loss
 RECIPE = PretrainConfig(
     name="base",
     text="corpus",
@@ -85,7 +85,7 @@ PLAIN = AdversaryConfig(
 
 @dataclass(frozen=True)
 class Base:
-    """What an embedded base model begins as, and how it is trained."""
+    """What an embedded base model starts from, and how it is trained."""
 
     tokenizer: Callable[[Iterable[str]], PreTrainedTokenizerFast]
     model: Callable[[PreTrainedTokenizerFast], PreTrainedModel]
@@ -101,7 +101,7 @@ BASES = {
             RECIPE,
             steps=5_000,
             max_length=256,
-            batch_size=8,  # so few steps of 64 would leave it where it began
+            batch_size=8,  # with batches of 64, the same compute gives too few steps to learn much
             micro_batch_size=8,
             evaluations=10,
             optimizer=replace(RECIPE.optimizer, precision="no", warmup_fraction=0.05),
@@ -111,17 +111,17 @@ BASES = {
 
 
 def base_text() -> corpora.Corpus:
-    """The general domain's passages; the held-out ones by the hash of their text."""
+    """The passages of the general domain; which are held out depends on the hash of their text."""
     passages = [passage for passage in corpus.corpus("general") if len(passage.split()) >= MIN_WORDS]
     held_out = {text for text in passages if int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT == 0}
     return corpora.Corpus([text for text in passages if text not in held_out], sorted(held_out), {})
 
 
 def main() -> None:
-    """Train a base model in ``--work``, resuming what is there, and copy it with its SHA-256 to the assets."""
+    """Train a base model in ``--work``, resuming what is there, and copy it to the assets with its SHA-256."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=list(BASES), default="tiny")
-    parser.add_argument("--steps", type=int, help="in place of the recipe's")
+    parser.add_argument("--steps", type=int, help="number of steps, instead of the recipe's")
     parser.add_argument("--work", type=Path, default=Path("outputs/base_model"))
     parser.add_argument("--threads", type=int, default=None)
     args = parser.parse_args()
@@ -132,7 +132,7 @@ def main() -> None:
     start, read, out = (args.work / args.model / name for name in ("random", "tokens", "trained"))
     if not (text / "report.json").exists():
         corpora.write_corpus(base_text(), text)
-    if not (start / "tokenizer.json").exists():  # the last file of the folder to be written
+    if not (start / "tokenizer.json").exists():  # the last file that is written to the folder
         torch.manual_seed(recipe.seed)
         tokenizer = base.tokenizer(corpora.load_corpus(text).train)
         base.model(tokenizer).save_pretrained(start)
@@ -140,7 +140,7 @@ def main() -> None:
     runtime = RuntimeConfig(
         device="auto", checkpoint_seconds=120.0, progress=True, trackers=[], gradient_checkpointing=False
     )
-    if not (read / "tokens.json").exists():  # likewise
+    if not (read / "tokens.json").exists():  # the last file that is written to the folder
         read.mkdir(parents=True, exist_ok=True)
         inputs = {"text": text, "tokenizer": start}
         tokens(None, inputs, read, runtime, max_length=recipe.max_length, packing=recipe.packing, words=False)
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def publish(trained: Path, asset: Path) -> None:
-    """Copy a trained folder to ``asset``, with the checksum of its weights and its losses (nats, of 100 steps each)."""
+    """Copy a trained model to ``asset``, with the checksum of its weights and its losses (nats, means of 100 steps)."""
     asset.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(trained / name, asset / name)
@@ -171,11 +171,11 @@ def publish(trained: Path, asset: Path) -> None:
 
 
 def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float]) -> str:
-    """What the model is, and its loss on all held-out passages; of a decoder its perplexity by token and by byte.
+    """The README of a model: what it is, its loss on all held-out passages, and a decoder's perplexity.
 
-    cost: of its training: trainable_parameters, steps, tokens (padding left out) and train_seconds. Bytes are those of
-    the passages, and the nats those of all their tokens and the end of text, so that models of other vocabularies
-    compare.
+    cost: of the training: trainable_parameters, steps, tokens (without padding) and train_seconds. Perplexity is given
+    per token and per byte. Per byte, the nats of all tokens and of the end of text are divided by the bytes of the
+    passages, so that models with different vocabularies are comparable.
     """
     tokenizer = loading.load_tokenizer(trained)
     task = load_for_measuring(trained, tokenizer)
@@ -187,15 +187,15 @@ def card(name: str, trained: Path, read: Path, text: Path, cost: dict[str, float
         f"{task.model.model.config.hidden_size}",
         f"trained from random weights on {len(corpora.load_corpus(text).train):,} docstrings of no domain: "
         f"{cost['steps']:,.0f} steps, {cost['tokens']:,.0f} tokens, {cost['train_seconds'] / 60:,.0f} minutes",
-        f"loss on {losses.documents:,} held-out passages: {losses.token:.4f} nats a predicted token "
-        f"({losses.tokens:,} of them)",
+        f"loss on {losses.documents:,} held-out passages: {losses.token:.4f} nats per predicted token "
+        f"({losses.tokens:,} tokens)",
     ]
     if isinstance(task.model, language.CausalLM):
         size = sum(len(passage.encode()) for passage in corpora.load_corpus(text).heldout)
         nats = losses.token * losses.tokens / size
         what.append(
-            f"perplexity {math.exp(losses.token):.2f} a token, {math.exp(nats):.3f} a byte "
-            f"({nats / math.log(2):.3f} bits a byte)"
+            f"perplexity {math.exp(losses.token):.2f} per token, {math.exp(nats):.3f} per byte "
+            f"({nats / math.log(2):.3f} bits per byte)"
         )
     return f"# {name}\n\n" + "".join(f"- {line}\n" for line in what)
 

@@ -1,1 +1,1 @@
-"""The attacks that measure robustness: one file each over a ball and callables, their ensemble, and its checks."""
+"""The attacks that measure robustness: each is a file that sees a ball and callables; their ensemble; its checks."""

@@ -1,4 +1,4 @@
-"""Whether an attack was fooled: the checks of Carlini et al. (2019) and the flags of AutoAttack, as numbers."""
+"""Whether an attack can be trusted: the checks of Carlini et al. (2019) and the flags of AutoAttack, as numbers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.checks"
 VERSION = 1
-UNBOUNDED = 100.0  # "infinity", in median embedding norms
-SLACK = 0.01 + 1e-9  # an accuracy may be too high by one example in a hundred: ascent is no proof
-CHECKED = ("apgd_ce", "pgd")  # the attack under check: the first of these that is a member
+UNBOUNDED = 100.0  # radius that stands for infinity, in median embedding norms
+SLACK = 0.01 + 1e-9  # an accuracy may be too high by one example in a hundred: ascent need not find the worst case
+CHECKED = ("apgd_ce", "pgd")  # the checks examine the first of these that is a member
 Samples = dict[str, NDArray[np.float64]]
 
 
 @dataclass
 class Check:
-    """A verdict. observed: the number behind it; epsilon: the radius it was taken at; meaning: what observed is."""
+    """A verdict. observed: the number that decides it; epsilon: the radius of the check; meaning: of observed."""
 
     name: str
     passed: bool
@@ -33,7 +33,7 @@ class Check:
 
 
 def reference(epsilons: list[float]) -> float:
-    """The radius at which attacks are checked: the lower middle of the grid's radii above 0."""
+    """The radius at which attacks are checked: the lower median of the grid's radii above 0."""
     grid = sorted(epsilon for epsilon in set(epsilons) if epsilon > 0)
     return grid[(len(grid) - 1) // 2]
 
@@ -41,10 +41,10 @@ def reference(epsilons: list[float]) -> float:
 def sample(
     victim: Victim, clean: tuple[Tensor, Tensor], *, ball: Ball, epsilon: float, member: str, strength: Strength
 ) -> Samples:
-    """What the checks need of each example, [B] each: who falls to which attack, and what a clean pass is like.
+    """What the checks need of each example, [B] each: which attacks fool it, and properties of a clean pass.
 
-    Examples whose clean answer is wrong count as fallen. Costs
-    about (5 num_steps + 6) F + (4 num_steps + 1) Bi of the others.
+    Examples whose clean answer is wrong count as fooled. For the others it costs about
+    (5 num_steps + 6) F + (4 num_steps + 1) Bi (F: forward passes, Bi: backward passes to the input).
     """
     logits, gradient = clean
     right = logits.argmax(-1) == victim.labels
@@ -55,28 +55,28 @@ def sample(
     trials = {
         "same": (within, attack, strength),
         "more": (within, attack, more),
-        "single": (within, MEMBERS["pgd"], single),  # one step of 2.5 epsilon, projected: to the boundary
+        "single": (within, MEMBERS["pgd"], single),  # one step of 2.5 epsilon, projected onto the boundary
         "random": (within, _random, strength),
         "unbounded": (without, attack, strength),
     }
-    found = {name: _fooled(victim, gradient, right, *trial).double() for name, trial in trials.items()}
-    found["non_finite"] = (~logits.isfinite().all(-1) | ~gradient.isfinite().flatten(1).all(-1)).double()
-    found["zero_gradient"] = (gradient == 0).flatten(1).all(1).double()
+    samples = {name: _fooled(victim, gradient, right, *trial).double() for name, trial in trials.items()}
+    samples["non_finite"] = (~logits.isfinite().all(-1) | ~gradient.isfinite().flatten(1).all(-1)).double()
+    samples["zero_gradient"] = (gradient == 0).flatten(1).all(1).double()
     sums = (logits.sum(-1) - 1).abs() < 1e-4
-    found["probabilities"] = ((logits >= 0).all(-1) & sums).double()
-    found["changed"] = (victim.logits(victim.zero()) - victim.logits(victim.zero())).abs().amax(-1)
-    found["right"] = right.double()
-    return {name: values.cpu().double().numpy() for name, values in found.items()}
+    samples["probabilities"] = ((logits >= 0).all(-1) & sums).double()
+    samples["changed"] = (victim.logits(victim.zero()) - victim.logits(victim.zero())).abs().amax(-1)
+    samples["right"] = right.double()
+    return {name: values.cpu().double().numpy() for name, values in samples.items()}
 
 
 def verdicts(
     samples: Samples, *, epsilon: float, strength: Strength, classes: int, black_box: NDArray[np.bool_] | None,
     white_box: NDArray[np.bool_],
 ) -> list[Check]:  # fmt: skip
-    """The checks, from the samples [N] of all examples.
+    """The verdicts of all checks, from the samples [N] of all examples.
 
-    black_box, white_box: who fell [N] at radius epsilon to the gradient-free search (None where it was not run), and
-    to any member that uses gradients.
+    black_box: which examples [N] the gradient-free search fooled at radius epsilon; None if it was not run.
+    white_box: which examples [N] any member that uses gradients fooled there.
     """
     robust = {name: 1 - float(values.mean()) for name, values in samples.items()}
     steps, n = strength.num_steps, len(white_box)
@@ -89,9 +89,9 @@ def verdicts(
         observed = float(samples[sampled].max() if sampled == "changed" else samples[sampled].mean())
         return Check(name, observed == 0, observed, 0.0, 0, meaning)  # NaN fails
 
-    found = [
+    checks = [
         gap("more_steps", robust["same"], robust["more"], 2 * steps, "accuracy under twice the steps minus under once"),
-        gap("iterated", robust["single"], robust["same"], steps, "accuracy under all steps minus that under one"),
+        gap("iterated", robust["single"], robust["same"], steps, "accuracy under all steps minus under one step"),
         gap("gradient", robust["random"], robust["same"], steps, "accuracy under gradients minus under random noise"),
         Check("unbounded", robust["unbounded"] <= 1 / classes, robust["unbounded"], UNBOUNDED, steps,
               f"accuracy at a radius of {UNBOUNDED:g} embeddings; chance is {1 / classes:.3f}"),
@@ -102,9 +102,9 @@ def verdicts(
     ]  # fmt: skip
     if black_box is not None:
         only_black = float(black_box.sum() - (black_box & white_box).sum()) / n
-        meaning = "share of examples that fall to the gradient-free search alone"
-        found.append(Check("white_box", only_black <= SLACK, only_black, epsilon, steps, meaning))
-    return found
+        meaning = "share of examples that only the gradient-free search fools"
+        checks.append(Check("white_box", only_black <= SLACK, only_black, epsilon, steps, meaning))
+    return checks
 
 
 def _fooled(victim: Victim, gradient: Tensor, right: Tensor, ball: Ball, member: Member, strength: Strength) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attacks that see answers alone: what they find and gradients do not shows that the gradients are hidden."""
+"""Random search without gradients. If it succeeds where gradient attacks fail, the model masks its gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapt.perturbation.ball import Ball
 KEY_NAME = "attacks.gradient_free"
 VERSION = 1
 SHARE = 0.8  # p: the share of elements that the first proposals replace
-HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: from there on p is half of before
+HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the queries after which p is halved
 
 
 def random_search(
@@ -30,12 +30,13 @@ def random_search(
 ) -> Tensor:
     """The lowest margin [B] by random search on the ball's boundary, after Square Attack (Andriushchenko et al., 2020).
 
-    Each proposal replaces a block of delta (a run of tokens by some dimensions, a share p of all, shrinking by
-    the paper's schedule) with one random direction for all of its tokens, goes back to the boundary by ball.unit, and
-    stays where it lowers the margin. The first point has one direction for all tokens (the paper's stripes): a
-    model that pools over tokens answers to what they share.
+    Each proposal replaces a block of delta with one random direction for all tokens of the block, is put back onto the
+    boundary by ball.unit, and is accepted where it lowers the margin. A block is a run of tokens by some dimensions, a
+    share p of all elements, which shrinks by the paper's schedule. The first point has one direction for all tokens
+    (like the paper's stripes), because a model that pools over tokens responds to what they have in common.
 
-    generators: one an example; movable: the tokens that may be perturbed, [B, L] bool. Costs num_queries F.
+    generators: one per example; movable: the tokens that may be perturbed, [B, L] bool. Costs num_queries forward
+    passes.
     """
     places = [np.flatnonzero(row) for row in movable.numpy()]
     raw = np.zeros(zero.shape, dtype=np.float32)
@@ -45,15 +46,15 @@ def random_search(
         share = 1.0 if query == 0 else block_share(query / num_queries)
         for row, random in enumerate(generators):
             propose(proposed[row], places[row], random, share)
-        found = margins_at(ball.radius * ball.unit(torch.from_numpy(proposed).to(zero.device))).detach()
-        lower = found < lowest
+        proposed_margins = margins_at(ball.radius * ball.unit(torch.from_numpy(proposed).to(zero.device))).detach()
+        lower = proposed_margins < lowest
         raw[lower.cpu().numpy()] = proposed[lower.cpu().numpy()]
-        lowest = torch.where(lower, found, lowest)
+        lowest = torch.where(lower, proposed_margins, lowest)
     return lowest
 
 
 def block_share(done: float) -> float:
-    """p after this share of the queries: .8, halved at each of HALVINGS (the paper's schedule for 10,000 queries)."""
+    """p once this share of the queries is done: .8, halved at each of HALVINGS (the paper's schedule for 10,000)."""
     return SHARE / 2 ** sum(done >= limit for limit in HALVINGS)
 
 

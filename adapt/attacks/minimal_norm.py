@@ -1,4 +1,4 @@
-"""The smallest perturbation that changes the answer, in the ball's own norm."""
+"""Searches for the smallest perturbation that makes the answer wrong, in the norm of the ball."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.minimal_norm"
 VERSION = 1
-RADIUS_CHANGE = (0.3, 0.001)  # gamma at the first and the last step; .3 forgives a first estimate far too large
+RADIUS_CHANGE = (0.3, 0.001)  # gamma at the first and the last step; .3 recovers from a first estimate far too large
 STEP = (1.0, 0.01)  # alpha, in units of the current radius
 SMALLEST, LARGEST = 1e-12, 1e12  # radii between which everything stays a float32
 
 
 def minimal_norm(margins_at: LossesAt, zero: Tensor, *, ball: Ball, num_steps: int) -> Tensor:
-    """For each example the norm [B] of the smallest delta found with a margin below 0, infinite where none was.
+    """For each example the norm of the smallest delta found with a margin below 0: [B], infinite where none was found.
 
-    Fast minimum-norm attack (Pintor et al., 2021, algorithm 1): steps down the margin within a radius epsilon of the
-    example's own, which shrinks by gamma when the point is adversarial (and to the best norm so far) and grows by gamma
-    when it is not. Before the first adversarial point, epsilon is where the linearised margin crosses zero,
-    ||delta|| + margin / ||g||_*. FMN rather than DDN (Rony et al., 2019), which is for l2 alone: it asks only for the
-    dual norm ||g||_* = <g, unit(g)>, which every norm and scope of the ball has.
+    Fast minimum-norm attack (Pintor et al., 2021, algorithm 1): it descends the margin within a radius epsilon, which
+    each example has of its own. Epsilon shrinks by gamma (and to at most the best norm so far) when the point is
+    adversarial, and grows by gamma when it is not. Before the first adversarial point, epsilon is where the linearised
+    margin crosses zero, ||delta|| + margin / ||g||_*. FMN is used rather than DDN (Rony et al., 2019), which is for l2
+    only: FMN needs just the dual norm ||g||_* = <g, unit(g)>, which every norm and scope of the ball has.
 
-    Other than in the paper: the step is alpha * epsilon along ball.unit, because an embedding has no box to scale
-    alpha by, and the linear estimate is taken (1 + gamma) times, so that it lies beyond the boundary and not on it.
+    Differences from the paper: the step is alpha * epsilon along ball.unit, because an embedding has no box by which to
+    scale alpha; and the linear estimate is multiplied by (1 + gamma), so that it lies beyond the boundary, not on it.
 
-    ball: its norm and scope; its radius plays no part. Costs (num_steps + 1) F + num_steps Bi.
+    ball: only its norm and scope are used, not its radius. Costs (num_steps + 1) F + num_steps Bi (F: forward passes,
+    Bi: backward passes to the input).
     """
     within = replace(ball, epsilon=1.0, relative=False)
     delta = zero.detach()
@@ -64,5 +65,5 @@ def _norm(ball: Ball, delta: Tensor) -> Tensor:
 
 
 def _quotient(margins: Tensor, dual_norm: Tensor) -> Tensor:
-    """margin / ||g||_*, 0 where the gradient is zero or not finite: there is nowhere to go."""
+    """margin / ||g||_*; 0 where the gradient is zero or not finite and gives no direction."""
     return torch.where(dual_norm > 0, margins / dual_norm, 0.0)

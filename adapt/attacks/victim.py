@@ -1,4 +1,4 @@
-"""What is attacked: a classifier and a batch of examples, as logits at a perturbation; and what one attack found."""
+"""What is attacked: a classifier on a batch of examples, as logits at a perturbation; and the record of one attack."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ VERSION = 1
 
 @dataclass
 class Passes:
-    """What attacks have cost, in passes of one example."""
+    """What attacks have cost so far, in passes of one example."""
 
     forward: int = 0
     backward: int = 0
 
 
 class Victim:
-    """A classifier and a batch: its logits [B, C] in float32 at delta [B, L, d], without dropout or autocast.
+    """A classifier on a batch: its logits [B, C] in float32 at delta [B, L, d], without dropout or autocast.
 
-    length: the median norm of a word embedding of this model. passes: shared with every victim picked from this one.
+    length: the median norm of this model's word embeddings. passes: shared with every victim picked from this one.
     """
 
     def __init__(self, model: nn.Module, batch: Batch, *, special_tokens: bool) -> None:
@@ -61,7 +61,7 @@ class Victim:
         return torch.zeros(shape, device=self.batch["input_ids"].device)
 
     def logits(self, delta: Tensor) -> Tensor:
-        """Class scores [B, C] at delta; a graph is built only where delta wants a gradient."""
+        """Class scores [B, C] at delta; a graph is built only if delta requires a gradient."""
         self.passes.forward += len(delta)
         with (
             evaluating(self.model),
@@ -75,11 +75,11 @@ class Victim:
         return logits
 
     def float32(self) -> torch.autocast:
-        """No autocast within the block: an attack is run in it whole, because backward passes obey autocast too."""
+        """A context without autocast; run a whole attack in it, because backward passes are subject to autocast too."""
         return torch.autocast(self.mask.device.type, enabled=False)
 
     def noise(self, sample: Callable[[np.random.Generator, int, int], NDArray[np.float32]], *seeds: int) -> Tensor:
-        """``sample(random, tokens, width)`` at the movable tokens of each example, [B, L, d]: seeded by its own id."""
+        """``sample(random, tokens, width)`` at the movable tokens of each example, [B, L, d]; see generators."""
         noise, movable = self.zero().cpu(), self.movable()
         for row, random in enumerate(self.generators(*seeds)):
             values = sample(random, int(movable[row].sum()), noise.shape[-1])
@@ -87,7 +87,7 @@ class Victim:
         return noise.to(self.mask.device)
 
     def generators(self, *seeds: int) -> list[np.random.Generator]:
-        """A generator for each example from the seeds and the example's id, so that the batch plays no part."""
+        """A generator for each example, seeded by the seeds and its id, so that noise does not depend on the batch."""
         return [np.random.default_rng([*seeds, example]) for example in self.batch["example_ids"].tolist()]
 
     def movable(self) -> Tensor:
@@ -99,12 +99,12 @@ class Victim:
 
 
 class Trial:
-    """One attack on a victim within a ball: gives it the losses [B] it asks for, and keeps every wrong answer.
+    """One attack on a victim within a ball: computes the losses [B] that it asks for, and notes every wrong answer.
 
-    gradient: of the cross-entropy at delta = 0, [B, L, d], which every radius shares. first: the first wrong answer
-    that the attack came by, nearest: the one with the smallest perturbation, norm: that perturbation's size (the
-    largest of its tokens' sizes under scope token), infinite while no answer was wrong. Logits that are not finite
-    are no answer. An attack that ends early or late makes no difference: any point on its way counts.
+    gradient: of the cross-entropy at delta = 0, [B, L, d], the same for every radius. first: the first wrong answer
+    that the attack met. nearest: the wrong answer with the smallest perturbation. norm: the size of that perturbation
+    (under scope token, the largest of its tokens' sizes), infinite as long as no answer was wrong. Logits that are not
+    finite are not an answer. Every point that the attack visits counts, not only its last.
     """
 
     def __init__(self, victim: Victim, ball: Ball, gradient: Tensor) -> None:
@@ -114,7 +114,7 @@ class Trial:
 
     @property
     def fooled(self) -> Tensor:
-        """Which examples it has got a wrong answer for, [B] bool."""
+        """Which examples have got a wrong answer, [B] bool."""
         return self.norm.isfinite()
 
     def cross_entropies(self, delta: Tensor) -> Tensor:

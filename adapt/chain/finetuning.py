@@ -105,9 +105,9 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
         label="perturbations",
         function="adapt.stages.perturbations:perturbations",
         modules=(
-            *("adapt.stages.perturbations", "adapt.data.kept", "adapt.data.text", "adapt.tasks.prediction", *MODEL),
-            *("adapt.training.step", "adapt.training.method", *PERTURBED, "adapt.perturbation.attack", PLAIN),
-            *adapted(attacked),
+            *("adapt.stages.perturbations", "adapt.data.adversarial_embeddings", "adapt.data.text"),
+            *("adapt.tasks.prediction", *MODEL, "adapt.training.step", "adapt.training.method"),
+            *(*PERTURBED, "adapt.perturbation.attack", PLAIN, *adapted(attacked)),
         ),
         argument=kept,
         inputs={"model": attacked, "task": task},

@@ -88,7 +88,7 @@ class TextChain:
         Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
         """
         from adapt.data import corpora
-        from adapt.data.hub import identity as hub_identity
+        from adapt.data.hub import address
 
         corpus: CorpusConfig = getattr(self.cfg, name)
         names = corpus.exclude if leaks == "drop" else []
@@ -104,7 +104,7 @@ class TextChain:
             inputs={task.name: task_stage(whole(task), self.hashes) for task in excluded},
             config={
                 **without(asdict(corpus), "name", "path", "exclude"),
-                "source": hub_identity(corpus) if remote else source_of(corpus.format, files, self.hashes),
+                "source": address(corpus) if remote else source_of(corpus.format, files, self.hashes),
             },
             more={"key": name},
             by_content=True,

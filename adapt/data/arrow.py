@@ -1,4 +1,4 @@
-"""Texts on disk, memory-mapped when read: Arrow files whose bytes are a function of the texts and their order alone."""
+"""Texts on disk in Arrow files, memory-mapped when read. The bytes depend only on the texts and their order."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 KEY_NAME = "data.arrow"
 VERSION = 1
 
-BATCH_TEXTS, BATCH_CHARACTERS = 1000, 4_000_000  # what is in memory at a time, and one batch of the file
+BATCH_TEXTS, BATCH_CHARACTERS = 1000, 4_000_000  # the size of a batch of the file, and of what waits in memory
 _SCHEMA = pyarrow.schema([("text", pyarrow.large_string())])  # 64-bit offsets: a batch may hold one enormous text
 
 
 class TextWriter:
-    """Writes texts in the order given, as an Arrow stream with the column ``text``; a context manager."""
+    """Context manager that writes texts, in the order given, to an Arrow stream with one column, ``text``."""
 
     def __init__(self, file: Path) -> None:
         self._stream = pyarrow.ipc.new_stream(str(file), _SCHEMA)
@@ -53,14 +53,14 @@ class TextWriter:
 
 
 class Texts(Sequence[str]):
-    """The texts of an Arrow file, read when they are asked for; equal to any sequence of the same texts.
+    """The texts of an Arrow file, each read on access; equal to any sequence of the same texts.
 
-    rows: which of them, in which order; None is all in the file's order. scratch: a folder that is removed with this
-    object.
+    rows: which texts, in which order; None is all of them in the file's order. scratch: a temporary folder that is
+    removed together with this object.
     """
 
     def __init__(self, file: Path, rows: NDArray[np.int64] | None = None, scratch: TemporaryDirectory | None = None):
-        from datasets import Dataset  # costs a second, and most commands only look at a corpus's first row
+        from datasets import Dataset  # takes a second to import, and most commands only look at a corpus's first row
 
         self._file = file
         self._column = Dataset.from_file(str(file)).data.column("text")
@@ -68,11 +68,11 @@ class Texts(Sequence[str]):
         self._scratch = scratch
 
     def of_rows(self, rows: NDArray[np.int64]) -> Texts:
-        """Some of the texts of a whole file, in this order."""
+        """The texts at these rows of the file, in this order; this object must hold the whole file."""
         assert self._rows is None
-        found = object.__new__(Texts)
-        found._file, found._column, found._rows, found._scratch = self._file, self._column, rows, self._scratch
-        return found
+        picked = object.__new__(Texts)
+        picked._file, picked._column, picked._rows, picked._scratch = self._file, self._column, rows, self._scratch
+        return picked
 
     def __len__(self) -> int:
         return len(self._column) if self._rows is None else len(self._rows)
@@ -83,16 +83,16 @@ class Texts(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        inside = range(len(self))[index]  # raises IndexError, and counts a negative index from the end
-        return self._column[inside if self._rows is None else int(self._rows[inside])].as_py()
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]  # raises IndexError, and counts a negative index from the end
+        return self._column[position if self._rows is None else int(self._rows[position])].as_py()
 
     def __iter__(self) -> Iterator[str]:
         if self._rows is not None:
             yield from (self._column[row].as_py() for row in self._rows.tolist())
             return
         with pyarrow.OSFile(str(self._file)) as file, pyarrow.ipc.open_stream(file) as batches:
-            for batch in batches:  # read, not mapped: mapped pages would pile up in the process's memory
+            for batch in batches:  # read, not mapped: mapped pages would accumulate in the process's memory
                 yield from batch.column(0).to_pylist()
 
     def __eq__(self, other: object) -> bool:
@@ -100,14 +100,14 @@ class Texts(Sequence[str]):
             return NotImplemented
         return len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
 
-    __hash__ = None  # type: ignore[assignment]  # as a list's
+    __hash__ = None  # type: ignore[assignment]  # unhashable, like a list
 
     def __repr__(self) -> str:
         return f"<{len(self)} texts>"
 
 
 def write_texts(file: Path, texts: Iterable[str]) -> dict[str, int]:
-    """Write an Arrow file of texts; returns its counts of documents, words and characters."""
+    """Write texts to an Arrow file; returns the numbers of documents, words and characters."""
     with TextWriter(file) as writer:
         for text in texts:
             writer.add(text)

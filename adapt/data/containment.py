@@ -1,4 +1,4 @@
-"""Recognising those of many texts that one other text contains: at least a share of their word n-grams stand in it."""
+"""Finds which of many short texts another text contains: at least a given share of their word n-grams occur in it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Gram = tuple[str, ...]
 
 
 class ContainmentIndex:
-    """Normalised texts under their rarest n-grams.
+    """Normalised texts, indexed by their rarest n-grams.
 
-    Whoever holds k of a text's n distinct n-grams holds one of any n - k + 1 of them (prefix filtering; Chaudhuri et
-    al., 2006). So each text lies under n - k + 1 n-grams only, the rarest, and a phrase that stands in every text does
-    not make the search quadratic. A text of fewer words than an n-gram has none and is never contained. Raises
-    ConfigError for ``words`` or ``threshold`` out of range.
+    A document that holds k of a text's n distinct n-grams holds at least one of any n - k + 1 of them (prefix
+    filtering; Chaudhuri et al., 2006). So each text is indexed under its n - k + 1 rarest n-grams only, and a phrase
+    that occurs in every text does not make the search quadratic. A text with fewer words than an n-gram has no n-gram
+    and is never contained. Raises ConfigError for ``words`` or ``threshold`` out of range.
     """
 
     def __init__(self, forms: Collection[str], words: int = WORDS, threshold: float = THRESHOLD) -> None:
@@ -35,23 +35,23 @@ class ContainmentIndex:
         self._under: dict[Gram, list[str]] = {}
         for form in forms:
             rarest = sorted(set(self.grams(form)), key=lambda gram: (frequency[gram], gram))
-            for gram in rarest[: len(rarest) - self.enough(len(rarest)) + 1]:
+            for gram in rarest[: len(rarest) - self.needed(len(rarest)) + 1]:
                 self._under.setdefault(gram, []).append(form)
 
     def grams(self, form: str) -> Iterator[Gram]:
-        """The n-grams of a normalised text in their order, repeated ones each time."""
+        """The n-grams of a normalised text in order, repetitions included."""
         words = form.split()
         return zip(*(words[start:] for start in range(self.words)), strict=False)
 
-    def enough(self, count: int) -> int:
-        """The least number k of n-grams with k / count >= threshold; the small number undoes what floats round up."""
+    def needed(self, count: int) -> int:
+        """The smallest k with k / count >= threshold, at least 1; the 1e-9 undoes floats that were rounded up."""
         return max(1, math.ceil(self.threshold * count - 1e-9))
 
     def contained_in(self, held: Collection[Gram]) -> Iterator[str]:
-        """The texts of which these n-grams are enough; ``held`` has constant-time membership: a set or a dict."""
+        """The texts that a document with these n-grams contains; ``held``: a set or a dict, for fast membership."""
         if self._under.keys().isdisjoint(held):
             return
         for form in {form for gram in held for form in self._under.get(gram, ())}:
             grams = set(self.grams(form))
-            if sum(gram in held for gram in grams) >= self.enough(len(grams)):
+            if sum(gram in held for gram in grams) >= self.needed(len(grams)):
                 yield form

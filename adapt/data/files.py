@@ -1,4 +1,4 @@
-"""Rows out of .jsonl, .csv, .parquet and .txt files, the text formats also as .gz, with errors that say where."""
+"""Reads rows of .jsonl, .csv, .parquet and .txt files (text formats also as .gz); errors name the file and line."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KEY_NAME = "data.files"
 VERSION = 1
 
 READABLE = "readable are .jsonl, .csv and .txt, each also as .gz, and .parquet"
-Row = tuple[str, dict[str, Any]]  # where it stands ("file:line"), and its columns
+Row = tuple[str, dict[str, Any]]  # where the row is ("file:line"), and its columns
 
 
 def read_rows(file: Path) -> Iterator[Row]:
-    """The rows of a file by its ending; a .txt has one document a line, in the column ``text``.
+    """The rows of a file, in the format that its suffix names; a .txt has one document per line, in column ``text``.
 
-    Raises ConfigError with file and line for broken JSON, CSV rows of a wrong length and bytes that are not UTF-8, and
-    with the file for broken archives.
+    Raises ConfigError that names file and line for broken JSON, CSV rows of the wrong length and bytes that are not
+    UTF-8, and that names the file for broken archives.
     """
     kind = format_of(file)
     if kind is None:
@@ -40,19 +40,19 @@ def read_rows(file: Path) -> Iterator[Row]:
 
 
 def format_of(file: Path) -> str | None:
-    """jsonl, csv, parquet or txt; None for a file that is none of them."""
+    """jsonl, csv, parquet or txt; None for any other kind of file."""
     name = file.name.removesuffix(".gz")
     kind = name.rpartition(".")[2]
     return kind if kind in _READERS and not (kind == "parquet" and name != file.name) else None
 
 
 def find_files(key: str, path: str) -> list[Path]:
-    """The readable files under a file, folder or glob, sorted; ``key`` names the setting in the error."""
+    """The readable files that a file, folder or glob names, sorted; ``key`` is the setting that the error names."""
     place = Path(path)
     if place.is_file():
         return [place]
-    found = place.rglob("*") if place.is_dir() else map(Path, glob.glob(path, recursive=True))
-    files = sorted(file for file in found if file.is_file() and format_of(file))
+    candidates = place.rglob("*") if place.is_dir() else map(Path, glob.glob(path, recursive=True))
+    files = sorted(file for file in candidates if file.is_file() and format_of(file))
     if not files:
         what = "no readable file in this folder" if place.is_dir() else f"no such file or folder; {nearby(place)}"
         raise ConfigError(f"{key}={path}: {what}; {READABLE}")
@@ -60,7 +60,7 @@ def find_files(key: str, path: str) -> list[Path]:
 
 
 def nearby(missing: Path) -> str:
-    """What is there instead of a missing file: the names in its folder, or the part of its path that does not exist."""
+    """For the error about a missing file: the names in its folder, or that the folder does not exist either."""
     folder = missing.parent
     if not folder.is_dir():
         return f"there is no folder {folder}"
@@ -70,7 +70,7 @@ def nearby(missing: Path) -> str:
 
 
 def column(row: Row, name: str, key: str) -> Any:
-    """A row's value in a column. Raises ConfigError that names the row and ``key`` when there is no such column."""
+    """The value of a column of a row. Raises ConfigError that names the row and ``key`` when the column is missing."""
     where, columns = row
     if name not in columns:
         raise ConfigError(f"{where}: no column {name!r} ({key}={name}); it has {', '.join(map(repr, columns))}")
@@ -78,7 +78,7 @@ def column(row: Row, name: str, key: str) -> Any:
 
 
 def text_column(row: Row, name: str, key: str) -> str:
-    """A row's text in a column. Raises ConfigError when it is not a string, or one that cannot be written as UTF-8."""
+    """The text in a column of a row. Raises ConfigError unless it is a string that can be encoded as UTF-8."""
     value = column(row, name, key)
     if not isinstance(value, str):
         raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {value!r}; it must be a string")
@@ -91,7 +91,7 @@ def text_column(row: Row, name: str, key: str) -> str:
 
 
 def lines(file: Path) -> Iterator[str]:
-    """Decoded lines, without a byte order mark."""
+    """The file's lines, decoded, without a byte order mark. Raises ConfigError for bytes that are not UTF-8."""
     position = 0
     with gzip.open(file, "rb") if file.suffix == ".gz" else open(file, "rb") as stream:
         for number, line in enumerate(stream, start=1):
@@ -106,22 +106,23 @@ def lines(file: Path) -> Iterator[str]:
 
 
 def json_of_line(where: str, line: str) -> Any:
-    """What a line of JSON says. Raises ConfigError, which begins with ``where``, for one that cannot be read."""
+    """The value of a line of JSON. Raises ConfigError, whose message begins with ``where``, if it cannot be parsed."""
     try:
         return json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
         raise ConfigError(f"{where}: its JSON is nested too deep to be read") from error
-    except ValueError as error:  # Python reads no longer integer, because the time grows with the square of its digits
+    except ValueError as error:  # Python limits the digits of an integer, because parsing time is quadratic in them
         digits = sys.get_int_max_str_digits()
         raise ConfigError(f"{where}: holds an integer of more than {digits} digits; write it as a string") from error
 
 
 def check_written_back(row: Row) -> None:
-    """Refuse a row that is no line of JSON in UTF-8, for commands that write the rows they read beside their answers.
+    """Refuse a row that cannot be written as a line of UTF-8 JSON, for commands that write rows back with answers.
 
-    Raises ConfigError that names the row for NaN and Infinity, half a surrogate pair, and what only a .parquet holds.
+    Raises ConfigError that names the row for NaN and Infinity, half a surrogate pair, and types that only a .parquet
+    holds.
     """
     where, columns = row
     for name, value in columns.items():

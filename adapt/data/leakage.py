@@ -1,4 +1,4 @@
-"""Finding texts that must not be seen in training inside other texts."""
+"""Recognises training texts that hold a banned text: one that must not be seen in training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ VERSION = 2
 
 
 class BannedTexts:
-    """Texts of which another text must hold none, by the levels of the leak report (adapt/data/leaks/overlap.py).
+    """Banned texts, which no training text may hold, by the levels of the leak report (adapt/data/leaks/overlap.py).
 
     A text holds a banned one if it is the same string, if it has the same normalised form (letters and digits, lower
-    case), or if at least ``threshold`` of the banned text's ``shingle``-grams of words stand in it; with None, only if
-    the banned text stands in it in one piece. A banned text of fewer words ("Yes.") is found only as a whole, since it
-    stands in documents that know nothing of it. Time is linear in the texts looked at. Raises ConfigError for a number
-    out of range.
+    case), or if at least ``threshold`` of the banned text's ``shingle``-grams of words occur in it; with threshold
+    None, only if the whole banned text occurs in it in one piece. A banned text of fewer than ``shingle`` words
+    ("Yes.") matches only a text that equals it, since short phrases also occur in unrelated documents. Time is linear
+    in the texts searched. Raises ConfigError for a number out of range.
     """
 
     def __init__(self, texts: Iterable[str], shingle: int = WORDS, threshold: float | None = THRESHOLD) -> None:

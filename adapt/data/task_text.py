@@ -1,4 +1,4 @@
-"""A task's training texts as a corpus: distinct, and without what must not be seen before it is tested."""
+"""A task's training texts as a corpus: without duplicates and without banned texts (dev and test texts)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adapt.data.text import distinct, normalise
 KEY_NAME = "data.task_text"
 VERSION = 1
 
-# How relation-extraction data marks a pair within a sentence: << aspirin >> inhibits [[ COX-1 ]].
+# Relation-extraction data marks the two entities of a sentence so: << aspirin >> inhibits [[ COX-1 ]].
 _MARKED = (re.compile(r"<< (.*?) >>"), re.compile(r"\[\[ (.*?) \]\]"))
 
 
@@ -27,7 +27,7 @@ def without_markers(text: str) -> str:
 
 
 def texts_of(task: Task, *splits: str) -> list[str]:
-    """The texts of these splits, as they could stand in others: each, and the two of a pair together."""
+    """The distinct texts of these splits, as other texts could hold them: each text, and the two of a pair joined."""
     examples = [example for split in splits for example in task.splits.get(split, [])]
     return list(dict.fromkeys(text for e in examples for text in (*e.texts, "\n".join(e.texts))))
 
@@ -35,12 +35,13 @@ def texts_of(task: Task, *splits: str) -> list[str]:
 def task_text(
     task: Task, more: Iterable[str], *, examples: int | None, markers: str, banned: Task | None, name: str
 ) -> Corpus:
-    """The texts of the first ``examples`` training examples (None: of all) and ``more``; held out are the dev texts.
+    """The texts of the first ``examples`` training examples (None: all) and ``more``, with the dev texts held out.
 
-    Left out of both, and counted for training: what has no letter or digit (``blank``), and what is another text again
-    in normalised form (``duplicate``). Training loses, too, what holds a dev or test text of ``banned`` at a level of
-    the leak report; held-out text, by which a checkpoint may be chosen, what holds a test text of it. markers: keep, or
-    strip for without_markers. Raises ConfigError, which calls the task ``name``, when no text to train on remains.
+    Texts without a letter or digit (``blank``) and duplicates in normalised form (``duplicate``) are left out of both
+    parts, and counted for training. Training texts that hold a dev or test text of ``banned``, at any level of the leak
+    report, are left out too. Held-out texts, by which a checkpoint may be chosen, may hold a dev text but no test text.
+    markers: keep, or strip for without_markers. Raises ConfigError, which calls the task ``name``, when no text to
+    train on remains.
     """
     edit = without_markers if markers == "strip" else str
     read = [text for example in task.splits[TRAIN][:examples] for text in example.texts]
@@ -52,7 +53,7 @@ def task_text(
         blank = len(texts) - len(worded)
         raise ConfigError(
             f"task={name}: no text to train on: {blank} of {len(texts)} training texts are blank, all {len(different)} "
-            "others hold dev or test text of the run's task; leaks=keep of the stage trains on them"
+            "others hold dev or test text of the run's task; leaks=keep on the stage trains on them"
         )
     known = {normalise(text) for text in train} | {""}
     dev = distinct((edit(text) for example in task.splits[DEV] for text in example.texts), str)
@@ -66,7 +67,7 @@ def task_text(
 
 
 def clean(texts: list[str], banned: Task | None, edit: Callable[[str], str], splits: Sequence[str]) -> list[str]:
-    """The texts that hold no text of these splits of ``banned``, neither as it stands there nor as edited."""
+    """The texts that hold no text of these splits of ``banned``, neither unedited nor edited."""
     if banned is None:
         return texts
     forbidden = BannedTexts(form for text in texts_of(banned, *splits) for form in (text, edit(text)))

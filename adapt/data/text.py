@@ -1,4 +1,4 @@
-"""What makes two texts the same, and an order of texts that depends on nothing but their letters."""
+"""When two texts count as the same, and an order of texts that depends only on the texts themselves."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z0-9])")
 
 
 def normalise(text: str) -> str:
-    """Lower case, letters and digits only, one space between words: texts equal in this form count as the same."""
+    """The text in lower case, with only letters and digits and single spaces; texts equal in this form are the same."""
     return _NOT_ALPHANUMERIC.sub(" ", text.lower()).strip()
 
 
 def sentences(text: str) -> list[str]:
-    """The parts of a one-line text between full stops (or ``! ? : ;``) that a capital letter or a digit follows."""
+    """Split a one-line text after each full stop (or ``! ? : ;``) that is followed by a capital letter or a digit."""
     return _SENTENCE_END.split(text)
 
 
 def hash_share(text: str, salt: str = "") -> float:
-    """A number in [0, 1), uniform over texts and fixed for each; different salts give independent numbers."""
+    """A number in [0, 1), uniform over texts and always the same for one text; different salts are independent."""
     return (int.from_bytes(digest(salt + text)[:8], "big") >> 11) / 2**53  # a float holds 53 bits
 
 
 def in_hash_order(items: Iterable[Item], text: Callable[[Item], str]) -> list[Item]:
-    """Items by the hash of their text: a shuffle that does not depend on the order given."""
+    """Items sorted by the hash of their text: a shuffle that does not depend on the order given."""
     return sorted(items, key=lambda item: digest(text(item)))
 
 
 def distinct(items: Iterable[Item], text: Callable[[Item], str]) -> Iterator[Item]:
     """The first item of each normalised text."""
-    seen: set[bytes] = set()  # of digests: a large corpus would fill the memory twice
+    seen: set[bytes] = set()  # digests, because the texts of a large corpus would take its size in memory again
     for item in items:
         form = digest(normalise(text(item)))
         if form not in seen:

@@ -1,7 +1,7 @@
-"""Attacks: find a delta that raises the loss. They see a callable and a ball, never a model.
+"""Attacks that search for a delta that raises the loss. They see a callable and a ball, never a model.
 
-``losses_at(delta)`` gives the loss of each example, [B]. The inner objective is their sum, so that the gradient of
-one example does not depend on the others. Gradients are taken for delta alone: no parameter's ``.grad`` is touched,
+``losses_at(delta)`` returns the loss of each example, [B]. The inner objective is their sum, so that the gradient of
+one example does not depend on the others. Gradients are taken for delta only: no parameter's ``.grad`` is touched,
 and the backward pass costs about two thirds of a full one.
 """
 
@@ -20,9 +20,10 @@ LossesAt = Callable[[Tensor], Tensor]
 
 
 def ascend(losses_at: LossesAt, delta: Tensor, *, ball: Ball, step_size: float, num_steps: int) -> Tensor:
-    """num_steps of delta <- Pi(delta + a * unit(g)) from delta [B, L, d]; gives the last (Madry et al., 2018, eq. 2.1).
+    """Take num_steps of delta <- Pi(delta + a * unit(g)) (Madry et al., 2018, equation 2.1); returns the last delta.
 
-    step_size: a, in units of epsilon. Costs num_steps x (forward pass + backward pass to delta).
+    delta: where it starts, [B, L, d]. step_size: a, in units of epsilon. Costs num_steps x (forward pass + backward
+    pass to delta).
     """
     for _ in range(num_steps):
         delta = delta.detach().requires_grad_()
@@ -32,7 +33,7 @@ def ascend(losses_at: LossesAt, delta: Tensor, *, ball: Ball, step_size: float, 
 
 
 def attack(losses_at: LossesAt, starts: Sequence[Tensor], *, ball: Ball, step_size: float, num_steps: int) -> Tensor:
-    """For each example the delta of the highest loss that any step from any of the starts came by, starts included.
+    """For each example the delta of the highest loss among all points of the ascents from all starts, starts included.
 
     Costs len(starts) x (num_steps + 1) forward passes and len(starts) x num_steps backward passes to delta.
     """

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 KEY_NAME = "perturbation.embeddings"
 VERSION = 2
 ROWS_AT_A_TIME = 8192
-_found: WeakKeyDictionary[nn.Module, nn.Embedding] = WeakKeyDictionary()
+_word_embeddings: WeakKeyDictionary[nn.Module, nn.Embedding] = WeakKeyDictionary()  # by model, as find_embedding found
 
 
 def find_embedding(model: nn.Module, input_ids: Tensor, forward: Callable[[], Any]) -> nn.Embedding:
     """The module that turns ``input_ids`` into word embeddings when ``forward()`` runs ``model``.
 
-    ``model.encoder.get_input_embeddings()`` names the weight but not always the module: T5 and BART never call the
-    one it returns. So the first call for a model runs ``forward`` once, without dropout or gradient, and looks which
-    of the modules with that weight is called with ``input_ids``; the answer is remembered as long as the model lives.
+    ``model.encoder.get_input_embeddings()`` gives the right weight but not always the right module: T5 and BART never
+    call the module that it returns. So the first call for a model runs ``forward`` once, without dropout or gradient,
+    to see which module with that weight is called with ``input_ids``; the answer is cached as long as the model lives.
 
-    Raises ConfigError where no module is.
+    Raises ConfigError if no such module is called.
     """
-    if model not in _found:
+    if model not in _word_embeddings:
         weight = cast("PreTrainedModel", model.encoder).get_input_embeddings().weight
         called: list[nn.Embedding] = []
 
@@ -51,18 +51,18 @@ def find_embedding(model: nn.Module, input_ids: Tensor, forward: Callable[[], An
                 f"model {type(model.encoder).__name__}: none of the {len(modules)} nn.Embedding modules with the input "
                 "embedding's weight is called with input_ids, so there is nowhere to perturb; use adversary=none"
             )
-        _found[model] = called[0]
-    return _found[model]
+        _word_embeddings[model] = called[0]
+    return _word_embeddings[model]
 
 
 @contextmanager
 def perturbed(embedding: nn.Embedding, delta: Tensor, mask: Tensor) -> Iterator[None]:
     """Within the block, one forward pass sees ``embedding(input_ids) + delta * mask``.
 
-    delta: [B, L, d] float32, a leaf where its gradient is wanted; mask: [B, L, 1], 1 at tokens that may move. The sum
-    is taken in delta's precision and then cast to the embedding's. It works on frozen embeddings, because what moves
-    is an activation. Only the first call of the pass is perturbed: a decoder that shares the module, or GPT-2's token
-    types, come after the word embedding. Nothing of it stays behind, whatever happens in the block.
+    delta: [B, L, d] float32, a leaf if its gradient is needed; mask: [B, L, 1], 1 at tokens that may move. The sum
+    is taken in delta's precision and then cast to the embedding's. Frozen embeddings can be perturbed too, because
+    delta changes an activation, not a weight. Only the first call of the module in the pass is perturbed: a decoder
+    that shares the module, and GPT-2's token types, call it after the word embedding. The hook is always removed.
     """
     calls = 0
 
@@ -76,18 +76,18 @@ def perturbed(embedding: nn.Embedding, delta: Tensor, mask: Tensor) -> Iterator[
         yield
     finally:
         handle.remove()
-    assert calls, "the perturbed embedding was not called: this pass was a clean one"
+    assert calls, "the perturbed embedding was not called: this pass was not perturbed"
 
 
 @contextmanager
-def keep_hidden(model: nn.Module, into: list[Tensor]) -> Iterator[None]:
-    """Within the block, each forward pass puts the encoder's last hidden states [B, L, H] into the list."""
+def collect_hidden(model: nn.Module, into: list[Tensor]) -> Iterator[None]:
+    """Within the block, each forward pass appends the encoder's last hidden states [B, L, H] to the list."""
 
-    def keep(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def append(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         into.append(output[0])
 
     encoder = cast(nn.Module, model.encoder)
-    handle = encoder.register_forward_hook(keep, prepend=True)  # before a hook that cuts them to predicted tokens
+    handle = encoder.register_forward_hook(append, prepend=True)  # before the hook that cuts them to predicted tokens
     try:
         yield
     finally:
@@ -95,7 +95,7 @@ def keep_hidden(model: nn.Module, into: list[Tensor]) -> Iterator[None]:
 
 
 def token_mask(batch: dict[str, Tensor], *, special_tokens: bool) -> Tensor:
-    """1.0 where a token may be perturbed, [B, L, 1] float32: never at padding, at special tokens only if asked."""
+    """1.0 where a token may be perturbed, [B, L, 1] float32: never at padding, at special tokens only if asked for."""
     mask = batch["attention_mask"].bool()
     if not special_tokens:
         mask = mask & ~batch["special_tokens_mask"].bool()
@@ -106,16 +106,16 @@ def token_mask(batch: dict[str, Tensor], *, special_tokens: bool) -> Tensor:
 def median_norm(embedding: nn.Embedding) -> float:
     """The median over the vocabulary of ||embedding(token)||, the unit of a relative epsilon.
 
-    Over the vocabulary and not over a batch, so that a radius does not depend on the batch. Taken from what the
-    module gives, so that the factor of models with scaled embeddings (Gemma, BART) is in it.
+    Over the vocabulary, not over a batch, so that a radius does not depend on the batch. It uses the module's outputs,
+    not its weights, so that models that scale their embeddings (Gemma, BART) are measured with the factor.
     """
     ids = torch.arange(embedding.num_embeddings, device=embedding.weight.device)
-    return torch.cat([embedding(some).float().norm(dim=-1) for some in ids.split(ROWS_AT_A_TIME)]).median().item()
+    return torch.cat([embedding(part).float().norm(dim=-1) for part in ids.split(ROWS_AT_A_TIME)]).median().item()
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) within the block; afterwards each module is in its own mode again."""
+    """Evaluation mode (no dropout) within the block; afterwards each module is back in its former mode."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

@@ -12,7 +12,7 @@ from torch import Tensor
 from adapt.adapters import stage as adapters
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.data.kept import load_kept
+from adapt.data.adversarial_embeddings import load_embeddings
 from adapt.data.splits import DEV, TRAIN
 from adapt.data.tokens import batching
 from adapt.models import loading
@@ -70,7 +70,7 @@ def finetune(
         length=adversary.length,
         folder=out,
         runtime=runtime,
-        stored=load_kept(inputs["perturbations"]) if "perturbations" in inputs else None,
+        stored=load_embeddings(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
     cost = fit.keep(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
     return [measurement("train", metric, value) for metric, value in cost.items()]

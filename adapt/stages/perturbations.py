@@ -13,7 +13,7 @@ from tqdm import tqdm
 from adapt.adversary.plain import PLAIN
 from adapt.config import BallConfig, KeptConfig, RuntimeConfig
 from adapt.data import tasks
-from adapt.data.kept import write_kept
+from adapt.data.adversarial_embeddings import write_embeddings
 from adapt.data.text import hash_share
 from adapt.data.tokens import batching
 from adapt.models import loading
@@ -82,5 +82,5 @@ def perturbations(
         {"number": number, "label": task.labels[examples[number].label], "text": examples[number].text}
         for number in sorted(kept)
     ]
-    write_kept(out, kept, texts)
+    write_embeddings(out, kept, texts)
     return []

@@ -54,10 +54,10 @@ def random_control(
 
 
 def finish(
-    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Chosen, out: Path
+    query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Selection, out: Path
 ) -> list[dict[str, Any]]:
     """Write the corpus (the query's texts, then the chosen; held out is the query's) and the record; return rows."""
-    texts = choose.texts_of(corpus.train, chosen)
+    texts = choose.selected_texts(corpus.train, chosen)
     dropped = {"copy of a task text": len(corpus.train) - len(among), "not chosen": len(among) - len(texts)}
     corpora.write_corpus(corpora.Corpus([*query.train, *texts], query.heldout, dropped), out)
     choose.write_record(chosen, texts, out)

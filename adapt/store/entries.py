@@ -1,4 +1,4 @@
-"""The stage store: folders named by a hash of what made them, built once, locked, checksummed, never half there."""
+"""The stage store: folders named by a hash of what made them; built once, locked, checksummed, published whole."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from adapt.store.keys import digest
 
 log = logging.getLogger(__name__)
 MANIFEST = "stage.json"
-REPORT = "report.json"  # what a data stage says of how it came about: not part of what it is
-UNFINISHED = ".unfinished"  # ends the name of a folder that is being built; a dot begins it
-SCRATCH = "checkpoint"  # a stage keeps what it needs to resume in this folder of its own
+REPORT = "report.json"  # how a data stage came about; not part of its content hash
+UNFINISHED = ".unfinished"  # suffix of the name of a folder that is being built; the name begins with a dot
+SCRATCH = "checkpoint"  # the subfolder in which a stage keeps what it needs to resume
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete stage: its folder and its manifest."""
+    """A stage that is built completely: its folder and its manifest."""
 
     folder: Path
     manifest: dict[str, Any]
 
     @property
     def content(self) -> str:
-        """sha256 over the names and hashes of the entry's files: equal for equal output, whatever made it."""
+        """sha256 over the names and hashes of the entry's files: equal output has equal content, whatever made it."""
         return self.manifest["content"]
 
 
@@ -48,7 +48,7 @@ class Store:
         self._verified: dict[Path, Entry] = {}
 
     def folder(self, kind: str, key: str) -> Path:
-        """Where the entry of this key is or will be; the first 32 hex digits of the key name it."""
+        """Where the entry of this key is or will be, named by the first 32 hex digits of the key."""
         return self.root / kind / key[:32]
 
     def complete(self, key: str) -> Path | None:
@@ -56,7 +56,7 @@ class Store:
         return next((manifest.parent for manifest in self.root.glob(f"*/{key[:32]}/{MANIFEST}")), None)
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The complete entry under this key, files checked once a process; a corrupt one is reported, not returned."""
+        """The complete entry of this key, or None. Files are verified once per process; of a corrupt entry it warns."""
         folder = self.folder(kind, key)
         if folder in self._verified and folder.exists():
             return self._verified[folder]
@@ -73,23 +73,23 @@ class Store:
     def get_or_build(
         self, kind: str, key: str, identity: dict[str, Any], build: Callable[[Path], dict[str, Any]]
     ) -> Entry:
-        """The entry under this key; where there is none, ``build(folder)`` makes it and returns notes for the manifest.
+        """The entry of this key; if there is none, ``build(folder)`` makes it and returns notes for the manifest.
 
-        One process builds while others wait. The lock dies with its holder. What a killed builder left is handed to
-        the next one when it holds a checkpoint, so that the stage resumes.
+        identity: what the key was made from, for the manifest. One process builds while others wait. The lock is
+        released when its holder dies. If a killed process left a checkpoint, the next one resumes from it.
         """
-        found = self.find(kind, key)
-        if found is not None:
-            return found
+        entry = self.find(kind, key)
+        if entry is not None:
+            return entry
         folder = self.folder(kind, key)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with waiting_lock(lock_of(folder), f"{kind} {folder.name[:8]}"):
-            found = self.find(kind, key)  # another process may have built it while this one waited
-            if found is not None:
-                return found
+            entry = self.find(kind, key)  # another process may have built it while this one waited
+            if entry is not None:
+                return entry
             shutil.rmtree(folder, ignore_errors=True)  # only a corrupt entry can be here
             unfinished = folder.parent / f".{folder.name}{UNFINISHED}"
-            keep_checkpoint_alone(unfinished)
+            clear_all_but_checkpoint(unfinished)
             started = time.monotonic()
             try:
                 notes = build(unfinished)
@@ -110,12 +110,12 @@ class Store:
 
 
 def lock_of(folder: Path) -> Path:
-    """The file that is locked while the folder is built or removed."""
+    """The lock file that a process holds while it builds or removes the folder."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 def disk_is_full(error: BaseException | None) -> bool:
-    """Whether a full disk began it: torch raises an error of its own on top, and safetensors tells it only in words."""
+    """Whether a full disk caused the error: torch wraps the OSError, and safetensors says it only in its message."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -127,12 +127,12 @@ def disk_is_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def waiting_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file; says so when another process holds it already."""
+    """Hold a lock file; logs a warning if another process holds it already."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.warning("waiting for another process that builds %s", what)
+        log.warning("waiting for another process that is building %s", what)
         lock.acquire()
     try:
         yield
@@ -140,8 +140,8 @@ def waiting_lock(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def keep_checkpoint_alone(folder: Path) -> None:
-    """Clear an unfinished folder of all but its checkpoint, or make it."""
+def clear_all_but_checkpoint(folder: Path) -> None:
+    """Remove everything from an unfinished folder except its checkpoint; make the folder if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.is_dir() and path.name != SCRATCH:
@@ -151,7 +151,7 @@ def keep_checkpoint_alone(folder: Path) -> None:
 
 
 def checksums(folder: Path) -> dict[str, Any]:
-    """Size and sha256 of every file, and ``content``, the hash of them all but the report."""
+    """Size and sha256 of every file, and ``content``, one hash over all of them except the report."""
     files = {
         path.relative_to(folder).as_posix(): [path.stat().st_size, file_hash(path)]
         for path in sorted(folder.rglob("*"))
@@ -174,7 +174,7 @@ def verify(folder: Path) -> str | None:
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes, not {size}"
         if file_hash(path) != sha256:
-            return f"{name} has other bytes than were written"
+            return f"the content of {name} is not what was written"
     return None
 
 
@@ -185,7 +185,7 @@ def file_hash(path: Path) -> str:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Write a file and wait until the disk has it, so that a rename after it never shows a torn file."""
+    """Write a file and wait until it is on disk, so that a rename after that never exposes a partial file."""
     with path.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()

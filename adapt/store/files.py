@@ -1,4 +1,4 @@
-"""Writing a file so that no reader sees half of it."""
+"""Writes files atomically, so that no reader ever sees a partial file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file whole, then rename it into its place."""
+    """Write a temporary file, then rename it to ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile's: that one only its owner may read
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not tempfile, whose files only their owner may read
     with temporary.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()

@@ -1,4 +1,4 @@
-"""What a stage is known by: the hash of its kind, its sources, its settings and its inputs."""
+"""The key of a stage: a hash of its kind, its sources' versions, its settings and its inputs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import Any
 
 from adapt.project import packages
 
-GENERATION = 2  # of all keys at once; rows say theirs, so that a study is never frozen of two (analysis.study.record)
+GENERATION = 2  # of all keys; rows say theirs, so that no frozen study mixes generations (analysis.study.record)
 
 
 def key_of(kind: str, versions: dict[str, Any], config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """Identity of a stage: sha256 of its kind, its sources' versions, its resolved config, its inputs' identities.
+    """The key: sha256 of the stage's kind, its sources' versions, its resolved config, and what identifies its inputs.
 
-    And of the generation of keys, which stands for what all of them share: how sources, configs and inputs are named.
+    The generation of keys enters too. It stands for what all keys share: how sources, configs and inputs are named.
     """
-    identity = {"kind": kind, "versions": versions, "config": config, "inputs": inputs}
-    return digest({"generation": GENERATION, **identity})
+    named = {"kind": kind, "versions": versions, "config": config, "inputs": inputs}
+    return digest({"generation": GENERATION, **named})
 
 
 def digest(content: Any) -> str:
-    """sha256 of canonical JSON: key order and white space do not matter."""
+    """sha256 of the content as canonical JSON, in which the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @cache
 def source_version(module: str) -> tuple[str, int | str]:
-    """What a stage's key knows of one of its sources: its name there and its version.
+    """What enters a stage's key for one of its sources: its name in keys, and its version.
 
-    A module of adapt declares both at its head, as KEY_NAME and VERSION, and is read without being imported: its name
-    in keys stays when the file moves. Another package's module is known by its own name and the package's version; one
-    that the user names, or that is not installed from anywhere, by the hash of its source.
+    A module of adapt declares both at its head, as KEY_NAME and VERSION, and is read without being imported; its name
+    in keys stays the same when the file moves. A module of another package has its own name and the package's version;
+    one that the user names, or that belongs to no installed package, has the hash of its source.
     """
     package = module.partition(".")[0]
     if package != "adapt" and packages.is_named(module):

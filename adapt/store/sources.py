@@ -1,4 +1,4 @@
-"""Where a model's files are, and the hashes of files that no stage made. Imports no torch."""
+"""The folders of models, and hashes of files that no stage made. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 
 def model_folder(cfg: ModelConfig) -> Path:
-    """The local folder of a model, fetched from the hub first if it is a hub name. Raises ConfigError."""
+    """The local folder of a model, downloaded first if it is a hub name. Raises ConfigError."""
     if cfg.format == "embedded":
         folder = checked_folder(ASSETS / cfg.name, f"model={cfg.name}")
         if (
@@ -52,7 +52,7 @@ def model_folder(cfg: ModelConfig) -> Path:
 
 
 def checked_folder(folder: Path, key: str) -> Path:
-    """The folder, if it holds a config and safetensors weights; pickled weights alone are refused."""
+    """The folder, if it holds a config and safetensors weights; else (pickled weights, say) raises ConfigError."""
     if not (folder / "config.json").is_file():
         raise ConfigError(
             f"{key}: {folder} has no config.json; a model folder holds config.json, model.safetensors and a tokenizer"
@@ -67,13 +67,13 @@ def checked_folder(folder: Path, key: str) -> Path:
         try:
             with safe_open(file, framework="np"):
                 pass
-        except SafetensorError as error:  # cut off, or the pointer that git-lfs leaves in its place
-            raise ConfigError(f"{key}: {file} holds no whole safetensors weights ({error}); fetch it again") from error
+        except SafetensorError as error:  # truncated, or a git-lfs pointer
+            raise ConfigError(f"{key}: {file} is not a complete safetensors file ({error}); fetch it again") from error
     return folder
 
 
 def minilm_folder() -> Path:
-    """The encoder inside the PyPI package, by its checksum."""
+    """The folder of the encoder inside the PyPI package. Raises ConfigError if its checksum is wrong."""
     try:
         files = importlib.metadata.files(MINILM_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -90,7 +90,7 @@ def minilm_folder() -> Path:
 
 
 def sentence_encoder(name: str) -> Path:
-    """The local folder of a sentence-transformers model, fetched first if it is a hub name. Raises ConfigError."""
+    """The local folder of a sentence-transformers model, downloaded first if it is a hub name. Raises ConfigError."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise ConfigError(
             "selection.method=sentences: the package sentence-transformers is not installed; "
@@ -102,13 +102,16 @@ def sentence_encoder(name: str) -> Path:
 
 
 def hub_folder(name: str, revision: str | None, key: str = "model.path") -> Path:
-    """Download (or find in the cache) a hub model's config, tokenizer and safetensors weights."""
+    """Download a hub model's config, tokenizer and safetensors weights, or find them in the cache: their folder.
+
+    Raises ConfigError.
+    """
     import huggingface_hub
 
     try:
         patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable", "no such name", "gated"
+    except Exception as error:  # the client has a dozen kinds for "not reachable", "no such name", "gated"
         raise ConfigError(
             f"{key}={name}: not a local folder, and the hub did not give it ({type(error).__name__}). "
             "Without a network, download it elsewhere (config.json, model.safetensors, tokenizer files) "
@@ -117,28 +120,28 @@ def hub_folder(name: str, revision: str | None, key: str = "model.path") -> Path
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files that define a model; what its training has left beside them is none of its children's business."""
+    """The files that define a model, without what its training left beside them, which must not change keys."""
     return [path for path in folder.iterdir() if path.suffix in MODEL_FILES and path.name not in LEFT_BY_TRAINING]
 
 
 class FileHashes:
-    """sha256 of files, remembered by path, size and modification time, so that a large corpus is read once."""
+    """sha256 of files, cached by path, size and modification time, so that a large corpus is hashed once."""
 
-    def __init__(self, memory: Path) -> None:
-        self.memory = memory
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
         self.known: dict[str, list] = {}
-        with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged memory is forgotten
-            self.known = json.loads(memory.read_bytes())
+        with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged cache is ignored
+            self.known = json.loads(cache.read_bytes())
 
     def of(self, path: Path) -> str:
-        """sha256 of a file's bytes in hex; a hash that had to be computed is written to ``memory``."""
+        """sha256 of a file's bytes in hex; a hash that had to be computed is written to the cache."""
         stat = path.stat()
         state = [stat.st_size, stat.st_mtime_ns]
         known = self.known.get(str(path.resolve()))
         if known is None or known[:2] != state:
             known = [*state, file_hash(path)]
             self.known[str(path.resolve())] = known
-            replace(self.memory, json.dumps(self.known))
+            replace(self.cache, json.dumps(self.known))
         return known[2]
 
     def of_all(self, paths: list[Path]) -> str:
@@ -149,11 +152,11 @@ class FileHashes:
         return together.hexdigest()
 
     def of_model(self, folder: Path) -> str:
-        """What defines a model: its weights, config and tokenizer, and the adapters on it."""
+        """One hash over what defines a model: its weights, config and tokenizer, and its adapters."""
         learned = [path for path in folder.glob("adapters/**/*") if path.suffix in MODEL_FILES]
         return self.of_all([*model_files(folder), *learned])
 
     def of_tokenizer(self, folder: Path) -> str:
-        """What defines a model's tokenizer: all of its files but the weights and the model's own config."""
+        """One hash over what defines a model's tokenizer: the model's files except its weights and its own config."""
         files = [path for path in model_files(folder) if path.suffix != ".safetensors"]
         return self.of_all([path for path in files if path.name not in MODEL_CONFIGS])

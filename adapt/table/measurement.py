@@ -1,4 +1,4 @@
-"""The shape of one measured number, as stages return it and rows keep it."""
+"""The format of one measured number, as stages return it and rows hold it."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def measurement(
     steps: int = 0,
 ) -> dict[str, Any]:
     """One number. n: how many examples (or held-out tokens) it averages; epsilon, steps: of the attack, if any."""
-    found = {"split": split, "attack": attack, "attack_epsilon": epsilon, "attack_steps": steps}
-    return {**found, "metric": metric, "value": float(value), "n": n}
+    conditions = {"split": split, "attack": attack, "attack_epsilon": epsilon, "attack_steps": steps}
+    return {**conditions, "metric": metric, "value": float(value), "n": n}

@@ -1,4 +1,4 @@
-"""What the language models of runs wrote, beside their rows: ``<root>/samples/<run_id>.jsonl``. Imports no torch."""
+"""The texts that the language models of runs wrote, in ``<root>/samples/<run_id>.jsonl``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SAMPLED = {
 
 
 def exists(root: Path | str, run_id: str) -> bool:
-    """Whether there are texts that the run's language model wrote."""
+    """Whether there is a file of the texts that the run's language model wrote."""
     return _samples_of(root, run_id).exists()
 
 
 def write(root: Path | str, run_id: str, lines: str) -> None:
-    """Keep what a run's language model wrote, JSON lines as adapt.stages.samples has them: whole, then renamed."""
+    """Write what a run's language model wrote, as JSON lines of adapt.stages.samples, atomically."""
     replace(_samples_of(root, run_id), lines)
 
 
 def samples(root: Path | str, run_id: str) -> pd.DataFrame:
-    """What the language model that the run fine-tuned wrote after the beginnings of held-out texts.
+    """What the run's fine-tuned language model wrote, prompted with the beginnings of held-out texts.
 
-    One row a prompt and way to go on. Columns: prompt_hash (the same in every run that was asked this), prompt,
-    decoding (greedy, sampled; truth: what the text itself goes on with), answer, ended (by the model, rather than cut),
-    tokens, repetition (seq-rep-4; missing in an answer of fewer than 4 tokens). No row for a run without.
+    One row per prompt and decoding. Columns: prompt_hash (the same in every run with this prompt), prompt, decoding
+    (greedy, sampled, or truth: the continuation of the text itself), answer, ended (by the model, not cut off), tokens,
+    repetition (seq-rep-4; missing if the answer has fewer than 4 tokens). No rows for a run without samples.
     """
     path = _samples_of(root, run_id)
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []  # splitlines cuts at U+2028 too

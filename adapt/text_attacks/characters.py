@@ -1,7 +1,8 @@
-"""Misspellings of a word, and its other cases; the same for each word of each example, whatever is attacked before it.
+"""Misspellings of a word, and the word in other cases; they do not depend on which words were attacked before.
 
 Pruthi et al. (2019, section 3) edit the inside of words of four letters or more, because people read past a swapped,
-dropped, added or mistyped letter there; a substitution by any letter is from DeepWordBug (Gao et al., 2018, section 4).
+dropped, added or mistyped letter there. Replacing a letter by any other is from DeepWordBug (Gao et al., 2018,
+section 4).
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ import numpy as np
 KEY_NAME = "text_attacks.characters"
 VERSION = 1
 
-SHORTEST = 4  # letters of a word that may be misspelt (Pruthi et al., 2019, section 3)
+SHORTEST = 4  # letters; shorter words are not misspelt (Pruthi et al., 2019, section 3)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def _neighbours() -> dict[str, str]:
-    """Each letter's neighbours on a QWERTY keyboard, whose rows are offset by half a key to the right."""
-    found: dict[str, str] = {}
+    """Each letter's neighbours on a QWERTY keyboard; each row is half a key to the right of the row above."""
+    neighbours: dict[str, str] = {}
     for row, keys in enumerate(_ROWS):
         for column, key in enumerate(keys):
             near = [(row, column - 1), (row, column + 1), (row - 1, column), (row - 1, column + 1)]
             near += [(row + 1, column - 1), (row + 1, column)]
-            found[key] = "".join(_ROWS[r][c] for r, c in near if 0 <= r < len(_ROWS) and 0 <= c < len(_ROWS[r]))
-    return found
+            neighbours[key] = "".join(_ROWS[r][c] for r, c in near if 0 <= r < len(_ROWS) and 0 <= c < len(_ROWS[r]))
+    return neighbours
 
 
 KEYBOARD = _neighbours()
 
 
 def swaps(word: str) -> list[str]:
-    """Two neighbouring letters inside the word change places."""
+    """Swap two neighbouring letters inside the word."""
     return [
         word[:i] + word[i + 1] + word[i] + word[i + 2 :]
         for i in range(1, len(word) - 2)
@@ -42,18 +43,18 @@ def swaps(word: str) -> list[str]:
 
 
 def drops(word: str) -> list[str]:
-    """A letter inside the word is missing."""
+    """Drop a letter inside the word."""
     return [word[:i] + word[i + 1 :] for i in range(1, len(word) - 1) if word[i].isalpha()]
 
 
 def inserts(word: str) -> list[str]:
-    """A letter is added inside the word; none where the word is not written in a to z."""
+    """Add a letter inside the word; no edits if the word has letters other than a to z."""
     places = range(1, len(word)) if _latin(word) else range(0)
     return [word[:i] + _cased(letter, word[i - 1]) + word[i:] for i in places for letter in LETTERS]
 
 
 def keyboard(word: str) -> list[str]:
-    """A letter inside the word is replaced by its neighbour on the keyboard."""
+    """Replace a letter inside the word by a neighbour on the keyboard."""
     return [
         word[:i] + _cased(key, word[i]) + word[i + 1 :]
         for i in range(1, len(word) - 1)
@@ -62,7 +63,7 @@ def keyboard(word: str) -> list[str]:
 
 
 def substitutes(word: str) -> list[str]:
-    """A letter inside the word is replaced by another of a to z; none where the word is not written in a to z."""
+    """Replace a letter inside the word by another of a to z; no edits if the word has letters other than a to z."""
     places = range(1, len(word) - 1) if _latin(word) else range(0)
     return [
         word[:i] + _cased(letter, word[i]) + word[i + 1 :]
@@ -77,26 +78,26 @@ EDITS: tuple[Callable[[str], list[str]], ...] = (swaps, drops, inserts, keyboard
 
 
 def typos(word: str, count: int, seed: tuple[int, ...]) -> list[str]:
-    """At most ``count`` distinct misspellings, each kind of edit in turn, each kind in an order of the seed's.
+    """At most ``count`` distinct misspellings: one of each kind of edit in turn, each kind in random order.
 
-    seed: (seed, example, position), so that neither the order of the words nor of the examples matters.
+    seed: (seed, example, position), so that neither the order of words nor that of examples matters.
     """
     if len(word) < SHORTEST:
         return []
     random = np.random.default_rng(seed)
     piles = []
     for edit in EDITS:
-        found = [changed for changed in dict.fromkeys(edit(word)) if changed != word]
-        piles.append([found[index] for index in random.permutation(len(found))])
+        edits = [changed for changed in dict.fromkeys(edit(word)) if changed != word]
+        piles.append([edits[index] for index in random.permutation(len(edits))])
     longest = max(map(len, piles))
     in_turn = [pile[turn] for turn in range(longest) for pile in piles if turn < len(pile)]
     return list(dict.fromkeys(in_turn))[:count]
 
 
 def cases(word: str) -> list[str]:
-    """The word in lower case, upper case, with a capital, and with the case of every letter turned."""
-    found = (word.lower(), word.upper(), word[:1].upper() + word[1:].lower(), word.swapcase())
-    return [changed for changed in dict.fromkeys(found) if changed != word]
+    """The word in lower case, in upper case, capitalised, and with the case of every letter swapped."""
+    variants = (word.lower(), word.upper(), word[:1].upper() + word[1:].lower(), word.swapcase())
+    return [changed for changed in dict.fromkeys(variants) if changed != word]
 
 
 def _latin(word: str) -> bool:

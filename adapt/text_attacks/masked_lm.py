@@ -1,4 +1,4 @@
-"""Words that a masked language model proposes: BAE with the word masked, BERT-Attack with it in its place."""
+"""Words that a masked language model proposes: BAE masks the word, BERT-Attack leaves it in place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Combination = tuple[float, tuple[int, ...]]
 
 
 class Guesser:
-    """A masked LM in eval mode with its tokenizer, cut at max_length tokens; ``count`` guesses a place."""
+    """A masked LM in eval mode with its tokenizer, for texts cut at max_length tokens; ``count`` guesses per token."""
 
     def __init__(self, model: MaskedLM, tokenizer: PreTrainedTokenizerBase, *, max_length: int, count: int) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
@@ -30,20 +30,20 @@ class Guesser:
 
     @torch.no_grad()
     def guesses(self, text: str, spans: Sequence[tuple[int, int]]) -> list[list[list[tuple[float, int]]]]:
-        """For each span of the text, for each of its tokens: the likeliest (log-probability, token id), best first.
+        """For each span, for each of its tokens: the likeliest guesses (log-probability, token id), best first.
 
         A span beyond max_length has no tokens. Cost: one forward pass.
         """
-        found = self.tokenizer(
+        encoding = self.tokenizer(
             text, truncation=True, max_length=self.max_length, return_offsets_mapping=True, return_tensors="pt"
         )
-        offsets = [(int(first), int(last)) for first, last in found.pop("offset_mapping")[0]]
+        offsets = [(int(first), int(last)) for first, last in encoding.pop("offset_mapping")[0]]
         places = [tokens_of(offsets, *span) for span in spans]
         flat = [place for tokens in places for place in tokens]
         if not flat:
             return [[] for _ in spans]
         names = ("input_ids", "attention_mask", "token_type_ids")
-        batch: dict[str, Tensor] = {name: found[name].to(self.device) for name in names if name in found}
+        batch: dict[str, Tensor] = {name: encoding[name].to(self.device) for name in names if name in encoding}
         logits = self.model(**batch, positions=torch.tensor(flat, device=self.device))
         best = logits.log_softmax(-1).topk(min(self.count, logits.shape[-1]))
         rows = [list(zip(*pair, strict=True)) for pair in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
@@ -52,9 +52,9 @@ class Guesser:
 
 
 def masked(guesser: Guesser) -> Words:
-    """BAE-R: mask the word in the text as it is now, and take the model's guesses that are whole words.
+    """BAE-R: mask the word in the current text, and take the model's guesses that are whole words.
 
-    The top ``count`` tokens are taken first and then filtered, as in the paper, so fewer may remain.
+    As in the paper, the top ``count`` tokens are taken first and then filtered, so fewer may remain.
     """
 
     def propose(sentence: Sentence, position: int) -> list[str]:
@@ -68,10 +68,10 @@ def masked(guesser: Guesser) -> Words:
 
 
 def unmasked(guesser: Guesser, sentence: Sentence) -> Words:
-    """BERT-Attack: the model reads the original text once, nothing masked, and guesses every word of it.
+    """BERT-Attack: the model reads the original text once, with nothing masked, and guesses every word of it.
 
-    A word of one token: the guesses that are whole words. A word of several: the likeliest combinations of one guess a
-    token that join to one word.
+    For a word of one token: the guesses that are whole words. For a word of several tokens: the likeliest combinations,
+    with one guess per token, that join into one word.
     """
     everywhere: list[list[str]] = []
 
@@ -89,21 +89,21 @@ def unmasked(guesser: Guesser, sentence: Sentence) -> Words:
 
 
 def joined(tokens: list[list[tuple[float, int]]], guesser: Guesser) -> list[str]:
-    """The words that guesses at the tokens of one word amount to, likeliest first."""
+    """The words that the guesses for the tokens of one word form, likeliest first."""
     if not tokens:
         return []
     if len(tokens) == 1:
         return [guesser.words[token] for _, token in tokens[0] if token in guesser.words]
     texts = guesser.tokenizer.batch_decode([list(ids) for _, ids in combinations(tokens, guesser.count)])
-    words = [text.strip().replace(" ##", "") for text in texts]  # a word-piece tokenizer without a decoder leaves ##
+    words = [text.strip().replace(" ##", "") for text in texts]  # a WordPiece tokenizer without a decoder leaves ##
     return [word for word in words if is_word(word)]
 
 
 def combinations(tokens: list[list[tuple[float, int]]], count: int) -> list[Combination]:
-    """The ``count`` combinations of one guess a token with the largest sum of log-probabilities, best first.
+    """The ``count`` combinations of one guess per token with the largest sum of log-probabilities, best first.
 
-    Exact: the best combinations of n tokens begin with the best ones of n - 1. Cost: count squared a token, where all
-    combinations would be count to the power of tokens.
+    Exact, because the best combinations of n tokens begin with the best of n - 1. The cost per token is ``count``
+    squared; trying all combinations would cost ``count`` to the power of the number of tokens.
     """
     best: list[Combination] = [(0.0, ())]
     for guesses in tokens:
@@ -113,5 +113,5 @@ def combinations(tokens: list[list[tuple[float, int]]], count: int) -> list[Comb
 
 
 def other_words(words: list[str], original: str) -> list[str]:
-    """The words that are not the original in some case: to a lower-casing tokenizer that would be no change."""
+    """The words without the original in any case: a lower-casing tokenizer would see no change."""
     return [word for word in dict.fromkeys(words) if word.casefold() != original.casefold()]

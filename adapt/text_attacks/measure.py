@@ -1,4 +1,4 @@
-"""Every recipe on every example, resumable: records in the stage's folder, rates as rows."""
+"""Runs every recipe on every example, resumably: writes records to the stage's folder and returns rates as rows."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def text_attacks(
     device: torch.device,
     progress: bool,
 ) -> list[dict[str, Any]]:
-    """Attack the first test examples by each recipe; returns the rows and writes every record to ``out``.
+    """Attack the first test examples with each recipe; returns the rows and writes every record to ``out``.
 
-    masked_lm: the folder of the model that proposes words, where a recipe needs one. Finished examples are kept in
-    ``out/checkpoint``, so that a killed evaluation does not attack them again.
+    masked_lm: the folder of the model that proposes words, if a recipe needs one. Finished examples are written to
+    ``out/checkpoint``, so that an evaluation that was killed does not attack them again.
     """
     tools = make_tools(cfg, model, tokenizer, masked_lm, max_length, device)
     examples = task.splits["test"][: cfg.max_examples]
@@ -69,10 +69,10 @@ def text_attacks(
                 read = words_read(tokenizer, example, sentence, max_length)
                 done[example.id] = attacked_example(name, recipe, cfg, example, sentence, read, classify)
                 journal.append(done[example.id])
-        found = [done[example.id] for example in examples]
-        warn_of_crashes(name, found)
-        records += found
-        measured += rows(name, found, cfg.max_words)
+        of_recipe = [done[example.id] for example in examples]
+        warn_of_crashes(name, of_recipe)
+        records += of_recipe
+        measured += rows(name, of_recipe, cfg.max_words)
     write_parquet(records, out / FILE)
     return measured
 
@@ -86,9 +86,9 @@ def attacked_example(
     read: int,
     classify: Classify,
 ) -> Record:
-    """One example under one recipe; ``read``: how many of its words the classifier sees."""
+    """Attack one example with one recipe; ``read``: how many of its words the classifier sees."""
     started = time.monotonic()
-    found = attack(
+    outcome = attack(
         sentence,
         example.label,
         classify=classify,
@@ -101,22 +101,22 @@ def attacked_example(
         recipe=name,
         example=example.id,
         label=example.label,
-        status=found.status,
-        queries=found.queries,
+        status=outcome.status,
+        queries=outcome.queries,
         words=read,
-        changed=found.changed,
+        changed=outcome.changed,
         original_text=sentence.text,
-        text=found.text,
-        original_score=found.original_score,
-        score=found.score,
-        predicted=found.predicted,
-        error=found.error,
+        text=outcome.text,
+        original_score=outcome.original_score,
+        score=outcome.score,
+        predicted=outcome.predicted,
+        error=outcome.error,
         seconds=time.monotonic() - started,
     )
 
 
 def words_allowed(words: int, share: float) -> int:
-    """The share of the words, rounded down, but one at least: a text of two words would otherwise count as robust."""
+    """How many words may change: the share, rounded down, but at least 1, or short texts would count as robust."""
     return max(1, math.floor(words * share + 1e-9))  # .29 * 100 is 28.999999999999996
 
 
@@ -128,7 +128,7 @@ def make_tools(
     max_length: int,
     device: torch.device,
 ) -> Tools:
-    """Load and compute what the chosen recipes need, and nothing else."""
+    """Load and compute only what the chosen recipes need."""
     guesser, nearest = None, None
     if needs_masked_lm(cfg.recipes):
         assert masked_lm is not None
@@ -148,7 +148,7 @@ def make_tools(
 
 
 def warn_of_crashes(name: str, records: list[Record]) -> None:
-    """Say how many crashed and how the first one did: they count as not robust, and may hide a fault of ours."""
+    """Warn how many examples crashed, and with what error the first: they count as not robust, and may hide a bug."""
     crashed = [record for record in records if record.status == CRASHED]
     if crashed:
         first = (crashed[0].error or "").splitlines()[-1]

@@ -1,13 +1,13 @@
-"""What the text attacks are called, for those who check a config or plan a chain without importing torch."""
+"""The names of the text attacks, for code that checks a config or plans a chain without importing torch."""
 
 from __future__ import annotations
 
 from adapt.config import TextAttackConfig, choices
 
-MASKED_LM = ("bae", "bert_attack")  # these propose words by a masked language model, an input of the evaluation
+MASKED_LM = ("bae", "bert_attack")  # these propose words with a masked language model, an input of the evaluation
 RECIPES = choices(TextAttackConfig, "recipes")
 
 
 def needs_masked_lm(recipes: list[str]) -> bool:
-    """Whether one of these recipes proposes words by a masked language model."""
+    """Whether one of these recipes proposes words with a masked language model."""
     return any(name in MASKED_LM for name in recipes)

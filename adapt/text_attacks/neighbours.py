@@ -1,4 +1,4 @@
-"""Words near a word in an embedding table, by cosine: the classifier's own table, so that nothing is downloaded."""
+"""The nearest words by cosine in an embedding table: the classifier's own, so that nothing has to be downloaded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VERSION = 1
 def neighbour_words(
     table: Tensor, words: dict[int, str], encode: Callable[[str], list[int]]
 ) -> Callable[[str, int], list[str]]:
-    """``nearest(word, count)``: the nearest words, nearest first; none for a word that is not one token.
+    """Returns ``nearest(word, count)``: the nearest words, nearest first; none for a word that is not one token.
 
-    table: [V, d]. words: the tokens that are whole words. encode: a word's token ids. The word itself, in whatever
-    case, is never among them. Cost of a call: one product [V', d] x [d].
+    table: [V, d]. words: the V' tokens that are whole words, by id. encode: word -> token ids. The word itself, in any
+    case, is never among its neighbours. Cost of a call: one product [V', d] x [d].
     """
     ids = sorted(words)
     rows = {number: row for row, number in enumerate(ids)}
@@ -30,12 +30,12 @@ def neighbour_words(
             return []
         cosines = unit @ unit[rows[pieces[0]]]
         order = torch.argsort(cosines, descending=True, stable=True).tolist()
-        found: list[str] = []
+        neighbours: list[str] = []
         for row in order:
-            if len(found) == count:
+            if len(neighbours) == count:
                 break
             if ids[row] != pieces[0] and words[ids[row]].casefold() != word.casefold():
-                found.append(words[ids[row]])
-        return found
+                neighbours.append(words[ids[row]])
+        return neighbours
 
     return nearest

@@ -1,8 +1,8 @@
-"""The attacks by name: how words are ranked, which may be changed, and what is proposed for them.
+"""The attacks by name: how words are ranked, which words may be changed, and what is proposed for them.
 
-All share the greedy search and the budget of search.py. None has the checks that its paper makes with a downloaded
-model (a sentence encoder's similarity, part-of-speech tags, a synonym list), so a success here is a text that fools the
-classifier, not always one that means the same: rates compare models with each other, not with the papers' tables.
+All share the greedy search and the budget of search.py. None makes the checks for which its paper needs a downloaded
+model (similarity by a sentence encoder, part-of-speech tags, a synonym list). So a successful text fools the classifier
+but does not always mean the same: rates compare models with each other, not with the papers' tables.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Tools:
-    """What recipes propose words with; guesser and nearest are None where no chosen recipe needs them."""
+    """What recipes propose words with; guesser and nearest are None if no chosen recipe needs them."""
 
     candidates: int
     seed: int
@@ -32,7 +32,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Recipe:
-    """hide: the text for ranking a word; may_change: which words; start: the proposer for one example by its id."""
+    """hide: the text for ranking a word; may_change: whether a word may change; start: makes an example's proposer."""
 
     hide: Hide
     may_change: Callable[[str], bool]
@@ -42,9 +42,9 @@ class Recipe:
 def bae(tools: Tools) -> Recipe:
     """BAE-R (Garg & Ramakrishnan, EMNLP 2020, section 3 and algorithm 1).
 
-    Ranking by deletion; candidates are the masked LM's top K at the masked word, in the text as it is by then. Not as
-    in the paper: no sentence encoder (threshold .8) and no part-of-speech check; of several candidates that turn the
-    answer the likeliest is taken, where theirs is the most similar; whole words by the tokenizer, not by GloVe.
+    Ranking by deletion; candidates are the masked LM's top K at the masked word, in the current text. Differences from
+    the paper: no sentence encoder (threshold .8) and no part-of-speech check; of several candidates that change the
+    answer the likeliest is taken, in the paper the most similar; whole words by the tokenizer, not by GloVe.
     """
     assert tools.guesser is not None
     propose = masked(tools.guesser)
@@ -54,11 +54,11 @@ def bae(tools: Tools) -> Recipe:
 def bert_attack(tools: Tools) -> Recipe:
     """BERT-Attack (Li et al., EMNLP 2020, section 3 and algorithms 1 and 2).
 
-    Ranking by [MASK]; candidates are the masked LM's top K at each word of the original text, which it reads once and
-    unmasked; a word of several tokens gets the likeliest combinations of its tokens' guesses; stop words are neither
-    replaced nor proposed. Not as in the paper: combinations are ranked by the log-probabilities of that one pass, not
-    by the perplexity of another (exact, where the released code looks at 4 guesses a token and 24 combinations);
-    no antonym list, and no sentence encoder afterwards.
+    Ranking by [MASK]; candidates are the masked LM's top K at each word of the original text, which it reads once,
+    unmasked; a word of several tokens gets the likeliest combinations of the guesses for its tokens; stop words are
+    neither replaced nor proposed. Differences from the paper: combinations are ranked by the log-probabilities of that
+    one pass, not by the perplexity of another pass (this ranking is exact; the released code looks at 4 guesses per
+    token and 24 combinations); no antonym list, and no sentence encoder afterwards.
     """
     guesser, stop_words = tools.guesser, tools.stop_words
     assert guesser is not None
@@ -80,10 +80,10 @@ def bert_attack(tools: Tools) -> Recipe:
 def embedding(tools: Tools) -> Recipe:
     """TextFooler's search (Jin et al., AAAI 2020, section 3, algorithm 1) over the classifier's own embedding table.
 
-    Ranking by deletion; candidates are the K nearest whole words by cosine. Not as in the paper: the classifier's input
-    embeddings instead of counter-fitted vectors, in which antonyms lie apart; no cosine threshold (.7), no
-    part-of-speech check, no sentence encoder; ranking without the extra term for an answer that turns. A word that is
-    not one token of the vocabulary is left as it is. Uses the weights, so it is not a black-box attack.
+    Ranking by deletion; candidates are the K nearest whole words by cosine. Differences from the paper: the
+    classifier's input embeddings instead of counter-fitted vectors, which keep antonyms apart; no cosine threshold
+    (.7), no part-of-speech check, no sentence encoder; ranking without the extra term for an answer that changes. A
+    word that is not one token of the vocabulary is left as it is. It uses the weights, so it is not a black-box attack.
     """
     nearest = tools.nearest
     assert nearest is not None
@@ -95,12 +95,12 @@ def embedding(tools: Tools) -> Recipe:
 
 
 def typos(tools: Tools) -> Recipe:
-    """One misspelling a word: swap, drop, add, keyboard (Pruthi et al., ACL 2019, section 3), any other letter
+    """One misspelling per word: swap, drop, add, keyboard (Pruthi et al., ACL 2019, section 3), any other letter
     (DeepWordBug: Gao et al., 2018, section 4).
 
-    Only inside words of four letters or more. Not as in the papers: words are ranked by deletion (TextBugger: Li et
-    al., NDSS 2019, section 3), where Pruthi et al. try every word; K misspellings a word, drawn from the seed; a share
-    of the words instead of one or two edits a text.
+    Only inside words of four letters or more. Differences from the papers: words are ranked by deletion (TextBugger: Li
+    et al., NDSS 2019, section 3), while Pruthi et al. try every word; K misspellings per word, drawn from the seed; a
+    share of the words may be edited, instead of one or two edits per text.
     """
 
     def may_change(word: str) -> bool:
@@ -116,10 +116,10 @@ def typos(tools: Tools) -> Recipe:
 
 
 def case(tools: Tools) -> Recipe:
-    """A word in another case, as TextFlint's WordCase (Gui et al., 2021, table of general transformations).
+    """A word in another case, like TextFlint's WordCase (Gui et al., 2021, table of general transformations).
 
-    Theirs turns the whole text at once; here the search chooses words. A tokenizer that lower-cases undoes all of it:
-    a success rate of 0 is then no robustness of the model.
+    WordCase changes the whole text at once; here the search chooses words. A tokenizer that lower-cases undoes every
+    change: a success rate of 0 then says nothing about the model's robustness.
     """
 
     def propose(sentence: Sentence, position: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""One record an example and recipe: kept as soon as it is there, and the rates that follow from them."""
+"""One record per example and recipe, written as soon as it is finished; and the rates that follow from them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _TYPES = {"int": pyarrow.int64(), "str": pyarrow.string(), "float": pyarrow.floa
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one example under one recipe; the scores are probabilities of the true class.
+    """The result for one example under one recipe; the scores are probabilities of the true class.
 
-    words: how many the classifier sees; changed: how many of them differ in ``text``. seconds: not in the file of
-    results, which is the same for every run.
+    words: how many words the classifier sees; changed: how many of them differ in ``text``. seconds: not written to
+    the file of results, so that it is the same for every run.
     """
 
     recipe: str
@@ -46,13 +46,13 @@ class Record:
 
 
 class Journal:
-    """Finished records of one recipe, a line each: a killed evaluation goes on after the last whole line."""
+    """The finished records of one recipe, one per line; a killed evaluation continues after the last complete line."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def read(self) -> dict[int, Record]:
-        """The records by example; a line that a kill tore is cut off, so that the next one starts afresh."""
+        """The records by example; removes an incomplete last line, so that the next record starts on a new line."""
         if not self.file.exists():
             return {}
         lines = self.file.read_bytes().splitlines(keepends=True)
@@ -60,18 +60,18 @@ class Journal:
         if whole != lines:
             with self.file.open("r+b") as stream:
                 stream.truncate(sum(map(len, whole)))
-        found = [Record(**json.loads(line)) for line in whole]
-        return {record.example: record for record in found}
+        records = [Record(**json.loads(line)) for line in whole]
+        return {record.example: record for record in records}
 
     def append(self, record: Record) -> None:
-        """Add a finished example."""
+        """Add the record of a finished example."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(record)) + "\n")
 
 
 def write_parquet(records: Iterable[Record], file: Path) -> None:
-    """Every record but its seconds, in the order given."""
+    """Write the records in the order given, without their seconds."""
     names = [(field.name, str(field.type).partition(" ")[0]) for field in fields(Record) if field.name != "seconds"]
     schema = pyarrow.schema([(name, _TYPES[kind]) for name, kind in names])
     rows = [asdict(record) for record in records]
@@ -80,19 +80,19 @@ def write_parquet(records: Iterable[Record], file: Path) -> None:
 
 
 def rows(recipe: str, records: list[Record], max_words: float) -> list[dict[str, Any]]:
-    """The measurements of one recipe. With s successes, f failures, and examples skipped and crashed:
+    """The measurements of one recipe, with s successes, f failures, and the skipped and crashed examples.
 
-    attack_success_rate = s / (s + f). accuracy = f / all: a skipped example was wrong before, and a crash is never
-    robustness, so accuracy is a lower bound where some crashed. accuracy at epsilon 0 is that of the same examples
-    untouched. mean_queries averages over the attacked, mean_words_changed (a share) over the successes. A rate of
-    nothing is left out.
+    attack_success_rate = s / (s + f). accuracy = f / all: a skipped example was wrong before, and a crash never counts
+    as robust, so accuracy is a lower bound if some crashed. accuracy at epsilon 0 is that of the same examples without
+    an attack. mean_queries averages over the s + f attacked examples, mean_words_changed (a share) over the successes.
+    A rate over no examples is left out.
     """
     status = Counter(record.status for record in records)
     attacked = [record for record in records if record.status in (SUCCESS, FAILED)]
     won = [record for record in attacked if record.status == SUCCESS]
     right_before = [r for r in records if r.status != SKIPPED and r.original_score is not None]
     everything = len(records)
-    found: list[tuple[str, float, float, int]] = [
+    measured: list[tuple[str, float, float, int]] = [
         ("accuracy", 0.0, len(right_before) / everything, everything),
         ("accuracy", max_words, status[FAILED] / everything, everything),
         ("attacked", max_words, len(attacked), everything),
@@ -102,12 +102,12 @@ def rows(recipe: str, records: list[Record], max_words: float) -> list[dict[str,
     ]
     if attacked:
         queries = sum(record.queries for record in attacked) / len(attacked)
-        found.append(("attack_success_rate", max_words, len(won) / len(attacked), len(attacked)))
-        found.append(("mean_queries", max_words, queries, len(attacked)))
+        measured.append(("attack_success_rate", max_words, len(won) / len(attacked), len(attacked)))
+        measured.append(("mean_queries", max_words, queries, len(attacked)))
     if won:
         share = sum(record.changed / record.words for record in won) / len(won)
-        found.append(("mean_words_changed", max_words, share, len(won)))
+        measured.append(("mean_words_changed", max_words, share, len(won)))
     return [
         measurement("test", metric, value, n=n, attack=f"text:{recipe}", epsilon=epsilon)
-        for metric, epsilon, value, n in found
+        for metric, epsilon, value, n in measured
     ]

@@ -1,8 +1,8 @@
-"""Greedy search for a text that a classifier gets wrong: callables in, one record out; no model, no config.
+"""Greedy search for a text that a classifier gets wrong: takes callables, returns one outcome; no model, no config.
 
-The search of BERT-Attack (Li et al., 2020, algorithm 1), BAE (Garg & Ramakrishnan, 2020, algorithm 1) and TextFooler
-(Jin et al., 2020, algorithm 1) alike: rank the words by how much the true class loses without them, then replace them
-in this order. A query is one text that the classifier answers, those of the ranking and the original included.
+BERT-Attack (Li et al., 2020, algorithm 1), BAE (Garg & Ramakrishnan, 2020, algorithm 1) and TextFooler (Jin et al.,
+2020, algorithm 1) share this search: rank the words by how much the true class loses without them, then replace them in
+this order. A query is one text that is classified; the original text and those for the ranking count too.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ SUCCESS, FAILED, SKIPPED, CRASHED = "success", "failed", "skipped", "crashed"
 
 Classify = Callable[[list[str]], np.ndarray]  # N texts -> probabilities [N, C]
 Hide = Callable[[Sentence, int], str]  # the text without the information of one word
-Propose = Callable[[Sentence, int], Sequence[str]]  # words for a position of the text as it is now, best first
+Propose = Callable[[Sentence, int], Sequence[str]]  # words for a position of the current text, best first
 
 
 @dataclass(frozen=True)
 class Limits:
     """The budget of one example."""
 
-    words: int  # at most so many are changed
-    candidates: int  # at most so many are tried for a word
-    queries: int  # at most so many texts are classified
+    words: int  # how many words may be changed
+    candidates: int  # how many candidates are tried for a word
+    queries: int  # how many texts may be classified
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one example.
+    """How the attack on one example ended.
 
     status: success, failed, skipped (wrong before the attack) or crashed. Scores are probabilities of the true class;
-    None where a crash came before them. text: the last text that the search kept.
+    None if the crash came before them. text: the current text of the search when it ended.
     """
 
     status: str
@@ -59,7 +59,7 @@ class BudgetSpent(Exception):
 
 @dataclass
 class _State:
-    """The text as the search has it, and what it has cost."""
+    """The current text of the search, and what the search has cost so far."""
 
     sentence: Sentence
     classify: Classify
@@ -72,7 +72,7 @@ class _State:
     predicted: int | None = None
 
     def ask(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of the true class and answers for the texts, cut to the queries that are left. Raises BudgetSpent."""
+        """Scores of the true class and answers for as many texts as queries are left. Raises BudgetSpent if none is."""
         texts = texts[: self.left]
         if not texts:
             raise BudgetSpent
@@ -83,8 +83,8 @@ class _State:
             raise FloatingPointError("the classifier gave a probability that is not finite")
         return probabilities[:, self.label], probabilities.argmax(-1)
 
-    def keep(self, position: int, word: str, score: float, predicted: int) -> None:
-        """Let a word stand in the text."""
+    def accept(self, position: int, word: str, score: float, predicted: int) -> None:
+        """Put a word into the text."""
         self.sentence = self.sentence.with_word(position, word)
         self.changed += 1
         self.score, self.predicted = float(score), int(predicted)
@@ -100,9 +100,9 @@ def attack(
     positions: Sequence[int],
     limits: Limits,
 ) -> Outcome:
-    """Attack one example; positions: the words that may be changed.
+    """Attack one example; positions: of the words that may be changed.
 
-    An error that anything raises on the way ends this example alone, as crashed, with where it came from.
+    An error ends only this example: its outcome is crashed, with the error and where it was raised.
     """
     state = _State(sentence, classify, label, limits.queries)
     error = None
@@ -110,7 +110,7 @@ def attack(
         status = _search(state, hide, propose, positions, limits)
     except BudgetSpent:
         status = FAILED
-    except Exception as raised:  # a broken example must neither stop the others nor count as a robust one
+    except Exception as raised:  # a broken example must neither stop the others nor count as robust
         status, error = CRASHED, where(raised)
     return Outcome(
         status,
@@ -138,9 +138,9 @@ def _search(state: _State, hide: Hide, propose: Propose, positions: Sequence[int
 
 
 def _by_importance(state: _State, hide: Hide, positions: Sequence[int]) -> list[int]:
-    """The positions whose word the true class needs most, first; ties in the order of the text.
+    """The positions by how much the true class loses without their word, largest first; ties in the order of the text.
 
-    Words that the query budget does not reach are left out. Cost: one query a word.
+    Words that the query budget does not reach are left out. Cost: one query per word.
     """
     if not positions:
         return []
@@ -149,10 +149,10 @@ def _by_importance(state: _State, hide: Hide, positions: Sequence[int]) -> list[
 
 
 def _replace(state: _State, position: int, propose: Propose, candidates: int) -> bool:
-    """Try the candidates of one word in one batch; whether the classifier is now wrong.
+    """Try the candidates for one word in one batch; returns whether the classifier is now wrong.
 
-    Of those that turn the answer the first is taken, the likeliest by its proposer; else the one with the lowest score,
-    if it is lower than before.
+    If candidates make the answer wrong, the first of them is taken (the proposer's best); else the candidate with the
+    lowest score, if that is lower than before.
     """
     proposed = dict.fromkeys(propose(state.sentence, position))
     words = [word for word in proposed if word != state.sentence.words[position]][:candidates]
@@ -162,12 +162,12 @@ def _replace(state: _State, position: int, propose: Propose, candidates: int) ->
     wrong = np.flatnonzero(answers != state.label)
     best = int(wrong[0]) if len(wrong) else int(scores.argmin())
     if len(wrong) or scores[best] < state.score:
-        state.keep(position, words[best], scores[best], answers[best])
+        state.accept(position, words[best], scores[best], answers[best])
     return len(wrong) > 0
 
 
 def where(error: Exception) -> str:
-    """The frames and the message of an error, without the folders of its files, which differ between machines."""
+    """The traceback and message of an error, with file names but no folders, which differ between machines."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
     return "\n".join([*lines, *traceback.format_exception_only(error)]).strip()

@@ -1,4 +1,4 @@
-"""A classifier as the search sees it: texts in, probabilities out; and how much of a text it reads at all."""
+"""A classifier as the search sees it: texts in, probabilities out; and how much of a text the classifier reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def attacked_text(example: Example) -> str:
-    """The text that is changed: of a pair the second (the hypothesis), as TextFooler does (Jin et al., 2020)."""
+    """The text that is attacked: of a pair the second (the hypothesis), as in TextFooler (Jin et al., 2020)."""
     return example.text if example.text_pair is None else example.text_pair
 
 
@@ -30,9 +30,9 @@ def classifier(
     batch_size: int,
     device: torch.device,
 ) -> Classify:
-    """Texts that stand in the place of the example's attacked text -> probabilities [N, C] in float64.
+    """Returns classify(texts): probabilities [N, C] in float64 with each text in place of the example's attacked text.
 
-    A batch never mixes examples, so what is found for one does not depend on the others.
+    A batch never mixes examples, so the result for one does not depend on the others.
     """
 
     def classify(texts: list[str]) -> np.ndarray:
@@ -45,16 +45,18 @@ def classifier(
 
 
 def words_read(tokenizer: PreTrainedTokenizerBase, example: Example, sentence: Sentence, max_length: int) -> int:
-    """How many words of the attacked text lie whole within max_length tokens: the others cannot change an answer.
+    """How many words of the attacked text lie entirely within max_length tokens: the others cannot change an answer.
 
-    All of them where the tokenizer does not tell the characters of its tokens.
+    All words if the tokenizer returns no offsets.
     """
     if not tokenizer.is_fast:
         return len(sentence.words)
     pair = [] if example.text_pair is None else [example.text_pair]
-    found = tokenizer(example.text, *pair, truncation=True, max_length=max_length, return_offsets_mapping=True)
+    encoding = tokenizer(example.text, *pair, truncation=True, max_length=max_length, return_offsets_mapping=True)
     own = [
-        offset for offset, part in zip(found["offset_mapping"], found.sequence_ids(0), strict=True) if part == len(pair)
+        offset
+        for offset, part in zip(encoding["offset_mapping"], encoding.sequence_ids(0), strict=True)
+        if part == len(pair)
     ]
     end = max((last for _, last in own), default=0)
     return sum(sentence.span(position)[1] <= end for position in range(len(sentence.words)))

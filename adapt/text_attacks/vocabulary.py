@@ -1,4 +1,4 @@
-"""Which entries of a tokenizer's vocabulary are words by themselves, and which tokens a word of a text became."""
+"""Which entries of a tokenizer's vocabulary are whole words, and which tokens cover a word of a text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ VERSION = 1
 
 
 def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """Token id -> the word that it is, for every token that is a whole word with a letter.
+    """Token id -> its word, for every token that is a whole word with a letter.
 
-    A token is one if the word it decodes to, after a space, is encoded as that token alone: this leaves out the pieces
-    of words, punctuation and special tokens of word-piece, byte-pair and sentence-piece vocabularies by one rule.
+    A token is a whole word if the text that it decodes to, after a space, is encoded as exactly that token. This one
+    rule leaves out parts of words, punctuation and special tokens of WordPiece, BPE and SentencePiece vocabularies.
     Cost: one encoding of the vocabulary, about a second for 30,000 entries.
     """
     special = set(tokenizer.all_special_ids)
@@ -28,5 +28,5 @@ def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
 
 
 def tokens_of(offsets: list[tuple[int, int]], start: int, end: int) -> list[int]:
-    """The places of the tokens whose characters overlap start to end; offsets: (0, 0) for special tokens."""
+    """The indices of the tokens that overlap the characters [start, end); offsets: (0, 0) for special tokens."""
     return [place for place, (first, last) in enumerate(offsets) if first < end and last > start and last > first]

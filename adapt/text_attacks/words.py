@@ -1,4 +1,4 @@
-"""A text as its words and what stands between them, so that words can be replaced and nothing else changes."""
+"""A text as words and the gaps between them, so that words can be replaced and nothing else changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEY_NAME = "text_attacks.words"
 VERSION = 1
 
 APOSTROPHES = "'\u2019"  # between two letters they belong to the word: don't, l'eau
-# Ideographs are written without spaces; word-piece tokenizers take each as a word, and so do we.
+# Ideographs are written without spaces; each counts as a word, as in WordPiece tokenizers.
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
@@ -24,15 +24,15 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """The text, every character of it."""
+        """The whole text, unchanged to the character."""
         return self.gaps[0] + "".join(word + gap for word, gap in zip(self.words, self.gaps[1:], strict=True))
 
     def with_word(self, position: int, word: str) -> Sentence:
-        """The same with another word at this position."""
+        """The same sentence with another word at this position."""
         return replace(self, words=(*self.words[:position], word, *self.words[position + 1 :]))
 
     def without_word(self, position: int) -> str:
-        """The text without this word, and without one of two white spaces that would then stand side by side."""
+        """The text without this word; if two white spaces would then be adjacent, one of them is removed too."""
         before = "".join(gap + word for gap, word in zip(self.gaps, self.words[:position], strict=False))
         before += self.gaps[position]
         after = self.gaps[position + 1]
@@ -43,15 +43,15 @@ class Sentence:
         return before + after[doubled:] + rest
 
     def span(self, position: int) -> tuple[int, int]:
-        """Where the word begins and ends in the text, in characters."""
+        """The characters [begin, end) of the word in the text."""
         start = sum(map(len, self.gaps[: position + 1])) + sum(map(len, self.words[:position]))
         return start, start + len(self.words[position])
 
 
 def split(text: str, markers: Collection[str] = ()) -> Sentence:
-    """Cut a text of any language into words (letters, marks and digits) and gaps; ``split(text).text == text``.
+    """Split a text of any language into words (letters, marks and digits) and gaps; ``split(text).text == text``.
 
-    markers: strings that are no words although they hold letters, such as the tokenizer's "[SEP]".
+    markers: strings that are not words although they hold letters, such as the tokenizer's "[SEP]".
     """
     words, gaps, end = [], [], 0
     for start, stop in _spans(text, markers):
@@ -62,17 +62,17 @@ def split(text: str, markers: Collection[str] = ()) -> Sentence:
 
 
 def is_word(text: str) -> bool:
-    """Whether the text is one word and nothing else, with a letter in it."""
+    """Whether the text is exactly one word, with at least one letter."""
     return split(text).words == (text,) and has_letter(text)
 
 
 def has_letter(word: str) -> bool:
-    """Whether a word may be changed at all: a number may not, because another number is another statement."""
+    """Whether a word has a letter, and so may be changed: another number would be another statement."""
     return any(character.isalpha() for character in word)
 
 
 def _spans(text: str, markers: Collection[str]) -> Iterator[tuple[int, int]]:
-    """Begin and end of each word."""
+    """The characters [begin, end) of each word."""
     marker = re.compile("|".join(map(re.escape, sorted(markers, key=len, reverse=True)))) if markers else None
     position = 0
     while position < len(text):
@@ -98,7 +98,7 @@ def _end_of_word(text: str, start: int) -> int:
 
 
 def _joins(text: str, position: int) -> bool:
-    """Whether an apostrophe stands between two characters of one word."""
+    """Whether this character is an apostrophe that is followed by a character of the same word."""
     return text[position] in APOSTROPHES and position + 1 < len(text) and _in_word(text[position + 1])
 
 

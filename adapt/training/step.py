@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adapt.config import ConfigError
 from adapt.perturbation.ball import Ball
-from adapt.perturbation.embeddings import evaluating, find_embedding, keep_hidden, median_norm, perturbed, token_mask
+from adapt.perturbation.embeddings import collect_hidden, evaluating, find_embedding, median_norm, perturbed, token_mask
 from adapt.training import processes
 from adapt.training.method import Adversary
 from adapt.training.objectives import Batch, Objective, by_example
@@ -347,7 +347,7 @@ class View:
             if delta is not None:
                 stack.enter_context(perturbed(self.step.embedding, delta, self.mask))
             if hidden:
-                stack.enter_context(keep_hidden(self.step.inner_model, found.hidden))
+                stack.enter_context(collect_hidden(self.step.inner_model, found.hidden))
             if losses:
                 found.losses = self.step.objective.losses(model, self.batch)
             else:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from adapt.results import COLUMNS, FACTORS, IDENTITY, MEASUREMENT, NUMBERS, PROVENANCE, replace, typed
+from adapt.results import COLUMNS, FACTORS, MEASUREMENT, MEASUREMENT_KEY, NUMBERS, PROVENANCE, replace, typed
 
 RUNS, PREDICTIONS = "runs.csv", "predictions.parquet"
 _NAMES, _NUMBER = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.int32()
@@ -35,7 +35,7 @@ def save(table: pd.DataFrame, path: Path) -> None:
     Rows are sorted; floats are in their shortest exact form.
     """
     of_runs = ["run_id", *PROVENANCE, *sorted(set(table.columns) - set(COLUMNS))]
-    rows = table.sort_values([*_WHERE, "run_id", *IDENTITY], kind="stable")
+    rows = table.sort_values([*_WHERE, "run_id", *MEASUREMENT_KEY], kind="stable")
     runs = rows.drop_duplicates("run_id")[of_runs]
     replace(path, rows.drop(columns=of_runs[1:]).to_csv(index=False, lineterminator="\n"))
     replace(path.with_name(RUNS), runs.to_csv(index=False, lineterminator="\n"))

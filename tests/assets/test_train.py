@@ -78,4 +78,4 @@ def test_the_script_makes_a_model_and_its_card(name: str, tmp_path: Path, monkey
                 ids = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]])
                 nats += float(model.model(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1)
                 size += len(text.encode())
-        assert f"{math.exp(nats / size):.3f} a byte ({nats / size / math.log(2):.3f} bits a byte)" in card
+        assert f"{math.exp(nats / size):.3f} per byte ({nats / size / math.log(2):.3f} bits per byte)" in card

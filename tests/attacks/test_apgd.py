@@ -1,4 +1,4 @@
-"""APGD and its losses: the paper's numbers, an independent transcription, and margins known by hand."""
+"""APGD and its losses: the paper's numbers, an independent implementation, and margins worked out by hand."""
 
 import math
 
@@ -38,7 +38,7 @@ def wave(x, shift, sin=torch.sin, cos=torch.cos):
 
 
 def transcription(shift: float, num_steps: int) -> float:
-    """Algorithm 1 in one dimension and in Python's floats: the x of the highest value in [-1, 1], from 0."""
+    """Algorithm 1 in one dimension and in Python's floats: the x in [-1, 1] of the highest value, starting from 0."""
 
     def value(x):
         return wave(x, shift, math.sin, math.cos)
@@ -85,11 +85,11 @@ def test_it_is_the_algorithm_of_the_paper(num_steps):
 
     best = apgd(losses_at, torch.zeros(40, 1, 1), ball=ball, num_steps=num_steps)[:, 0, 0]
     expected = torch.tensor([transcription(shift.item(), num_steps) for shift in shifts])
-    assert ((best - expected).abs() < 1e-4).float().mean() > 0.9  # a rounding may turn a comparison now and then
+    assert ((best - expected).abs() < 1e-4).float().mean() > 0.9  # rounding flips a comparison now and then
 
 
 def test_the_step_halves_where_it_must():
-    """From 0 a step of 2 overshoots .3 for ever; halving lands on it."""
+    """From 0, steps of 2 would overshoot .3 for ever; halving reaches it."""
     best = apgd(lambda delta: -((delta - 0.3) ** 2).sum((1, 2)), torch.zeros(1, 1, 1), ball=BALL, num_steps=50)
     assert abs(best.item() - 0.3) < 0.02
 
@@ -101,14 +101,14 @@ def test_the_step_halves_where_it_must():
 def test_a_linear_model_falls_where_its_margin_says(member, norm, smallest):
     ball = Ball(epsilon=1.0, norm=norm, scope="token", relative=False, special_tokens=True)
     grid = [smallest * 0.999, smallest * 1.001]
-    found = attack(Linear(), one_token(), [member], grid, ball)[member]
-    assert found.epsilon.tolist() == [grid[1]] and found.answer.tolist() == [0]
-    assert found.norm.item() == pytest.approx(smallest, rel=2e-3)
+    result = attack(Linear(), one_token(), [member], grid, ball)[member]
+    assert result.epsilon.tolist() == [grid[1]] and result.answer.tolist() == [0]
+    assert result.norm.item() == pytest.approx(smallest, rel=2e-3)
 
 
 @pytest.mark.parametrize(("fifth", "sixth_delta"), [(4.0, 0.5), (11.0, 1.0)], ids=["stuck below 10", "a new best"])
 def test_a_best_loss_that_stands_since_the_last_checkpoint_halves_the_step(fifth, sixth_delta):
-    """Condition 2 alone: four of the five steps to the first checkpoint rise. From 0: .75 x 1 + .25 x (0 - 1) = .5."""
+    """Only condition 2: four of the five steps to the first checkpoint rise. From 0: .75 x 1 + .25 x (0 - 1) = .5."""
     losses, deltas = [10.0, 0.0, 1.0, 2.0, 3.0, fifth], []
 
     def losses_at(delta):

@@ -1,4 +1,4 @@
-"""The checks pass where nothing is wrong, and the right one fails where something is."""
+"""The checks pass if nothing is wrong, and the right check fails if something is."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ STRENGTH = Strength(num_steps=8, gradient_free_queries=40)
 
 
 def failed(model: nn.Module, epsilon: float = 0.3) -> dict[str, float]:
-    """The checks that fail on a model, and what each observed."""
+    """The checks that fail on a model, each with what it observed."""
     batch = right(model, make_batch())
     victim = Victim(model, batch, special_tokens=True)
     clean = clean_state(victim)
-    found = worst_case(victim, clean, ["apgd_ce", "gradient_free"], ball=BALL, epsilons=[epsilon], strength=STRENGTH)
+    results = worst_case(victim, clean, ["apgd_ce", "gradient_free"], ball=BALL, epsilons=[epsilon], strength=STRENGTH)
     samples = sample(victim, clean, ball=BALL, epsilon=epsilon, member="apgd_ce", strength=STRENGTH)
-    fell = {name: (each.norm <= epsilon).numpy() for name, each in found.items()}
+    fell = {name: (each.norm <= epsilon).numpy() for name, each in results.items()}
     checks = verdicts(samples, epsilon=epsilon, strength=STRENGTH, classes=3, black_box=fell["gradient_free"],
                       white_box=fell["apgd_ce"])  # fmt: skip
     assert len({check.name for check in checks}) == len(checks) == 9
@@ -36,11 +36,11 @@ def test_an_undefended_model_passes(architecture):
 
 
 def test_masked_gradients_are_seen():
-    """Answers move as before, gradients are exactly zero: whatever does without them beats them."""
-    found = failed(Masked(tiny("bert")), 3.0)
-    assert {"nonzero_gradient", "gradient", "white_box", "unbounded"} == set(found)
-    assert found["nonzero_gradient"] == 1.0 and found["unbounded"] == 1.0
-    assert found["gradient"] > 0.1 and found["white_box"] > 0.1
+    """Answers change as before, but gradients are exactly zero: attacks without gradients are stronger."""
+    observed = failed(Masked(tiny("bert")), 3.0)
+    assert {"nonzero_gradient", "gradient", "white_box", "unbounded"} == set(observed)
+    assert observed["nonzero_gradient"] == 1.0 and observed["unbounded"] == 1.0
+    assert observed["gradient"] > 0.1 and observed["white_box"] > 0.1
 
 
 class Wrapped(nn.Module):
@@ -72,12 +72,12 @@ def overflowing(logits):
     ],
 )
 def test_what_spoils_a_pass_is_seen(function, name, observed):
-    found = failed(Wrapped(function))
-    assert name in found and (observed is None or found[name] == pytest.approx(observed))
+    failures = failed(Wrapped(function))
+    assert name in failures and (observed is None or failures[name] == pytest.approx(observed))
 
 
 def samples(**fallen: int) -> dict[str, np.ndarray]:
-    """Samples of 200 examples, of which so many fell to each attack."""
+    """Samples of 200 examples, of which each attack fooled the given number."""
     given = {"same": 100, "more": 100, "single": 90, "random": 20, "unbounded": 200, "non_finite": 0,
              "zero_gradient": 0, "probabilities": 0, "changed": 0, **fallen}  # fmt: skip
     return {name: (np.arange(200) < number).astype(float) for name, number in given.items()}
@@ -86,17 +86,17 @@ def samples(**fallen: int) -> dict[str, np.ndarray]:
 def verdict(name: str, black: int = 30, **fallen: int) -> tuple[bool, float]:
     checks = verdicts(samples(**fallen), epsilon=0.1, strength=STRENGTH, classes=4,
                       black_box=np.arange(200) < black, white_box=np.arange(200) < 100)  # fmt: skip
-    (found,) = [check for check in checks if check.name == name]
+    (check_of_name,) = [check for check in checks if check.name == name]
     others = [check.name for check in checks if check.name != name and not check.passed]
     assert others == []
-    return found.passed, pytest.approx(found.observed)
+    return check_of_name.passed, pytest.approx(check_of_name.observed)
 
 
 @pytest.mark.parametrize(
     ("name", "fallen", "expected"),
     [
         ("more_steps", {"more": 130}, (True, -0.15)),
-        ("more_steps", {"more": 98}, (True, 0.01)),  # ascent is no proof: one in a hundred is let pass
+        ("more_steps", {"more": 98}, (True, 0.01)),  # ascent need not find the worst case: one in a hundred is allowed
         ("more_steps", {"more": 97}, (False, 0.015)),
         ("iterated", {"single": 103}, (False, 0.015)),
         ("gradient", {"random": 103}, (False, 0.015)),

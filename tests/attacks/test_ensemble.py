@@ -55,18 +55,20 @@ def test_more_radius_and_more_members_never_help_the_model(kind):
     model, batch = tiny("roberta", dropout=0.5), make_batch()
     batch = right(model, batch)
     batch["labels"][:3] = (batch["labels"][:3] + 1) % 3
-    found = attack(model, batch, ALL, GRID, ball(*kind))
-    norms = torch.stack([each.norm for each in found.values()])
-    for name, each in found.items():
+    results = attack(model, batch, ALL, GRID, ball(*kind))
+    norms = torch.stack([each.norm for each in results.values()])
+    for name, each in results.items():
         assert each.epsilon[:3].tolist() == each.norm[:3].tolist() == [0, 0, 0], name
-        assert (each.norm <= each.epsilon).all(), name  # so accuracy falls with epsilon, and the union's is the least
+        assert (each.norm <= each.epsilon).all(), (
+            name
+        )  # so accuracy falls with epsilon, and the ensemble's is the lowest
         assert ((each.answer == batch["labels"]) == each.epsilon.isinf()).all(), name
         assert ((each.nearest == batch["labels"]) == each.norm.isinf()).all(), name
         fell = each.epsilon[each.epsilon > 0]
         assert all(radius in [*GRID, torch.inf] for radius in fell.tolist()), name
     robust = {epsilon: int((norms.amin(0) > epsilon).sum()) for epsilon in GRID}
     assert list(robust.values()) == sorted(robust.values(), reverse=True) and len(set(robust.values())) > 1
-    assert all(robust[epsilon] <= int((each.epsilon > epsilon).sum()) for epsilon in GRID for each in found.values())
+    assert all(robust[epsilon] <= int((each.epsilon > epsilon).sum()) for epsilon in GRID for each in results.values())
 
 
 @pytest.mark.parametrize("member", ALL)
@@ -105,19 +107,19 @@ def test_a_cascade_finds_the_same_worst_case_with_fewer_passes():
     alone, cascade = (
         attack(model, batch, order, GRID, ball("l2", "token"), cascade=value, **given) for value in (False, True)
     )
-    worst = [torch.stack([each.epsilon for each in found.values()]).amin(0) for found in (alone, cascade)]
+    worst = [torch.stack([each.epsilon for each in results.values()]).amin(0) for results in (alone, cascade)]
     assert torch.equal(*worst) and len(set(worst[0].tolist())) > 1
-    passes = [sum(each.passes.forward for each in found.values()) for found in (alone, cascade)]
+    passes = [sum(each.passes.forward for each in results.values()) for results in (alone, cascade)]
     assert passes[1] < 0.8 * passes[0]
 
 
 def test_each_member_attacks_those_that_stand_against_it():
-    """Margins of 3, 6 and 15 fall at .6, 1.2 and 3: 10 steps at .5, then at 1, 2 and 4 for those left."""
-    found = attack(Linear(), one_token(7, 14, 35), ["pgd", "apgd_ce", "gradient_free"], [4.0, 0.5, 2.0, 1.0],
+    """Margins of 3, 6 and 15 are crossed at .6, 1.2 and 3: 10 steps at .5, then at 1, 2 and 4 for the examples left."""
+    results = attack(Linear(), one_token(7, 14, 35), ["pgd", "apgd_ce", "gradient_free"], [4.0, 0.5, 2.0, 1.0],
                    Ball(1.0, "l2", "sequence", False, True))  # fmt: skip
-    assert {name: each.epsilon.tolist() for name, each in found.items()} == dict.fromkeys(found, [1.0, 2.0, 4.0])
+    assert {name: each.epsilon.tolist() for name, each in results.items()} == dict.fromkeys(results, [1.0, 2.0, 4.0])
     attacked = 3 + 3 + 2 + 1
-    passes = {name: (each.passes.forward, each.passes.backward) for name, each in found.items()}
+    passes = {name: (each.passes.forward, each.passes.backward) for name, each in results.items()}
     assert passes == {
         "pgd": (10 * attacked, 9 * attacked),  # the gradient at zero is known
         "apgd_ce": (11 * attacked, 10 * attacked),
@@ -131,7 +133,7 @@ def test_restarts_are_random_rounds_for_those_that_stand(monkeypatch):
     logits = Victim.logits
     monkeypatch.setattr(Victim, "logits", lambda self, delta: (starts.append(len(delta)), logits(self, delta))[1])
     attack(model, batch, ["apgd_ce"], [0.7], Ball(1.0, "l2", "sequence", False, True), restarts=3, num_steps=2)
-    assert starts == [2] + [2] * 3 + [1] * 3 + [1] * 3  # clean; from zero; twice from random points
+    assert starts == [2] + [2] * 3 + [1] * 3 + [1] * 3  # the clean pass; from zero; twice from random points
 
 
 def test_low_precision_around_an_attack_does_not_reach_it():

@@ -1,4 +1,4 @@
-"""The gradient-free search: its schedule, its proposals, and that answers alone lead it."""
+"""The gradient-free search: its schedule, its proposals, and that it uses only answers."""
 
 import numpy as np
 import pytest
@@ -46,13 +46,13 @@ def test_it_descends_on_the_boundary_without_a_gradient(norm):
     assert torch.equal(lowest, torch.stack(margins).amin(0)) and len(margins) == 200
     random = [ball.boundary(np.random.default_rng(seed), 6, 8) for seed in range(200)]
     luck = torch.stack([-(torch.from_numpy(delta) * target).sum((1, 2)) for delta in random]).amin(0)
-    assert (lowest < 1.3 * luck).all()  # margins below zero: well under 200 independent draws
+    assert (lowest < 1.3 * luck).all()  # margins below zero: well below the best of 200 independent draws
 
 
 def test_it_finds_what_lies_open_and_no_radius_too_small():
-    found = attack(Linear(), one_token(7, 14), ["gradient_free"], [0.59, 0.7, 5.0])["gradient_free"]
-    assert found.epsilon.tolist() == [0.7, 5.0] and found.passes.backward == 0
-    assert 0.6 < found.norm[0] <= 0.7
+    result = attack(Linear(), one_token(7, 14), ["gradient_free"], [0.59, 0.7, 5.0])["gradient_free"]
+    assert result.epsilon.tolist() == [0.7, 5.0] and result.passes.backward == 0
+    assert 0.6 < result.norm[0] <= 0.7
 
 
 def test_its_noise_has_a_seed():

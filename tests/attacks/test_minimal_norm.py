@@ -29,26 +29,26 @@ def test_a_linear_model_by_hand(norm, scope, unit):
            "special_tokens_mask": torch.zeros(1, 2, dtype=torch.long)}  # fmt: skip
     expected = 33 / 7 / unit
     grid = [expected * 0.99, expected * 1.01, 2 * expected]
-    found = attack(Linear(), two, ["minimal_norm"], grid, ball(norm, scope))["minimal_norm"]
-    assert found.norm.item() == pytest.approx(expected, rel=3e-3)
-    assert found.norm.item() >= expected * (1 - 1e-5)
-    assert found.epsilon.tolist() == [grid[1]] and found.nearest.tolist() == [0]
+    result = attack(Linear(), two, ["minimal_norm"], grid, ball(norm, scope))["minimal_norm"]
+    assert result.norm.item() == pytest.approx(expected, rel=3e-3)
+    assert result.norm.item() >= expected * (1 - 1e-5)
+    assert result.epsilon.tolist() == [grid[1]] and result.nearest.tolist() == [0]
 
 
 def test_every_example_has_its_own_norm_and_costs_are_counted():
     batch = one_token(7, 14, 35)
-    found = attack(Linear(), batch, ["minimal_norm"], [1.0], ball("l2", "sequence"), minimal_norm_steps=25)
+    results = attack(Linear(), batch, ["minimal_norm"], [1.0], ball("l2", "sequence"), minimal_norm_steps=25)
     torch.testing.assert_close(
-        found["minimal_norm"].norm, torch.tensor([0.6, 1.2, 3.0], dtype=torch.float64), rtol=3e-3, atol=0
+        results["minimal_norm"].norm, torch.tensor([0.6, 1.2, 3.0], dtype=torch.float64), rtol=3e-3, atol=0
     )
-    assert (found["minimal_norm"].passes.forward, found["minimal_norm"].passes.backward) == (26 * 3, 25 * 3)
+    assert (results["minimal_norm"].passes.forward, results["minimal_norm"].passes.backward) == (26 * 3, 25 * 3)
 
 
 def test_without_a_gradient_nothing_is_found():
     batch = make_batch(4)
     model = Masked(tiny("bert"))
-    found = attack(model, right(model, batch), ["minimal_norm"], [0.1])["minimal_norm"]
-    assert found.norm.isinf().all() and found.epsilon.isinf().all()
+    result = attack(model, right(model, batch), ["minimal_norm"], [0.1])["minimal_norm"]
+    assert result.norm.isinf().all() and result.epsilon.isinf().all()
 
 
 def test_the_norm_it_gives_is_of_a_delta_with_that_margin():

@@ -22,21 +22,21 @@ def robust_predictions(model, batch, *, ball, epsilons, num_steps):
     """The answers [B] at each radius, as the rows of attack=pgd count them."""
     victim = Victim(model, batch, special_tokens=ball.special_tokens)
     clean = clean_state(victim)
-    found = worst_case(victim, clean, ["pgd"], ball=ball, epsilons=epsilons, strength=Strength(num_steps))["pgd"]
+    result = worst_case(victim, clean, ["pgd"], ball=ball, epsilons=epsilons, strength=Strength(num_steps))["pgd"]
     answers = clean[0].argmax(-1)
-    return {epsilon: torch.where(found.epsilon <= epsilon, found.answer, answers) for epsilon in sorted(epsilons)}
+    return {epsilon: torch.where(result.epsilon <= epsilon, result.answer, answers) for epsilon in sorted(epsilons)}
 
 
 def test_a_linear_classifier_falls_where_the_margin_says():
-    """Margin 3, |w| = 5: it falls at a radius of .6. The median embedding norm is 1, and 2 after doubling."""
+    """Margin 3, |w| = 5: it is fooled at a radius of .6. The median embedding norm is 1, and 2 after doubling."""
     model = Linear(classes=2)
-    found = robust_predictions(model, one_token(), ball=BALL, epsilons=[0.61, 0.0, 0.59], num_steps=3)
-    assert {epsilon: int(answer) for epsilon, answer in found.items()} == {0.0: 1, 0.59: 1, 0.61: 0}
+    predictions = robust_predictions(model, one_token(), ball=BALL, epsilons=[0.61, 0.0, 0.59], num_steps=3)
+    assert {epsilon: int(answer) for epsilon, answer in predictions.items()} == {0.0: 1, 0.59: 1, 0.61: 0}
     relative = Ball(epsilon=0.0, norm="l2", scope="token", relative=True, special_tokens=True)
     with torch.no_grad():
-        model.encoder.words.weight *= 2  # margin 6: falls at 1.2
-    found = robust_predictions(model, one_token(), ball=relative, epsilons=[0.59, 0.61], num_steps=3)
-    assert [int(answer) for answer in found.values()] == [1, 0]
+        model.encoder.words.weight *= 2  # margin 6: fooled at 1.2
+    predictions = robust_predictions(model, one_token(), ball=relative, epsilons=[0.59, 0.61], num_steps=3)
+    assert [int(answer) for answer in predictions.values()] == [1, 0]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "deberta-v2"])
@@ -49,12 +49,12 @@ def test_accuracy_under_attack_falls_with_epsilon_from_the_clean_one_to_nothing(
     batch["labels"][10:] = (clean[10:] + 1) % CLASSES
     ball = Ball(epsilon=0.0, norm=norm, scope="token", relative=True, special_tokens=True)
     model.train()
-    found = robust_predictions(model, batch, ball=ball, epsilons=[0.0, 0.01, 0.1, 0.5, 8.0], num_steps=5)
-    held = [answers == batch["labels"] for answers in found.values()]
-    assert torch.equal(found[0.0], clean)
+    predictions = robust_predictions(model, batch, ball=ball, epsilons=[0.0, 0.01, 0.1, 0.5, 8.0], num_steps=5)
+    held = [answers == batch["labels"] for answers in predictions.values()]
+    assert torch.equal(predictions[0.0], clean)
     assert int(held[0].sum()) == 10 and int(held[-1].sum()) <= 2
     assert all((more <= less).all() for less, more in zip(held, held[1:], strict=False))
-    assert all(torch.equal(answers[10:], clean[10:]) for answers in found.values())
+    assert all(torch.equal(answers[10:], clean[10:]) for answers in predictions.values())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(module.training for module in model.modules())
 
@@ -79,10 +79,10 @@ def test_answers_are_those_of_plain_pgd_from_zero_at_each_radius():
     ball = Ball(epsilon=0.0, norm="l2", scope="token", relative=False, special_tokens=True)
     rows = []
     model.head.register_forward_hook(lambda _module, _args, output: rows.append(len(output)))
-    found = robust_predictions(model, batch, ball=ball, epsilons=[0.02, 0.05, 0.1, 0.3], num_steps=steps)
+    predictions = robust_predictions(model, batch, ball=ball, epsilons=[0.02, 0.05, 0.1, 0.3], num_steps=steps)
     cost, held = sum(rows), torch.ones(16, dtype=torch.bool)
     expected_cost = 2 * 16  # the search for the embedding, and the clean pass
-    for epsilon, answers in found.items():
+    for epsilon, answers in predictions.items():
         adversary = replace(PLAIN, ball=replace(ball, epsilon=epsilon), dropout="off")
         step = Step(model, Classification(), [batch], adversary=adversary, seed=0, step_number=0, update=lambda: None)
         (view,) = step
@@ -110,5 +110,5 @@ def test_an_example_counts_as_fooled_by_any_point_on_the_way():
             place = self.encoder.words(input_ids)[:, 0]
             return torch.cat([torch.zeros_like(place), 1 - 2 * torch.exp(-(((place - 0.6) / 0.2) ** 2))], 1)
 
-    found = robust_predictions(Bump(), one_token(), ball=BALL, epsilons=[0.2, 1.0], num_steps=4)
-    assert [int(answer) for answer in found.values()] == [1, 0]
+    predictions = robust_predictions(Bump(), one_token(), ball=BALL, epsilons=[0.2, 1.0], num_steps=4)
+    assert [int(answer) for answer in predictions.values()] == [1, 0]

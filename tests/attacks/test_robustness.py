@@ -1,4 +1,4 @@
-"""The robustness part of an evaluation: its rows, what it keeps, and that a killed one goes on."""
+"""The robustness part of an evaluation: its rows, what it stores, and that it resumes after a kill."""
 
 import json
 import logging
@@ -101,8 +101,8 @@ def test_what_is_kept_of_each_example_agrees_with_the_rows(setting, tmp_path):
         assert (table["answer"][fell] != table["label"][fell]).all()
     smallest = table.filter(regex=r"\.minimal_norm$").min(axis=1)
     assert (table["minimal_norm"] == smallest).all()
-    found = np.isfinite(smallest) & (smallest > 0)
-    assert all(table[f"{table['member'][row]}.minimal_norm"][row] == smallest[row] for row in np.flatnonzero(found))
+    fooled = np.isfinite(smallest) & (smallest > 0)
+    assert all(table[f"{table['member'][row]}.minimal_norm"][row] == smallest[row] for row in np.flatnonzero(fooled))
     (median,) = values(rows, "ensemble", "median_minimal_norm").values()
     attacked = sorted(smallest[smallest > 0])  # one clean answer is wrong
     assert len(attacked) == N - 1 and median == attacked[(N - 1) // 2]
@@ -137,7 +137,7 @@ def test_a_killed_evaluation_goes_on_after_its_last_batch(setting, tmp_path, mon
     monkeypatch.setattr(robustness, "attack_batch", dying)
     with pytest.raises(KeyboardInterrupt):
         measured(setting, tmp_path / "killed")
-    (tmp_path / "killed" / "checkpoint" / f"attacks-{batches_done}.new").write_bytes(b"half a")  # a torn write
+    (tmp_path / "killed" / "checkpoint" / f"attacks-{batches_done}.new").write_bytes(b"half a")  # an interrupted write
     done, batches_done = sum(sizes), -1
     again = measured(setting, tmp_path / "killed")
     assert sum(sizes) == N and done in (5, 10)  # only the rest was computed

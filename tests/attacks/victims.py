@@ -6,7 +6,7 @@ import torch
 from adversaries import VOCABULARY, Toy
 from torch import Tensor, nn
 
-from adapt.attacks.ensemble import Found, Strength, clean_state, worst_case
+from adapt.attacks.ensemble import MemberResult, Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
 from adapt.perturbation.ball import Ball
 from adapt.training.objectives import Batch
@@ -35,7 +35,7 @@ class Linear(nn.Module):
 
 
 class Masked(nn.Module):
-    """An undefended model behind a rounding of its inputs: gradients are zero everywhere, answers are as fragile."""
+    """An undefended model whose inputs are rounded: gradients are zero everywhere, answers are as easy to change."""
 
     def __init__(self, model: nn.Module, digits: float = 50.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Masked(nn.Module):
         self.rounded = rounded
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        # Registered in the pass, so that it comes after the perturbation.
+        # Registered within the pass, so that it runs after the perturbation.
         handle = self.encoder.get_input_embeddings().register_forward_hook(self.rounded)
         try:
             return self.model(**inputs)
@@ -57,7 +57,7 @@ class Masked(nn.Module):
 
 
 def one_token(*tokens: int) -> Batch:
-    """A batch of sequences of one token each (7 where none is given), all of class 1."""
+    """A batch of sequences of one token each (7 by default), all of class 1."""
     ids = torch.tensor([[token] for token in tokens or (7,)])
     return {
         "input_ids": ids,
@@ -70,8 +70,8 @@ def one_token(*tokens: int) -> Batch:
 
 def attack(
     model: nn.Module, batch: Batch, members: list[str], epsilons: list[float], ball: Ball = BALL, **strength: int
-) -> dict[str, Found]:
-    """What the members find, at 10 steps unless said otherwise."""
+) -> dict[str, MemberResult]:
+    """The results of the members, with 10 steps by default."""
     given = {"num_steps": 10, "minimal_norm_steps": 30, "gradient_free_queries": 30, **strength}
     victim = Victim(model, batch, special_tokens=ball.special_tokens)
     return worst_case(victim, clean_state(victim), members, ball=ball, epsilons=epsilons, strength=Strength(**given))

@@ -38,7 +38,7 @@ NOT_COUNTING = {
     "adapt.data.kinds.classification.Example": "a type",
     "adapt.data.kinds.classification.answers_file": "what the file is called that an evaluation writes answers to",
     "adapt.tasks.kind": "types",
-    "adapt.data.kept.load_kept": "reads what the perturbations stage wrote, as it was written",
+    "adapt.data.adversarial_embeddings.load_embeddings": "reads what the perturbations stage wrote, as it was written",
     "adapt.stages.leaks.clean_ids": "reads what the leaks stage wrote, as it was written",
 }
 

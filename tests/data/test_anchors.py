@@ -28,10 +28,10 @@ def test_words_are_runs_of_letters_in_lower_case() -> None:
 
 def test_nearness_is_the_cosine_to_the_nearest_anchor() -> None:
     embeddings = np.array([[1, 0], [0, 2], [3, 3], [-1, 0], [0, 0]], dtype=np.float32)
-    near = anchors.Nearness(embeddings, [[0], [0, 1]])  # anchors (1, 0) and the mean (.5, 1)
-    found = near([np.array([0]), np.array([1]), np.array([0, 1]), np.array([3]), np.array([4])])
+    near = anchors.Nearness(embeddings, [[0], [0, 1]])  # the anchors are (1, 0) and the mean (.5, 1)
+    nearness = near([np.array([0]), np.array([1]), np.array([0, 1]), np.array([3]), np.array([4])])
     expected = [1.0, 2 / 5**0.5, 1.0, anchors.FARTHEST, anchors.FARTHEST]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(nearness, expected, rtol=1e-6)
 
 
 def test_the_stage_reads_training_text_and_writes_words(tmp_path) -> None:

@@ -189,15 +189,15 @@ def test_near_duplicates_are_dropped_and_counted(corpus_config: Config, write: W
     near = " ".join([*words[:102], "x", "y"])  # 98 of 102 5-grams shared
     far = " ".join([*words[:54], *(f"v{number}" for number in range(50))])  # 50 of 150
     lines = [one, near, far, *TEXTS]
-    found = []
+    corpora_read = []
     for order in (lines, lines[::-1]):
         write("a.txt", "\n".join(order))
-        found.append(read_corpus(corpus_config(near_duplicates=0.9), []))
-    assert found[0] == found[1]
-    kept = {*found[0].train, *found[0].heldout}
+        corpora_read.append(read_corpus(corpus_config(near_duplicates=0.9), []))
+    assert corpora_read[0] == corpora_read[1]
+    kept = {*corpora_read[0].train, *corpora_read[0].heldout}
     first = min((one, near), key=digest)  # by hash order
     assert {one, near, far} & kept == {first, far}
-    assert found[0].dropped["near_duplicate"] == 1  # and TEXTS, 9 5-grams of which 4 are shared, all stay
+    assert corpora_read[0].dropped["near_duplicate"] == 1  # all of TEXTS stays: they share 4 of 9 5-grams
     assert set(TEXTS) <= kept
     assert "near_duplicate" not in read_corpus(corpus_config(), []).dropped
 

@@ -53,8 +53,8 @@ def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_every_docstring_with_its_owner_and_nothing_is_imported(pack: str) -> None:
-    found = [(doc.owner, doc.name, doc.text) for doc in documented_objects([pack])]
-    assert found == [
+    docstrings = [(doc.owner, doc.name, doc.text) for doc in documented_objects([pack])]
+    assert docstrings == [
         ("pack.module", "pack.module", "A module."),
         ("pack.module.Outer", "pack.module.Outer", "A class.\n\nCleaned of its margin.\n    Indented."),
         ("pack.module.Outer", "pack.module.Outer.method", "A method."),

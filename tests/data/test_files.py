@@ -12,7 +12,9 @@ import pytest
 from adapt.config import ConfigError
 from adapt.data.files import check_written_back, find_files, json_of_line, read_rows
 
-CUT_ARCHIVE = gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[:-9]  # dated, it would name its test anew each second
+CUT_ARCHIVE = gzip.compress(b'{"text": "x"}\n' * 99, mtime=0)[
+    :-9
+]  # with a time stamp, the test's name would change each second
 
 Write = Callable[[str, Any], Path]
 
@@ -39,9 +41,9 @@ def test_a_byte_order_mark_is_not_text(write: Write) -> None:
 
 
 def test_a_csv_text_may_hold_line_breaks(write: Write) -> None:
-    found = list(read_rows(write("a.csv", 'text,label\n"one\ntwo",x\nthree,y\n')))
-    assert [columns["text"] for _, columns in found] == ["one\ntwo", "three"]
-    assert found[1][0].endswith("a.csv:4")
+    rows = list(read_rows(write("a.csv", 'text,label\n"one\ntwo",x\nthree,y\n')))
+    assert [columns["text"] for _, columns in rows] == ["one\ntwo", "three"]
+    assert rows[1][0].endswith("a.csv:4")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_json_of_a_line_is_whatever_it_says() -> None:
     ],
 )
 def test_a_row_that_cannot_be_written_back(write: Write, value: str, message: str) -> None:
-    """It is read, because a corpus may have such a column beside its text."""
+    """Reading is allowed, because a corpus may have such a column beside its text."""
     (row,) = read_rows(write("a.jsonl", f'{{"text": "x", "id": {value}}}'))
     assert row[1]["text"] == "x"
     with pytest.raises(ConfigError, match=message):

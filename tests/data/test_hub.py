@@ -1,4 +1,4 @@
-"""Datasets as datasets streams them; the hub itself is not there in a test, a folder that datasets can read is."""
+"""Streamed datasets. Tests have no access to the hub, so they stream a folder that the library datasets can read."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_a_stream_is_the_same_corpus_as_its_files(
     streamed.max_documents = 40
     monkeypatch.setattr(spool, "ROOM", 50)
     files = corpus_config(path=str(Path(str(streamed.path)) / "train.jsonl"), max_documents=40)
-    found = read_corpus(streamed, [])
-    assert found == read_corpus(files, []) and found.dropped["surplus"] == 160
+    from_stream = read_corpus(streamed, [])
+    assert from_stream == read_corpus(files, []) and from_stream.dropped["surplus"] == 160
 
 
 def test_a_dataset_on_the_hub_needs_its_revision(streamed: CorpusConfig) -> None:
-    check_corpus(streamed)  # a folder has files to be known by
+    check_corpus(streamed)  # a folder needs none: its files are hashed
     streamed.path = "someone/something"
     with pytest.raises(ConfigError, match=r"general\.revision=null: .* give the commit"):
         check_corpus(streamed, "general")
@@ -59,7 +59,7 @@ def test_a_column_that_is_not_there_is_named(streamed: CorpusConfig) -> None:
 
 
 def test_the_hub_is_asked_once_a_process(streamed: CorpusConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep of a hundred jobs is no hundred requests; another revision or column is another question."""
+    """A sweep of a hundred jobs must not make a hundred requests; another revision or column is another request."""
     asked: list[str] = []
 
     def rows(cfg: CorpusConfig, key: str) -> Any:
@@ -67,7 +67,7 @@ def test_the_hub_is_asked_once_a_process(streamed: CorpusConfig, monkeypatch: py
         yield f"{cfg.path}, row 1", {"text": "A document."}
 
     monkeypatch.setattr(hub, "rows", rows)
-    monkeypatch.setattr(corpora, "_answered", set())
+    monkeypatch.setattr(corpora, "_checked", set())
     streamed.path = "someone/something"
     for revision, key in (("a1", "corpus"), ("a1", "general"), ("b2", "corpus"), ("b2", "corpus")):
         streamed.revision = revision

@@ -1,4 +1,4 @@
-"""What a label hangs on: the sequential scoring by hand, and that texts do not depend on each other."""
+"""The tokens that a label depends on: sequential scoring by hand, and that texts do not depend on each other."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -20,8 +20,8 @@ def test_tokens_that_stay_add_up_and_important_ones_leave_the_buffer() -> None:
     1: P = .22, S = .75, stays. 2: P = .52, S = .45, important. 3 without 2 before it: P = .37, S = .60, stays (with 2
     it would be .67 and .30). 4: P = .38, S = .59, stays. 5: P = .67, S = .30, important.
     """
-    (found,) = important_tokens([[1, 2, 3, 4, 5]], additive, 0.5)
-    assert found.tolist() == [False, True, False, False, True]
+    (important,) = important_tokens([[1, 2, 3, 4, 5]], additive, 0.5)
+    assert important.tolist() == [False, True, False, False, True]
 
 
 def test_a_score_of_exactly_the_threshold_is_not_important() -> None:
@@ -38,9 +38,9 @@ def test_the_ith_tokens_of_all_texts_are_tried_together() -> None:
         asked.append((buffers, numbers))
         return additive(buffers, numbers)
 
-    found = important_tokens([[2, 1], [5, 3, 4], []], probability, 0.1)
+    important = important_tokens([[2, 1], [5, 3, 4], []], probability, 0.1)
     # whole: .52, .65 / 2 and .2; S(2) = .02, S(1 | -) = .30; S(5) = .08, S(3) = .15, S(4 | 3) = .145
-    assert [marks.tolist() for marks in found] == [[True, False], [True, False, False], []]
+    assert [marks.tolist() for marks in important] == [[True, False], [True, False, False], []]
     assert asked == [
         ([[2, 1], [5, 3, 4], []], [0, 1, 2]),
         ([[2], [5]], [0, 1]),

@@ -77,7 +77,7 @@ def test_agrees_with_a_search_for_each_text_in_turn(banned: list[str], document:
 )
 @settings(max_examples=300)
 def test_filter_and_report_agree(banned: list[str], documents: list[str], shingle: int, threshold: float) -> None:
-    """What the filter lets pass holds no banned text by itself, at any level of the report; what it stops does."""
+    """A text that the filter passes holds no banned text at any level of the report; a text that it stops does."""
     forbidden = BannedTexts(banned, shingle, threshold)
     for document in documents:
         search = OverlapSearch(banned, shingle, threshold)
@@ -87,7 +87,7 @@ def test_filter_and_report_agree(banned: list[str], documents: list[str], shingl
     for document in documents:
         if not forbidden.found_in(document):
             search.add(document)
-    assert all(hit.first is None for hit in search.hits())  # at most what several together hold
+    assert all(hit.first is None for hit in search.hits())  # only several of them together may hold one
 
 
 @pytest.mark.parametrize(("shingle", "threshold"), [(0, 0.7), (8, 0.0), (8, 1.5)])

@@ -1,4 +1,4 @@
-"""Marks on a text's tokens: which they are, as a file, and masks of them alone."""
+"""Marks on a text's tokens: which tokens are marked, the file of marks, and masking of marked tokens only."""
 
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,9 @@ def test_several_files_are_numbered_one_after_another(tmp_path: Path) -> None:
     rows = [np.array(values, dtype=bool) for values in ([0, 1, 0], [1], [0, 0], [1, 1, 0, 1], [])]
     write_marks(tmp_path / "one", [rows[:2], rows[2:3]])
     write_marks(tmp_path / "two", [rows[3:]])
-    found = Marks([tmp_path / "one", tmp_path / "two"])
-    assert len(found) == 5
-    assert [found[index].tolist() for index in range(5)] == [row.tolist() for row in rows]
+    both = Marks([tmp_path / "one", tmp_path / "two"])
+    assert len(both) == 5
+    assert [both[index].tolist() for index in range(5)] == [row.tolist() for row in rows]
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40).filter(any), st.integers(1, 50), st.integers(0, 1000))
@@ -36,7 +36,7 @@ def test_several_files_are_numbered_one_after_another(tmp_path: Path) -> None:
 def test_only_marked_tokens_are_chosen_and_at_least_one(marks: list[bool], count: int, seed: int) -> None:
     columns = np.arange(len(marks)) + 1
     candidates = Candidates(columns, columns + 5, None, 7)
-    among = {7: np.array([True, *marks, True])}  # special tokens around them are no candidates
+    among = {7: np.array([True, *marks, True])}  # the special tokens around them are not candidates
     indices, units = marked_tokens(np.random.default_rng(seed), candidates, count, marks=among)
     assert len(indices) == min(count, sum(marks)) >= 1
     assert all(marks[index] for index in indices)
@@ -52,7 +52,7 @@ def test_marked_tokens_are_chosen_alike_often() -> None:
 
 
 class Tokenizer:
-    """A vocabulary of 60, the first five of it special."""
+    """A vocabulary of 60 tokens, of which the first five are special."""
 
     mask_token_id, all_special_ids = 4, [0, 1, 2, 3, 4]
 
@@ -61,7 +61,7 @@ class Tokenizer:
 
 
 def rows_of(lengths: list[int]) -> dict[str, torch.Tensor]:
-    """[CLS], so many ordinary tokens, [SEP], padding; examples 4, 17, 30, ..."""
+    """Rows of [CLS], the given number of ordinary tokens, [SEP] and padding; example ids 4, 17, 30, ..."""
     ids = torch.zeros(len(lengths), max(lengths) + 2, dtype=torch.long)
     for row, length in enumerate(lengths):
         ids[row, : length + 2] = torch.tensor([2, *(5 + i % 55 for i in range(length)), 3])

@@ -1,4 +1,4 @@
-"""Masked language modelling: the share, the 80/10/10, what a mask may depend on, and which tokens a strategy takes."""
+"""Masked language modelling: the share, 80/10/10, what a mask may depend on, and which tokens a strategy chooses."""
 
 import hashlib
 from functools import partial
@@ -33,45 +33,45 @@ def batch_of(tokenizer, lengths: list[int], ids: list[int] | None = None) -> dic
 
 
 def test_each_example_has_its_rounded_share_and_at_least_one(tokenizer) -> None:
-    found = tokens.mask_tokens(batch_of(tokenizer, [1, 10, 20, 33]), tokenizer, rate=0.15, seed=0, draw=0)
-    assert torch.bincount(found["rows"]).tolist() == [1, 2, 3, 5]  # round(.15 n), at least 1
+    masked_batch = tokens.mask_tokens(batch_of(tokenizer, [1, 10, 20, 33]), tokenizer, rate=0.15, seed=0, draw=0)
+    assert torch.bincount(masked_batch["rows"]).tolist() == [1, 2, 3, 5]  # round(.15 n), at least 1
 
 
 def test_targets_are_the_tokens_that_stood_there(tokenizer) -> None:
     batch = batch_of(tokenizer, [10, 20])
-    found = tokens.mask_tokens(batch, tokenizer, rate=0.3, seed=0, draw=0)
-    assert torch.equal(found["targets"], batch["input_ids"].flatten()[found["positions"]])
+    masked_batch = tokens.mask_tokens(batch, tokenizer, rate=0.3, seed=0, draw=0)
+    assert torch.equal(masked_batch["targets"], batch["input_ids"].flatten()[masked_batch["positions"]])
     untouched = torch.ones(batch["input_ids"].numel(), dtype=torch.bool)
-    untouched[found["positions"]] = False
-    assert torch.equal(found["input_ids"].flatten()[untouched], batch["input_ids"].flatten()[untouched])
-    assert torch.equal(found["rows"], found["positions"] // batch["input_ids"].shape[1])
+    untouched[masked_batch["positions"]] = False
+    assert torch.equal(masked_batch["input_ids"].flatten()[untouched], batch["input_ids"].flatten()[untouched])
+    assert torch.equal(masked_batch["rows"], masked_batch["positions"] // batch["input_ids"].shape[1])
 
 
 def test_special_tokens_and_padding_are_never_predicted(tokenizer) -> None:
     batch = batch_of(tokenizer, [3, 40])
-    found = tokens.mask_tokens(batch, tokenizer, rate=0.9, seed=0, draw=0)
-    assert batch["special_tokens_mask"].flatten()[found["positions"]].sum() == 0
-    assert batch["attention_mask"].flatten()[found["positions"]].all()
+    masked_batch = tokens.mask_tokens(batch, tokenizer, rate=0.9, seed=0, draw=0)
+    assert batch["special_tokens_mask"].flatten()[masked_batch["positions"]].sum() == 0
+    assert batch["attention_mask"].flatten()[masked_batch["positions"]].all()
 
 
 def test_80_10_10(tokenizer) -> None:
     batch = batch_of(tokenizer, [50] * 400)
-    found = tokens.mask_tokens(batch, tokenizer, rate=0.5, seed=0, draw=0)
-    seen = found["input_ids"].flatten()[found["positions"]]
+    masked_batch = tokens.mask_tokens(batch, tokenizer, rate=0.5, seed=0, draw=0)
+    seen = masked_batch["input_ids"].flatten()[masked_batch["positions"]]
     masked = (seen == tokenizer.mask_token_id).float().mean().item()
-    kept = (seen == found["targets"]).float().mean().item()
+    kept = (seen == masked_batch["targets"]).float().mean().item()
     assert len(seen) == 400 * 25
     assert masked == pytest.approx(0.8, abs=0.015)  # sd .004
-    chance = 0.1 / len(tokens.ordinary_tokens(tokenizer))  # a random token may be the one that stood there
+    chance = 0.1 / len(tokens.ordinary_tokens(tokenizer))  # a random token may be the original one
     assert kept == pytest.approx(0.1 + chance, abs=0.012)
 
 
 def test_a_mask_depends_on_seed_draw_and_example_and_on_nothing_else(tokenizer) -> None:
     def columns(lengths: list[int], ids: list[int], example: int, **settings: int) -> list[int]:
         batch = batch_of(tokenizer, lengths, ids)
-        found = tokens.mask_tokens(batch, tokenizer, rate=0.3, **settings)
+        masked_batch = tokens.mask_tokens(batch, tokenizer, rate=0.3, **settings)
         row = ids.index(example)
-        return (found["positions"][found["rows"] == row] % batch["input_ids"].shape[1]).tolist()
+        return (masked_batch["positions"][masked_batch["rows"] == row] % batch["input_ids"].shape[1]).tolist()
 
     alone = columns([20], [7], 7, seed=1, draw=2)
     assert alone == columns([33, 20, 5], [3, 7, 9], 7, seed=1, draw=2)  # other rows, more padding
@@ -81,8 +81,8 @@ def test_a_mask_depends_on_seed_draw_and_example_and_on_nothing_else(tokenizer) 
 
 
 def test_an_example_of_special_tokens_alone_predicts_nothing(tokenizer) -> None:
-    found = tokens.mask_tokens(batch_of(tokenizer, [0]), tokenizer, rate=0.15, seed=0, draw=0)
-    assert len(found["positions"]) == len(found["targets"]) == len(found["rows"]) == 0
+    masked_batch = tokens.mask_tokens(batch_of(tokenizer, [0]), tokenizer, rate=0.15, seed=0, draw=0)
+    assert len(masked_batch["positions"]) == len(masked_batch["targets"]) == len(masked_batch["rows"]) == 0
 
 
 class Tokenizer:
@@ -95,7 +95,7 @@ class Tokenizer:
 
 
 def rows_of(lengths: list[int], words: int | None = None) -> dict[str, torch.Tensor]:
-    """[CLS], so many ordinary tokens, [SEP], padding; words: every so many tokens begin one."""
+    """Rows of [CLS], the given number of ordinary tokens, [SEP] and padding; words: the tokens of each word."""
     width = max(lengths) + 2
     ids = torch.zeros(len(lengths), width, dtype=torch.long)
     for row, length in enumerate(lengths):
@@ -108,8 +108,8 @@ def rows_of(lengths: list[int], words: int | None = None) -> dict[str, torch.Ten
 
 
 def test_single_tokens_are_masked_as_ever() -> None:
-    """The masks of the first release: stored runs and frozen results rest on them."""
-    found = []
+    """The masks of the first release, on which stored runs and frozen results depend."""
+    batches = []
     batch = {**rows_of([1, 9, 20, 0, 33]), "example_ids": torch.arange(5) * 13 + 4}
     wide = {
         name: torch.nn.functional.pad(value, (0, 1), value=int(name == "special_tokens_mask"))
@@ -119,9 +119,9 @@ def test_single_tokens_are_masked_as_ever() -> None:
     }
     for rate, seed, draw in [(0.15, 0, 0), (0.4, 3, 11), (0.15, 0, tokens.HELD_OUT_DRAW)]:
         masked = tokens.mask_tokens(wide, Tokenizer(), rate=rate, seed=seed, draw=draw)
-        found.append([masked[name].tolist() for name in ("input_ids", "positions", "targets", "rows")])
+        batches.append([masked[name].tolist() for name in ("input_ids", "positions", "targets", "rows")])
     expected = "bc74902f594bf694628edd3fc30590710bf10f387d757a0db5b016589bf15275"
-    assert hashlib.sha256(repr(found).encode()).hexdigest() == expected
+    assert hashlib.sha256(repr(batches).encode()).hexdigest() == expected
 
 
 def weigh_alike(words: list[np.ndarray]) -> np.ndarray:
@@ -139,14 +139,14 @@ CHOICES = {
 @pytest.mark.parametrize("rate", [0.15, 0.4])
 def test_words_are_masked_whole_at_the_rate_on_average(choose, rate: float) -> None:
     batch = rows_of([60] * 300, words=3)
-    found = tokens.mask_tokens(batch, Tokenizer(), rate=rate, seed=1, draw=2, choose=choose)
-    assert len(found["positions"]) / (300 * 60) == pytest.approx(rate, abs=0.004)
+    masked_batch = tokens.mask_tokens(batch, Tokenizer(), rate=rate, seed=1, draw=2, choose=choose)
+    assert len(masked_batch["positions"]) / (300 * 60) == pytest.approx(rate, abs=0.004)
     predicted = torch.zeros(batch["input_ids"].numel(), dtype=torch.bool)
-    predicted[found["positions"]] = True
+    predicted[masked_batch["positions"]] = True
     words = predicted.view(300, 62)[:, 1:-1].reshape(300, 20, 3).sum(2)
     assert set(words.unique().tolist()) == {0, 3}
-    assert words.float().mean(0).min() > 0.5 * 3 * rate  # no place of the row is left out
-    assert torch.equal(found["targets"], batch["input_ids"].flatten()[found["positions"]])
+    assert words.float().mean(0).min() > 0.5 * 3 * rate  # every place in the row is masked sometimes
+    assert torch.equal(masked_batch["targets"], batch["input_ids"].flatten()[masked_batch["positions"]])
 
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
@@ -184,21 +184,23 @@ def test_spans_have_the_lengths_of_a_geometric_cut_at_ten_and_share_one_draw() -
         assert len(indices) == 1000
         assert set(np.diff(indices)[np.diff(units) == 0].tolist()) == {1}
         lengths.append(np.bincount(units))
-    found = np.concatenate(lengths)
-    assert found.max() == 10
-    assert found.mean() == pytest.approx(3.797, abs=0.25)  # sd of the mean .05; neighbours end 1 of 20 spans
+    all_lengths = np.concatenate(lengths)
+    assert all_lengths.max() == 10
+    assert all_lengths.mean() == pytest.approx(
+        3.797, abs=0.25
+    )  # sd of the mean .05; 1 of 20 spans ends at a masked neighbour
 
 
 def test_a_span_is_masked_replaced_or_kept_as_one() -> None:
     batch = rows_of([60] * 200, words=1)
     spans = partial(word_masking.spans, span_length=5.0)
-    found = tokens.mask_tokens(batch, Tokenizer(), rate=0.3, seed=0, draw=0, choose=spans)
-    seen = found["input_ids"].flatten()[found["positions"]]
-    one_run = (found["positions"][1:] - found["positions"][:-1]) == 1
+    masked_batch = tokens.mask_tokens(batch, Tokenizer(), rate=0.3, seed=0, draw=0, choose=spans)
+    seen = masked_batch["input_ids"].flatten()[masked_batch["positions"]]
+    one_run = (masked_batch["positions"][1:] - masked_batch["positions"][:-1]) == 1
     masked = seen == Tokenizer.mask_token_id
     assert masked.float().mean().item() == pytest.approx(0.8, abs=0.04)  # about 1000 spans
     changes = (masked[1:] != masked[:-1])[one_run].float().mean().item()
-    assert changes < 0.1  # tokens that were drawn for alone would change in .32 of the pairs
+    assert changes < 0.1  # with one draw per token, .32 of the pairs would change
 
 
 def test_a_span_ends_at_the_end_of_a_text() -> None:

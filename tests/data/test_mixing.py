@@ -1,4 +1,4 @@
-"""Several sources in one training: exact shares at every step, each source whole and in an order of its own."""
+"""Several sources in one training: exact shares at every step; each source is read whole, in an order of its own."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_a_source_is_never_more_than_one_sequence_from_its_share(weights: list[i
 
 
 def test_a_twentieth_of_replay_is_every_twentieth_sequence() -> None:
-    found = schedule([0.95, 0.05], 100)
-    assert np.diff(np.flatnonzero(found == 1)).tolist() == [20] * 4 and (found == 1).sum() == 5
+    slots_of_sources = schedule([0.95, 0.05], 100)
+    assert np.diff(np.flatnonzero(slots_of_sources == 1)).tolist() == [20] * 4 and (slots_of_sources == 1).sum() == 5
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The neighbours are those of the whole matrix of similarities, however it is cut into blocks."""
+"""Neighbours found in blocks are the same as from the whole matrix of similarities, whatever the blocks."""
 
 import numpy as np
 import pytest
@@ -28,9 +28,9 @@ def test_blocks_and_sparseness_change_nothing_ties_included(seed: int, size: int
     queries, rows = (random.integers(-1, 2, (n, 4)).astype(np.float32) for n in (7, documents))  # many ties
     wanted = by_force(queries, rows, k)
     for convert in (np.asarray, csr_matrix):
-        found = neighbours.nearest(convert(queries), cut(convert(rows), size), k, faiss=False)
-        np.testing.assert_array_equal(found[0], wanted[0])
-        np.testing.assert_array_equal(found[1], wanted[1])
+        nearest = neighbours.nearest(convert(queries), cut(convert(rows), size), k, faiss=False)
+        np.testing.assert_array_equal(nearest[0], wanted[0])
+        np.testing.assert_array_equal(nearest[1], wanted[1])
 
 
 def test_more_queries_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,8 +38,8 @@ def test_more_queries_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, rows = random.normal(size=(23, 5)).astype(np.float32), random.normal(size=(40, 5)).astype(np.float32)
     wanted = neighbours.nearest(queries, cut(rows, 40), 6, faiss=False)
     monkeypatch.setattr(neighbours, "QUERIES", 5)
-    found = neighbours.nearest(queries, cut(rows, 9), 6, faiss=False)
-    np.testing.assert_array_equal(found[1], wanted[1])
+    nearest = neighbours.nearest(queries, cut(rows, 9), 6, faiss=False)
+    np.testing.assert_array_equal(nearest[1], wanted[1])
 
 
 def test_documents_are_called_by_their_numbers() -> None:

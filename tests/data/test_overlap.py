@@ -26,8 +26,8 @@ def search(texts: Sequence[str], sources: Sequence[str], labels: Sequence[str] |
 
 
 def level_of(text: str, *sources: str, **how) -> str | None:
-    found = search([text], sources, **how)
-    return found[0].level if found else None
+    hits = search([text], sources, **how)
+    return hits[0].level if hits else None
 
 
 def test_the_three_levels() -> None:
@@ -64,7 +64,7 @@ def test_the_share_is_of_the_texts_own_n_grams() -> None:
 
 
 def test_a_threshold_that_floats_round_is_meant_as_written() -> None:
-    """0.55 x 100 = 55.00000000000001 in floats: 55 of 100 bigrams are enough all the same."""
+    """0.55 x 100 = 55.00000000000001 in floats, but 55 of 100 bigrams must be enough."""
     words = [f"w{number}" for number in range(101)]
     assert 0.55 * 100 > 55
     assert level_of(" ".join(words), " ".join(words[:56]), words=2, threshold=0.55) == "contained"
@@ -150,7 +150,7 @@ def test_clean_examples_are_those_that_no_source_holds() -> None:
     assert clean_examples(texts) == [True] * 4
     assert clean_examples(["in train"], train, ["IN TRAIN"], level="exact") == [
         False
-    ]  # a later source forgives nothing
+    ]  # a text that one source holds is not clean, whatever the later sources
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ hows = st.fixed_dictionaries({"words": st.integers(1, 4), "threshold": st.sample
 
 
 def grams(text: str, size: int) -> set[tuple[str, ...]]:
-    found = re.findall("[a-z]", text.lower())
-    return {tuple(found[start : start + size]) for start in range(len(found) - size + 1)}
+    letters = re.findall("[a-z]", text.lower())
+    return {tuple(letters[start : start + size]) for start in range(len(letters) - size + 1)}
 
 
 @given(texts, texts, hows)
@@ -211,8 +211,8 @@ def test_a_planted_text_is_found_and_not_clean(before: list[str], after: list[st
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9), words, words, hows)
 def test_a_long_enough_text_is_found_within_any_other(text: list[str], before: list[str], after: list[str], how: dict):
-    found = level_of(" ".join(text), " ".join([*before, *text, *after]), **how)
-    assert found in LEVELS if len(text) >= how["words"] or not before + after else found in (None, *LEVELS[:2])
+    level = level_of(" ".join(text), " ".join([*before, *text, *after]), **how)
+    assert level in LEVELS if len(text) >= how["words"] or not before + after else level in (None, *LEVELS[:2])
 
 
 @given(texts, texts, hows, st.randoms(use_true_random=False))
@@ -245,7 +245,7 @@ def test_a_stream_in_chunks_gives_what_it_gives_at_once(sought: list[str], chunk
     for chunk in chunks:
         for text in chunk:
             looking.add(text)
-        looking.hits()  # to look in between changes nothing
+        looking.hits()  # asking for the hits in between changes nothing
     assert looking.hits() == whole
 
 
@@ -262,7 +262,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
         tracemalloc.start()
         for number in numbers:
             looking.add(document(number))
-        gc.collect()  # frees what the interpreter keeps for the next tuples
+        gc.collect()  # frees memory that the interpreter keeps for new tuples
         size, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return size

@@ -1,4 +1,4 @@
-"""Test texts planted in several ways in the training split or in a corpus: the leak report finds these, no others."""
+"""Test texts are planted in several ways in the training split or in a corpus: the leak report finds exactly these."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WAYS = {
     "recased": lambda text: f"{text.title().replace(' ', ', ')}!",
     "within": lambda text: f"{sentence('metal', 7000)}. {text.upper()} {sentence('metal', 7001)}",
 }
-LEVEL = {"verbatim": "exact", "recased": "normalised", "within": "contained"}  # the strictest that holds
+LEVEL = {"verbatim": "exact", "recased": "normalised", "within": "contained"}  # the strictest level that holds
 TEST = [sentence("animal", number) for number in range(200, 200 + EACH * (len(WAYS) + 1))]  # the last EACH: not planted
 
 
-def found(folder: Path, train: list[str], corpus: list[str]) -> dict[str, dict[str, str]]:
-    """Of each source the test texts that the report found there, with the level."""
+def reported(folder: Path, train: list[str], corpus: list[str]) -> dict[str, dict[str, str]]:
+    """For each source, the test texts that the report found there, with their levels."""
     clean = {label: [sentence(label, number) for number in range(50)] for label in WORDS}
     rows = [{"text": text, "label": label} for label, texts in clean.items() for text in texts]
     write_jsonl(folder / "task" / "train.jsonl", rows + [{"text": text, "label": "animal"} for text in train])
@@ -42,10 +42,10 @@ def found(folder: Path, train: list[str], corpus: list[str]) -> dict[str, dict[s
 def test_all_that_was_planted_is_found_and_nothing_else(where: str, tmp_path: Path) -> None:
     of = {way: TEST[i * EACH : (i + 1) * EACH] for i, way in enumerate(WAYS)}
     plants = [WAYS[way](text) for way, texts in of.items() for text in texts]
-    levels = found(tmp_path, **{"train": [], "corpus": [], where: plants})
+    levels = reported(tmp_path, **{"train": [], "corpus": [], where: plants})
     assert levels.pop(where) == {text: LEVEL[way] for way, texts in of.items() for text in texts}
     assert list(levels.values()) == [{}, {}]
 
 
 def test_nothing_is_found_where_nothing_was_planted(tmp_path: Path) -> None:
-    assert found(tmp_path, [], []) == {"train": {}, "corpus": {}, "dev": {}}
+    assert reported(tmp_path, [], []) == {"train": {}, "corpus": {}, "dev": {}}

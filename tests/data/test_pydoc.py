@@ -1,4 +1,4 @@
-"""The embedded corpora and tasks: in one file, because reading the docstrings takes a quarter of a minute a process.
+"""The embedded corpora and tasks, in one file because reading the docstrings takes a quarter of a minute per process.
 
 The general corpus takes half a minute more: whole in ``make test-all`` (marker ``full``), else of a few packages.
 """
@@ -116,7 +116,7 @@ def test_no_dev_or_test_text_in_the_whole_general_corpus(general: list[str], que
 
 def test_the_check_above_would_find_a_leak(questions: Questions) -> None:
     text, _ = questions["section"]["test"][0]
-    assert pydoc.text_of("test").found_in(f"As someone said: {text.upper()} And so on.")
+    assert pydoc.banned_texts("test").found_in(f"As someone said: {text.upper()} And so on.")
 
 
 def test_a_sentence_of_a_held_out_object_is_cut_out_of_another_one() -> None:
@@ -145,11 +145,11 @@ def test_no_text_stands_in_two_splits(questions: Questions) -> None:
 
 
 def test_no_training_text_holds_a_long_sentence_of_a_test_object(questions: Questions) -> None:
-    held_out = pydoc.text_of("test")
+    held_out = pydoc.banned_texts("test")
     for splits in questions.values():
         assert not [text for split in ("train", "dev") for text, _ in splits[split] if held_out.found_in(text)]
         recognised = sum(held_out.found_in(text) for text, _ in splits["test"])
-        assert recognised > 0.999 * len(splits["test"])  # all but a few made of very short sentences
+        assert recognised > 0.999 * len(splits["test"])  # all but a few, which consist of very short sentences
 
 
 def test_classes_are_balanced_in_every_beginning(questions: Questions) -> None:
@@ -274,4 +274,4 @@ def test_no_markup_is_left_in_the_tagging_task(entities: dict) -> None:
 def test_splits_of_the_tagging_task_share_no_sentence_and_no_object(entities: dict) -> None:
     texts = {split: {" ".join(tokens) for tokens, _ in examples} for split, examples in entities.items()}
     assert not texts["train"] & (texts["dev"] | texts["test"]) and not texts["dev"] & texts["test"]
-    assert not [text for text in texts["train"] if pydoc.text_of("dev", "test").found_in(text)]
+    assert not [text for text in texts["train"] if pydoc.banned_texts("dev", "test").found_in(text)]

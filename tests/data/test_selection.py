@@ -1,4 +1,4 @@
-"""What is chosen for a task's texts, counted by hand on small corpora."""
+"""The documents that are chosen for a task's texts, checked by hand on small corpora."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ QUERY = ["the cat chased the mouse", "gold and silver melt"]
 CORPUS = [
     "rain fell on hills",
     "a cat saw a mouse",
-    "The cat chased the mouse!",  # a copy but for case and points
+    "The cat chased the mouse!",  # a copy except for case and punctuation
     "silver and gold coins",
     "gold rings",
     "a mouse ran",
@@ -37,7 +37,7 @@ def test_the_union_of_nearest_documents_in_the_order_of_the_corpus() -> None:
     chosen = choose.by_tfidf(QUERY, CORPUS, np.array(AMONG), 2)
     assert chosen.documents.tolist() == [1, 3, 4, 5]
     assert chosen.queries is not None and chosen.queries.tolist() == [0, 1, 1, 0]
-    assert choose.texts_of(CORPUS, chosen) == [CORPUS[1], CORPUS[3], CORPUS[4], CORPUS[5]]
+    assert choose.selected_texts(CORPUS, chosen) == [CORPUS[1], CORPUS[3], CORPUS[4], CORPUS[5]]
 
 
 def test_a_document_that_shares_no_word_is_no_neighbour() -> None:
@@ -60,8 +60,8 @@ def test_a_document_near_two_queries_is_chosen_once_by_the_first() -> None:
 
 def test_blocks_read_a_lazy_corpus_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "BLOCK", 2)
-    found = list(choose.blocks(iter("abcdefgh"), np.array([1, 2, 5, 6, 7])))
-    assert [(numbers.tolist(), texts) for numbers, texts in found] == [
+    parts = list(choose.blocks(iter("abcdefgh"), np.array([1, 2, 5, 6, 7])))
+    assert [(numbers.tolist(), texts) for numbers, texts in parts] == [
         ([1, 2], ["b", "c"]),
         ([5, 6], ["f", "g"]),
         ([7], ["h"]),
@@ -95,13 +95,13 @@ def test_a_random_choice_is_distinct_among_the_eligible_and_its_seed_s() -> None
 
 def test_the_record_says_what_was_chosen_and_why(tmp_path) -> None:
     chosen = choose.by_tfidf(QUERY, CORPUS, np.array(AMONG), 2)
-    choose.write_record(chosen, choose.texts_of(CORPUS, chosen), tmp_path)
+    choose.write_record(chosen, choose.selected_texts(CORPUS, chosen), tmp_path)
     table = pq.read_table(tmp_path / "chosen.parquet").to_pydict()
     assert list(table) == ["document", "text", "score", "query"]
     assert table["document"] == [1, 3, 4, 5] and table["query"] == [0, 1, 1, 0] and table["text"][1] == CORPUS[3]
     assert choose.recorded_documents(tmp_path) == 4
     control = choose.at_random(np.array(AMONG), 3, 0)
-    choose.write_record(control, choose.texts_of(CORPUS, control), tmp_path)
+    choose.write_record(control, choose.selected_texts(CORPUS, control), tmp_path)
     table = pq.read_table(tmp_path / "chosen.parquet").to_pydict()
     assert table["score"] == table["query"] == [None] * 3
 

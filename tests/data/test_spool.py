@@ -1,4 +1,4 @@
-"""A spool that forgets what cannot be kept gives what one that keeps all gives."""
+"""A spool that drops documents early chooses the same documents as one that keeps them all."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def fault(text: str) -> str | None:
 
 
 def kept(texts: list[str], limit: int | None, wanted: int) -> tuple[list[str], Counter]:
-    """What is chosen of the texts when the spool knows ``limit``, and the reasons for which others were left out."""
+    """The texts that are chosen if the spool knows ``limit``, and the counts of those left out, by reason."""
     taken = Spool(limit, fault)
     for text in texts:
         taken.add(text)
-    found = taken.close()
-    rows, dropped = found.chosen(wanted, lambda row: fault(found.texts[row]))
-    return [found.texts[row] for row in rows], taken.dropped(found, rows, dropped)
+    documents = taken.close()
+    rows, dropped = documents.chosen(wanted, lambda row: fault(documents.texts[row]))
+    return [documents.texts[row] for row in rows], taken.dropped(documents, rows, dropped)
 
 
 @settings(deadline=None, max_examples=60)
@@ -42,7 +42,7 @@ def test_the_same_documents_are_chosen_as_if_all_were_on_disk(numbers: list, wan
         bounded = kept(texts, wanted, wanted)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool, "ROOM", 1000)
-        assert bounded == kept(texts, wanted, wanted)  # and the same counts of what was left out before the last
+        assert bounded == kept(texts, wanted, wanted)  # and the same counts of texts left out
     assert bounded[0] == kept(texts, None, wanted)[0]
 
 

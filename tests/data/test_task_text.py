@@ -31,10 +31,10 @@ def text_of(
 
 
 def test_distinct_training_texts_and_the_dev_texts_that_are_none_of_them() -> None:
-    found = text_of(task(["A cat.", "a dog", "a CAT", "...", "a fish"], ["A dog!", "a bird", "A bird", "a mouse"]))
-    assert found.train == ["A cat.", "a dog", "a fish"]
-    assert found.heldout == ["a bird", "a mouse"]
-    assert found.dropped == {"blank": 1, "duplicate": 1, "banned": 0}
+    corpus = text_of(task(["A cat.", "a dog", "a CAT", "...", "a fish"], ["A dog!", "a bird", "A bird", "a mouse"]))
+    assert corpus.train == ["A cat.", "a dog", "a fish"]
+    assert corpus.heldout == ["a bird", "a mouse"]
+    assert corpus.dropped == {"blank": 1, "duplicate": 1, "banned": 0}
 
 
 def test_as_many_examples_as_there_are_labels_for_and_more_text_after_them() -> None:
@@ -46,9 +46,9 @@ def test_as_many_examples_as_there_are_labels_for_and_more_text_after_them() -> 
 def test_what_holds_dev_or_test_text_is_dropped_or_kept() -> None:
     train = ["a cat", f"In spring, {LONG.upper()}. Then we left.", "a dog!", "gold is old", "tin"]
     own = task(train, ["A dog", "Gold is old", "iron"], [LONG])
-    found = text_of(own, banned=own)
-    assert found.train == ["a cat", "tin"] and found.dropped["banned"] == 3
-    assert found.heldout == ["A dog", "Gold is old", "iron"]
+    corpus = text_of(own, banned=own)
+    assert corpus.train == ["a cat", "tin"] and corpus.dropped["banned"] == 3
+    assert corpus.heldout == ["A dog", "Gold is old", "iron"]
     kept = text_of(own)
     assert kept.train == train and kept.dropped["banned"] == 0
     assert kept.heldout == ["iron"]  # the others were trained on
@@ -65,12 +65,12 @@ def test_pool_and_other_task_lose_the_text_of_the_run_s_own_task() -> None:
     own = task(["a cat"], ["a dog"], [LONG, "a bird"])
     assert text_of(own, [f"{LONG} again", "A bird.", "a horse"], banned=own).train == ["a cat", "a horse"]
     other = task(["a bird", "a horse", "a dog"], [f"so {LONG}", "a dog", "a mouse"], ["a horse"])
-    found = text_of(other, banned=own)
-    assert found.train == ["a horse"]  # its own test text is no test text of the run
-    assert found.heldout == [
+    corpus = text_of(other, banned=own)
+    assert corpus.train == ["a horse"]  # the other task's own test text is not test text of the run
+    assert corpus.heldout == [
         "a dog",
         "a mouse",
-    ]  # by held-out text a checkpoint may be chosen, so no test text is in it
+    ]  # a checkpoint may be chosen by the held-out text, so it has no test text
 
 
 def test_both_texts_of_a_pair_are_trained_on_and_banned() -> None:
@@ -116,13 +116,13 @@ def test_the_report_finds_no_dev_or_test_text_in_what_remains(
     train: Texts, dev: Texts, test: Texts, more: Texts, markers: str
 ) -> None:
     own = task(["quite different", *train], dev, test)
-    found = text_of(own, more, banned=own, markers=markers)
+    corpus = text_of(own, more, banned=own, markers=markers)
     search = OverlapSearch([*dev, *test])
-    for text in found.train:
+    for text in corpus.train:
         search.add(text)
-    assert all(hit.first is None for hit in search.hits())  # at most what several texts together hold
+    assert all(hit.first is None for hit in search.hits())  # only several texts together may hold one
     held_out = OverlapSearch(test)
-    for text in found.heldout:
+    for text in corpus.heldout:
         held_out.add(text)
     assert all(hit.first is None for hit in held_out.hits())
-    assert len(found.train) + sum(found.dropped.values()) == 1 + len(train) + len(more)
+    assert len(corpus.train) + sum(corpus.dropped.values()) == 1 + len(train) + len(more)

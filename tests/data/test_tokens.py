@@ -1,4 +1,4 @@
-"""Texts as token ids: nothing lost, every form of tokenizer, and the same as transformers' own cutting."""
+"""Texts as token ids: nothing is lost, for every kind of tokenizer, and cuts are the same as those of transformers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapt.config import ConfigError
 from adapt.data.corpora import Corpus, write_corpus
 from adapt.data.tokens import pieces, tokens
 from adapt.data.tokens.batching import collate
-from adapt.data.tokens.pieces import SequenceFormat, encoded, parts_of
+from adapt.data.tokens.pieces import SequenceFormat, flat_ids, parts_of
 from adapt.stages.tokens import tokens as tokens_stage
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "saw,", "it's", "27", "grey", "doves;", "naïve", "größe", "猫", "end."]
@@ -31,7 +31,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
     inner.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    inner.enable_truncation(4)  # as some tokenizer.json have it
+    inner.enable_truncation(4)  # as in some tokenizer.json files
     inner.enable_padding()
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
@@ -84,13 +84,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_cut_as_transformers_cuts(folder: Path, name: str, texts: list[str], length: int) -> None:
     tokenizer = TOKENIZERS[name]
     texts = [text for text in texts if text] or ["a"]
-    found = written(folder, tokenizer, texts, max_length=length, packed=False)
+    sequences = written(folder, tokenizer, texts, max_length=length, packed=False)
     theirs = tokenizer(
         texts, truncation=True, max_length=length, stride=0, return_overflowing_tokens=True, return_length=True
     )
-    assert all_ids(found) == theirs["input_ids"]
-    assert found.documents.tolist() == theirs["overflow_to_sample_mapping"]
-    assert found.lengths.tolist() == list(map(len, theirs["input_ids"]))
+    assert all_ids(sequences) == theirs["input_ids"]
+    assert sequences.documents.tolist() == theirs["overflow_to_sample_mapping"]
+    assert sequences.lengths.tolist() == list(map(len, theirs["input_ids"]))
 
 
 @pytest.mark.parametrize("name", list(TOKENIZERS))
@@ -103,54 +103,54 @@ def test_no_token_is_lost_or_moved(
     tokenizer = TOKENIZERS[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "BATCH_TEXTS", batch)  # a sequence may hold texts of several batches
-        found = written(folder, tokenizer, texts, max_length=length, packed=packed)
+        sequences = written(folder, tokenizer, texts, max_length=length, packed=packed)
     special = set(tokenizer.all_special_ids)
     seen: dict[int, list[int]] = {}
-    for index in range(len(found)):
-        parts = np.split(found.ids(index), found.starts(index)[1:])
-        for text, part in zip(found.texts(index).tolist(), parts, strict=True):
+    for index in range(len(sequences)):
+        parts = np.split(sequences.ids(index), sequences.starts(index)[1:])
+        for text, part in zip(sequences.texts(index).tolist(), parts, strict=True):
             inside = part.tolist()
             if name != "decoder":
                 assert inside[0] in special and inside[-1] in special
                 inside = inside[1:-1]
             seen.setdefault(text, []).extend(inside)
-    end = [tokenizer.eos_token_id] if name == "decoder" else []  # once, behind the last token of a text
+    end = [tokenizer.eos_token_id] if name == "decoder" else []  # once, after the last token of a text
     expected = {number: whole(tokenizer, text) + end for number, text in enumerate(texts) if whole(tokenizer, text)}
     assert seen == expected and list(seen) == list(expected)
-    assert all(found.lengths <= length)
-    assert found.document_count == len(expected)
-    assert found.documents.tolist() == [found.texts(index)[0] for index in range(len(found))]
+    assert all(sequences.lengths <= length)
+    assert sequences.document_count == len(expected)
+    assert sequences.documents.tolist() == [sequences.texts(index)[0] for index in range(len(sequences))]
 
 
 @given(st.lists(TEXT, min_size=2, max_size=20), st.integers(4, 30))
 @settings(deadline=None, max_examples=40)
 def test_packed_sequences_are_as_full_as_whole_texts_allow(folder: Path, texts: list[str], length: int) -> None:
     tokenizer = TOKENIZERS["wordpiece"]
-    found = written(folder, tokenizer, texts, max_length=length, packed=True)
-    for index in range(len(found) - 1):
-        first_of_next = int(np.append(found.starts(index + 1), found.lengths[index + 1])[1])
-        assert found.lengths[index] + first_of_next > length
-    for index in range(len(found)):  # a text that fits in a sequence is never cut
-        for text in found.texts(index).tolist():
-            own = [text in found.texts(other) for other in range(len(found))]
+    sequences = written(folder, tokenizer, texts, max_length=length, packed=True)
+    for index in range(len(sequences) - 1):
+        first_of_next = int(np.append(sequences.starts(index + 1), sequences.lengths[index + 1])[1])
+        assert sequences.lengths[index] + first_of_next > length
+    for index in range(len(sequences)):  # a text that fits in a sequence is never cut
+        for text in sequences.texts(index).tolist():
+            own = [text in sequences.texts(other) for other in range(len(sequences))]
             assert sum(own) == 1 or len(whole(tokenizer, texts[text])) + 2 > length
 
 
 def test_a_packed_batch_tells_its_documents_apart(folder: Path) -> None:
     tokenizer = TOKENIZERS["wordpiece"]
-    found = written(folder, tokenizer, ["the cat", "a mat", "the", "on a mat and on"], max_length=12, packed=True)
-    batch = collate(tokenizer, found, range(len(found)))
+    sequences = written(folder, tokenizer, ["the cat", "a mat", "the", "on a mat and on"], max_length=12, packed=True)
+    batch = collate(tokenizer, sequences, range(len(sequences)))
     rows = [
         (row[row > 0].tolist(), ids[row > 0].tolist())
         for row, ids in zip(batch["document_ids"], batch["input_ids"], strict=True)
     ]
     for index, (documents, ids) in enumerate(rows):
-        assert documents == sorted(documents) and set(documents) == set(range(1, len(found.texts(index)) + 1))
-        assert ids == found.ids(index).tolist()
+        assert documents == sorted(documents) and set(documents) == set(range(1, len(sequences.texts(index)) + 1))
+        assert ids == sequences.ids(index).tolist()
         begins = [at for at, document in enumerate(documents) if at == 0 or documents[at - 1] != document]
         assert [ids[at] for at in begins] == [tokenizer.cls_token_id] * len(begins)
     assert (batch["document_ids"] > 0).equal(batch["attention_mask"] == 1)
-    assert batch["document_ids"].shape == batch["input_ids"].shape and len(found) > 1
+    assert batch["document_ids"].shape == batch["input_ids"].shape and len(sequences) > 1
 
 
 @pytest.mark.parametrize("name", list(TOKENIZERS))
@@ -159,7 +159,7 @@ def test_an_enormous_text_has_the_tokens_of_the_whole(name: str, monkeypatch: py
     monkeypatch.setattr(pieces, "PART", 1100)
     parts = list(parts_of(text))
     assert "".join(parts) == text and len(parts) > 4 and max(map(len, parts)) <= 1100
-    ids, lengths = encoded(TOKENIZERS[name], ["a", text, "on"])
+    ids, lengths = flat_ids(TOKENIZERS[name], ["a", text, "on"])
     split = np.split(ids, np.cumsum(lengths)[:-1])
     assert [part.tolist() for part in split] == [whole(TOKENIZERS[name], each) for each in ("a", text, "on")]
 
@@ -179,10 +179,10 @@ def test_the_stage_is_a_function_of_text_and_tokenizer(world: Path, tmp_path: Pa
         assert tokens_stage(None, inputs, tmp_path / name, None, **more) == []  # type: ignore[arg-type]
     one, other = (sorted((tmp_path / name).iterdir()) for name in ("one", "other"))
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other] and len(one) == 3
-    found = tokens.load_tokens(tmp_path / "one")
-    assert found.train.lengths.tolist() == [6, 3]  # 9 tokens do not fit in 8
-    assert found.heldout.lengths.tolist() == [3, 4]  # never packed
-    assert (found.train.packed, found.heldout.packed) == (packing, False)
+    stored = tokens.load_tokens(tmp_path / "one")
+    assert stored.train.lengths.tolist() == [6, 3]  # 9 tokens do not fit in 8
+    assert stored.heldout.lengths.tolist() == [3, 4]  # never packed
+    assert (stored.train.packed, stored.heldout.packed) == (packing, False)
 
 
 @pytest.mark.parametrize(

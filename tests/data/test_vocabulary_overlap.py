@@ -1,4 +1,4 @@
-"""Words that two domains share, and tokens a word: numbers counted by hand."""
+"""Words that two domains share, and tokens per word, counted by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def word_piece(vocabulary: list[str]) -> PreTrainedTokenizerFast:
 
 
 def bytes_alone() -> PreTrainedTokenizerFast:
-    """Every byte a token, blanks included."""
+    """A tokenizer in which every byte is a token, spaces included."""
     alphabet = {sign: number for number, sign in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(alphabet, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -47,7 +47,7 @@ def test_the_overlap_of_four_words_that_share_one_is_a_quarter() -> None:
 
 
 def test_the_shorter_list_decides_how_many_words_are_compared() -> None:
-    # of the longer one its first two alone: "gene", which stands third in it, is not among them
+    # Only the first two words of the longer list count: "gene" is its third.
     assert vocabularies.overlap(["gene", "cell"], ["cell", "film", "gene", "plot"]) == (0.5, 2)
 
 
@@ -68,22 +68,22 @@ def test_a_sample_is_the_same_each_time_and_in_order() -> None:
     texts = [f"{number:04}" for number in range(1000)]
     chosen = vocabularies.sample(texts, 50)
     assert chosen == vocabularies.sample(texts, 50) and chosen == sorted(set(chosen)) and len(chosen) == 50
-    assert 300 < sum(map(int, chosen)) / 50 < 700  # of all the texts, not of the first ones
+    assert 300 < sum(map(int, chosen)) / 50 < 700  # from all the texts, not only the first ones
     assert vocabularies.sample(texts, 2000) == texts
 
 
 def test_fertility_counts_pieces_of_words_alone() -> None:
     tokenizer = word_piece(["gene", "kin", "##ase", "##s", ",", "."])
-    # Gene 1, kinases kin ##ase ##s 3, gene 1; signs are no words; "Xylem" is unknown: one token, and not whole
-    found = vocabularies.fertility(tokenizer, ["Gene, kinases.", "gene Xylem ..."])
-    assert found == vocabularies.Fertility(tokens_per_word=6 / 4, whole_words=2 / 4, words=4)
+    # Gene 1, kinases 3 (kin ##ase ##s), gene 1; punctuation is no word; "Xylem" is unknown: one token, but not whole
+    measured = vocabularies.fertility(tokenizer, ["Gene, kinases.", "gene Xylem ..."])
+    assert measured == vocabularies.Fertility(tokens_per_word=6 / 4, whole_words=2 / 4, words=4)
 
 
 def test_a_blank_in_front_and_letters_of_two_bytes_are_their_words_own() -> None:
-    # " ab" is three bytes of which the blank covers no letter of the word; "é" is two bytes that both do
-    found = vocabularies.fertility(bytes_alone(), ["a ab é"])
-    assert found.tokens_per_word == (1 + 2 + 2) / 3
-    assert found.whole_words == 1 / 3
+    # " ab" is three bytes, and the space covers no letter of the word; "é" is two bytes, which both cover a letter
+    measured = vocabularies.fertility(bytes_alone(), ["a ab é"])
+    assert measured.tokens_per_word == (1 + 2 + 2) / 3
+    assert measured.whole_words == 1 / 3
 
 
 def test_batches_of_documents_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +94,8 @@ def test_batches_of_documents_change_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_texts_without_words_have_no_fertility() -> None:
-    found = vocabularies.fertility(word_piece(["gene"]), ["...", ""])
-    assert math.isnan(found.tokens_per_word) and found.words == 0
+    measured = vocabularies.fertility(word_piece(["gene"]), ["...", ""])
+    assert math.isnan(measured.tokens_per_word) and measured.words == 0
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:

@@ -13,47 +13,49 @@ from adapt.data.tokens.words import word_starts
 TEXT = "The unfortunate cats' naïve proto-typing of 3.5 tea_cups, 水素 and 🧪!"
 SPACED = "The unfortunate cats ' naïve proto - typing of 3 . 5 tea_cups , 水 素 and 🧪 !"
 CORPUS = [SPACED.replace("tea_cups", "tea _ cups"), "fortune cat typed the cup of tea", "un for tun ate ve pro to"]
-CORPUS += [" ".join(SPACED)]  # each sign on its own, so that none is unknown
+CORPUS += [" ".join(SPACED)]  # each character on its own, so that none is unknown
 
 
 def word_piece() -> Tokenizer:
-    found = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    found.normalizer = normalizers.BertNormalizer(handle_chinese_chars=True, lowercase=False)
-    found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    found.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=90, special_tokens=["[UNK]"]))
-    return found
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(handle_chinese_chars=True, lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=90, special_tokens=["[UNK]"]))
+    return tokenizer
 
 
 def byte_bpe() -> Tokenizer:
-    found = Tokenizer(models.BPE())
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    found.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet))
-    return found
+    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet))
+    return tokenizer
 
 
 def unigram() -> Tokenizer:
-    found = Tokenizer(models.Unigram())
-    found.normalizer = normalizers.NFKC()
-    found.pre_tokenizer = pre_tokenizers.Metaspace()
-    found.train_from_iterator(CORPUS, trainers.UnigramTrainer(vocab_size=90, unk_token="<unk>"))
-    return found
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(CORPUS, trainers.UnigramTrainer(vocab_size=90, unk_token="<unk>"))
+    return tokenizer
 
 
 def unsplit_bpe() -> Tokenizer:
-    """As some Llama tokenizers: spaces become a visible character before the model, and nothing is split."""
-    found = Tokenizer(models.BPE())
-    found.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    found.train_from_iterator([word for text in CORPUS for word in text.split()], trainers.BpeTrainer(vocab_size=60))
-    return found
+    """Like some Llama tokenizers: spaces become a visible character before the model, and nothing is split."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.train_from_iterator(
+        [word for text in CORPUS for word in text.split()], trainers.BpeTrainer(vocab_size=60)
+    )
+    return tokenizer
 
 
 @pytest.mark.parametrize("make", [word_piece, byte_bpe, unigram, unsplit_bpe])
 def test_every_kind_of_tokenizer_has_the_same_words(make) -> None:
-    found = make().encode(TEXT)
-    starts = word_starts(TEXT, found.offsets)
-    first = [begin for (begin, _), begins in zip(found.offsets, starts, strict=True) if begins]
+    encoding = make().encode(TEXT)
+    starts = word_starts(TEXT, encoding.offsets)
+    first = [begin for (begin, _), begins in zip(encoding.offsets, starts, strict=True) if begins]
     cuts = [TEXT[a:b].strip() for a, b in zip(first, [*first[1:], len(TEXT)], strict=True)]
     assert [cut for cut in cuts if cut] == SPACED.split()
     assert sum(starts) < len(starts)
@@ -76,7 +78,7 @@ def test_a_special_token_covers_nothing_and_begins_a_word() -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_marks_come_through_the_files_to_the_batch(tmp_path, packed: bool) -> None:
-    """Each begun word of a batch is one of the texts, and the ids are those of a file without marks."""
+    """The words of a batch are those of the texts, and the ids are those of a file without marks."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_bpe(), eos_token="!", pad_token="!")
     texts = ["unfortunate cats typed", "fortune of tea cups and cats", "", "cat"]
     read = {}

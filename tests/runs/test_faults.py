@@ -195,7 +195,7 @@ def test_many_writers_build_each_stage_once(
     ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     logs = "".join(path.read_text() for path in root.glob("hydra/**/*.log"))
-    assert "waiting for another process that builds" in logs
+    assert "waiting for another process that is building" in logs
     names = built.read_text().split()
     assert len(names) == len(set(names)) == len(list(root.glob("store/*/*/stage.json")))
     assert results.same_rows(results.load(root, "adhoc"), undisturbed)

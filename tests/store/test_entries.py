@@ -1,4 +1,4 @@
-"""The stage store: identity, atomicity, locks, checksums."""
+"""The stage store: keys, atomicity, locks, checksums."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Where a model comes from, and the memory of file hashes."""
+"""The folders of models, and the cache of file hashes."""
 
 import importlib.metadata
 import json
@@ -49,20 +49,20 @@ def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, memory = tmp_path / "text", tmp_path / "memory.json"
+    file, cache = tmp_path / "text", tmp_path / "cache.json"
     file.write_text("one")
-    first = sources.FileHashes(memory).of(file)
+    first = sources.FileHashes(cache).of(file)
     assert first == file_hash(file)
     monkeypatch.setattr(sources, "file_hash", lambda path: pytest.fail("read again"))
-    assert sources.FileHashes(memory).of(file) == first
+    assert sources.FileHashes(cache).of(file) == first
     monkeypatch.undo()
     file.write_text("two")
     os.utime(file, ns=(1, 1))
-    assert sources.FileHashes(memory).of(file) == file_hash(file) != first
+    assert sources.FileHashes(cache).of(file) == file_hash(file) != first
 
 
 def test_a_model_is_known_by_names_and_bytes_of_its_files(world: Path, tmp_path: Path) -> None:
-    hashes = sources.FileHashes(tmp_path / "memory.json")
+    hashes = sources.FileHashes(tmp_path / "cache.json")
     known = hashes.of_model(world / "model")
     shutil.copytree(world / "model", tmp_path / "copy")
     assert hashes.of_model(tmp_path / "copy") == known

@@ -1,4 +1,4 @@
-"""The table from a folder of runs is what reading them one by one gives, whatever is remembered of them."""
+"""The table from a folder of runs is the same as from reading them one by one, whatever is in the cache."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RUN = st.fixed_dictionaries(
 
 
 def one_by_one(root: Path, experiment: str | None) -> pd.DataFrame:
-    """The table in the simplest way: a dict a run, repeated for each of its measurements."""
+    """The table in the simplest way: one dict per run, repeated for each of its measurements."""
     runs, measured, lengths = [], [], []
     for path in sorted(root.glob("runs/*.json")):
         label = root / "studies" / "s" / path.name
@@ -76,11 +76,11 @@ def write(root: Path, number: int, run: dict) -> None:
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(first=st.lists(RUN, max_size=5), then=st.lists(RUN, max_size=4))
 def test_the_table_is_that_of_reading_each_file(first, then) -> None:
-    """Cold, from memory, and after files were added and changed; for all runs and for a study."""
+    """Without a cache, with one, and after files were added and changed; for all runs and for one study."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_files, "WORTH", 1)
+        patch.setattr(run_files, "CACHE_FROM", 1)
         root = Path(folder)
-        for runs in (first, then):  # the second takes the place of the first's runs, and may leave some of them
+        for runs in (first, then):  # the second replaces runs of the first, and may leave some of them
             for number, run in enumerate(runs):
                 write(root, number, run)
             for experiment in ("s", None, "s", None):
@@ -95,8 +95,8 @@ def run(value: float = 0.5, **config: object) -> dict:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three runs, remembered."""
-    monkeypatch.setattr(run_files, "WORTH", 1)
+    """Three runs, in the cache."""
+    monkeypatch.setattr(run_files, "CACHE_FROM", 1)
     for number in range(3):
         write(tmp_path, number, run(number / 10))
     results.load(tmp_path)
@@ -104,7 +104,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def parsed(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[float]]:
-    """How many files a load parses, and the values that it gives."""
+    """How many files a load parses, and the values that it returns."""
     count, loads = [], json.loads
     monkeypatch.setattr(run_files.json, "loads", lambda text: (count.append(isinstance(text, bytes)), loads(text))[1])
     values = results.load(root)["value"].tolist()
@@ -112,7 +112,7 @@ def parsed(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[float
     return sum(count), values
 
 
-def test_what_is_remembered_is_not_parsed_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cached_is_not_parsed_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed(root, monkeypatch) == (0, [0.0, 0.1, 0.2])
     write(root, 1, run(0.9))  # as many bytes as before
     write(root, 3, run(0.3))
@@ -132,20 +132,20 @@ def test_a_file_with_the_size_and_time_of_another_is_read(root: Path, monkeypatc
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 5000, "cut", "flipped"])
-def test_a_damaged_memory_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | str) -> None:
-    memory = root / "runs" / run_files.MEMORY
-    whole = memory.read_bytes()
+def test_a_damaged_cache_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | str) -> None:
+    cache = root / "runs" / run_files.CACHE
+    whole = cache.read_bytes()
     place = whole.rindex(b"macro_f1")
     made = {"cut": whole[:-9], "flipped": whole[:place] + b"micro_f1" + whole[place + 8 :]}
-    memory.write_bytes(made.get(damage, damage))
+    cache.write_bytes(made.get(damage, damage))
     assert parsed(root, monkeypatch) == (3, [0.0, 0.1, 0.2])
-    assert memory.read_bytes() == whole
-    memory.unlink()
+    assert cache.read_bytes() == whole
+    cache.unlink()
     assert parsed(root, monkeypatch)[0] == 3 and parsed(root, monkeypatch)[0] == 0
 
 
-def test_where_nothing_can_be_written_nothing_is_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / "runs" / run_files.MEMORY).unlink()
+def test_where_nothing_can_be_written_nothing_is_cached(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "runs" / run_files.CACHE).unlink()
 
     def refuse(path: Path, content: bytes) -> None:
         raise PermissionError(path)
@@ -154,14 +154,14 @@ def test_where_nothing_can_be_written_nothing_is_remembered(root: Path, monkeypa
     assert parsed(root, monkeypatch) == parsed(root, monkeypatch) == (3, [0.0, 0.1, 0.2])
 
 
-def test_a_study_keeps_what_is_remembered_of_other_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_keeps_what_is_cached_of_other_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "studies" / "s" / "0000.json").unlink()
     write(root, 1, run(0.9))
     assert results.load(root, "s")["value"].tolist() == [0.9, 0.2]
     assert parsed(root, monkeypatch) == (0, [0.0, 0.9, 0.2])
 
 
-def test_a_few_runs_leave_no_memory(tmp_path: Path) -> None:
+def test_a_few_runs_leave_no_cache(tmp_path: Path) -> None:
     write(tmp_path, 0, run())
     results.load(tmp_path)
-    assert not list(tmp_path.rglob(run_files.MEMORY))
+    assert not list(tmp_path.rglob(run_files.CACHE))

@@ -1,4 +1,4 @@
-"""What is proposed for a word: by a masked LM, by neighbours in an embedding table, by the recipes."""
+"""The candidates for a word: from a masked LM, from neighbours in an embedding table, from the recipes."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_bert_attack_takes_the_guesses_at_the_word_in_place(guesser: Guesser, pl
     ids = guesser.tokenizer(TEXT)["input_ids"]
     place = ids.index(guesser.tokenizer.convert_tokens_to_ids("matrix"))
     tokens = top_tokens(plain, guesser.tokenizer, TEXT, place, 20)
-    assert tokens[0] == "matrix"  # nothing is masked, so the word itself comes first, and is left out
+    assert tokens[0] == "matrix"  # nothing is masked, so the word itself is likeliest, and is left out
     propose = unmasked(guesser, sentence)
     assert propose(sentence, position) == [token for token in tokens[1:] if token.isalpha()]
     elsewhere = sentence.with_word(position_of("square"), "string")
-    assert propose(elsewhere, position) == propose(sentence, position)  # the original text is read, and once
+    assert propose(elsewhere, position) == propose(sentence, position)  # only the original text is read, once
 
 
 def test_bert_attack_joins_the_guesses_of_a_word_of_several_tokens(guesser: Guesser, plain) -> None:
@@ -91,7 +91,7 @@ def test_bert_attack_joins_the_guesses_of_a_word_of_several_tokens(guesser: Gues
     assert len(pieces) > 1
     sentence, position = split(TEXT), position_of(word)
     few = Guesser(guesser.model, guesser.tokenizer, max_length=64, count=5)
-    found = unmasked(few, sentence)(sentence, position)
+    proposed = unmasked(few, sentence)(sentence, position)
     place = guesser.tokenizer.tokenize(TEXT).index(pieces[0]) + 1
     with torch.no_grad():
         logits = plain(**guesser.tokenizer(TEXT, return_tensors="pt")).logits[0].log_softmax(-1)
@@ -107,8 +107,8 @@ def test_bert_attack_joins_the_guesses_of_a_word_of_several_tokens(guesser: Gues
         for text, tokens in zip(texts, heads, strict=True)
         if all(token.startswith("##") for token in tokens[1:]) and not tokens[0].startswith("##") and text != word
     ]
-    assert found == whole
-    assert all(is_word(text) for text in found)
+    assert proposed == whole
+    assert all(is_word(text) for text in proposed)
 
 
 def test_the_best_combinations_are_those_of_a_full_search() -> None:
@@ -132,18 +132,18 @@ def test_a_word_beyond_the_limit_has_no_candidates(guesser: Guesser) -> None:
 
 def test_whole_words_of_word_pieces() -> None:
     tokenizer = loading.load_tokenizer(TINY)
-    found = whole_words(tokenizer)
+    words = whole_words(tokenizer)
     tokens = tokenizer.get_vocab()
-    assert found[tokens["matrix"]] == "matrix"
+    assert words[tokens["matrix"]] == "matrix"
     pieces = {
         number for token, number in tokens.items() if token.startswith("##") or not any(c.isalpha() for c in token)
     }
-    assert not set(found) & pieces and not set(found) & set(tokenizer.all_special_ids)
-    assert len(found) > 4000
+    assert not set(words) & pieces and not set(words) & set(tokenizer.all_special_ids)
+    assert len(words) > 4000
 
 
 def test_whole_words_of_byte_pairs() -> None:
-    """RoBERTa's kind: "Ġcat" is the word, "cat" the end of another."""
+    """As in RoBERTa: "Ġcat" is the word, "cat" is the end of another word."""
     pairs = Tokenizer(token_models.BPE())
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pairs.decoder = decoders.ByteLevel()
@@ -153,10 +153,10 @@ def test_whole_words_of_byte_pairs() -> None:
     pairs.train_from_iterator(["the cat saw a concat and a big dog , the dogcat"] * 20, trainer)
     pairs.post_processor = processors.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=pairs, bos_token="<s>", eos_token="</s>", mask_token="<mask>")
-    found = whole_words(tokenizer)
+    words = whole_words(tokenizer)
     tokens = tokenizer.get_vocab()
-    assert found[tokens["Ġcat"]] == "cat"
-    assert tokens["cat"] not in found and tokens["Ġ,"] not in found and tokens["<mask>"] not in found
+    assert words[tokens["Ġcat"]] == "cat"
+    assert tokens["cat"] not in words and tokens["Ġ,"] not in words and tokens["<mask>"] not in words
 
 
 def test_tokens_of_a_span() -> None:
@@ -168,7 +168,7 @@ def test_tokens_of_a_span() -> None:
 
 def test_neighbours_are_the_nearest_by_cosine_and_whole_words() -> None:
     table = torch.tensor([[1.0, 0.0], [0.9, 0.1], [5.0, 1.0], [0.0, 1.0], [1.0, 0.01], [0.99, 0.0], [-1.0, 0.0]])
-    words = {0: "cat", 1: "dog", 2: "horse", 3: "iron", 5: "Cat", 6: "tin"}  # 4 is a piece
+    words = {0: "cat", 1: "dog", 2: "horse", 3: "iron", 5: "Cat", 6: "tin"}  # token 4 is a part of a word
     ids = {word: number for number, word in words.items()}
     nearest = neighbour_words(table, words, lambda word: [ids[word]] if word in ids else [4, 4])
     assert nearest("cat", 3) == ["dog", "horse", "iron"]  # cosines .994, .981, 0; not "Cat"

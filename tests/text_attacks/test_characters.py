@@ -35,9 +35,9 @@ def test_a_drop_loses_one_letter_inside(word: str) -> None:
 
 @given(LATIN)
 def test_an_insertion_adds_one_letter_inside(word: str) -> None:
-    found = characters.inserts(word)
-    assert len(found) == 26 * (len(word) - 1)
-    for changed in found:
+    inserted = characters.inserts(word)
+    assert len(inserted) == 26 * (len(word) - 1)
+    for changed in inserted:
         assert len(changed) == len(word) + 1
         assert (changed[0], changed[-1]) == (word[0], word[-1])
         assert not Counter(word) - Counter(changed)
@@ -65,9 +65,9 @@ def test_the_keyboard_is_a_qwerty() -> None:
 
 @given(LATIN)
 def test_a_substitution_is_another_letter(word: str) -> None:
-    found = characters.substitutes(word)
-    assert len(found) == 25 * max(0, len(word) - 2)
-    assert all(len(differences(word, changed)) == 1 for changed in found)
+    substituted = characters.substitutes(word)
+    assert len(substituted) == 25 * max(0, len(word) - 2)
+    assert all(len(differences(word, changed)) == 1 for changed in substituted)
 
 
 def test_a_word_in_other_letters_is_only_swapped_and_dropped() -> None:
@@ -76,13 +76,13 @@ def test_a_word_in_other_letters_is_only_swapped_and_dropped() -> None:
 
 @given(WORDS, st.integers(1, 60), st.integers(0, 5))
 def test_typos_are_distinct_within_the_count_and_never_the_word(word: str, count: int, seed: int) -> None:
-    found = characters.typos(word, count, (seed, 1, 2))
-    assert len(found) == len(set(found)) <= count
-    assert word not in found
-    assert found == characters.typos(word, count, (seed, 1, 2))
-    assert found or len(word) < characters.SHORTEST or not any(edit(word) for edit in characters.EDITS)
+    misspelt = characters.typos(word, count, (seed, 1, 2))
+    assert len(misspelt) == len(set(misspelt)) <= count
+    assert word not in misspelt
+    assert misspelt == characters.typos(word, count, (seed, 1, 2))
+    assert misspelt or len(word) < characters.SHORTEST or not any(edit(word) for edit in characters.EDITS)
     if len(word) < characters.SHORTEST:
-        assert found == []
+        assert misspelt == []
 
 
 def test_a_few_typos_hold_every_kind_and_depend_on_the_seed() -> None:

@@ -32,10 +32,10 @@ RECORDS = [
 
 
 def test_rates_by_hand() -> None:
-    found = {(row["metric"], row["attack_epsilon"]): (row["value"], row["n"]) for row in rows("bae", RECORDS, 0.3)}
-    assert found == {
+    measured = {(row["metric"], row["attack_epsilon"]): (row["value"], row["n"]) for row in rows("bae", RECORDS, 0.3)}
+    assert measured == {
         ("accuracy", 0.0): (5 / 8, 8),  # 0, 1, 2, 6, 7 were right; 5 never answered
-        ("accuracy", 0.3): (1 / 8, 8),  # example 2 alone: neither skipped nor crashed ones are robust
+        ("accuracy", 0.3): (1 / 8, 8),  # only example 2: neither skipped nor crashed ones are robust
         ("attack_success_rate", 0.3): (3 / 4, 4),
         ("attacked", 0.3): (4.0, 8),
         ("skipped", 0.3): (2.0, 8),

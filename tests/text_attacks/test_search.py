@@ -1,4 +1,4 @@
-"""The search against classifiers made by hand."""
+"""The search against classifiers written by hand."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ TEXT = "the old cat was near a river"  # 7 words
 
 
 class Victim:
-    """Probability of class 0 = what ``score`` says; remembers what it was asked."""
+    """The probability of class 0 is ``score(text)``; records the texts that it was asked about."""
 
     def __init__(self, score: Callable[[str], float]) -> None:
         self.score = score
@@ -28,7 +28,7 @@ class Victim:
 
 
 def by_word(weights: dict[str, float]) -> Callable[[str], float]:
-    """The more of the known words stand in the text, the likelier class 0."""
+    """The more of the known words the text has, the likelier class 0."""
     return lambda text: 0.05 + sum(weight for word, weight in weights.items() if word in text.split())
 
 
@@ -57,11 +57,11 @@ def run(
 
 def test_the_one_word_that_counts_is_found_in_1_plus_7_plus_3_queries() -> None:
     victim = Victim(by_word({"cat": 0.9}))
-    found = run(victim, lambda sentence, position: ["x1", "x2", "x3"])
-    assert found.status == "success"
-    assert (found.queries, victim.asked, found.changed) == (11, 11, 1)
-    assert found.text == "the old x1 was near a river"  # of three that turn the answer the first
-    assert (found.original_score, found.score, found.predicted) == (pytest.approx(0.95), pytest.approx(0.05), 1)
+    outcome = run(victim, lambda sentence, position: ["x1", "x2", "x3"])
+    assert outcome.status == "success"
+    assert (outcome.queries, victim.asked, outcome.changed) == (11, 11, 1)
+    assert outcome.text == "the old x1 was near a river"  # the first of the three that change the answer
+    assert (outcome.original_score, outcome.score, outcome.predicted) == (pytest.approx(0.95), pytest.approx(0.05), 1)
     assert [len(batch) for batch in victim.batches] == [1, 7, 3]
 
 
@@ -74,63 +74,69 @@ def test_words_are_tried_by_importance_and_the_best_candidate_is_kept() -> None:
         tried.append(sentence.words[position])
         return others.get(sentence.words[position], [])
 
-    found = run(Victim(by_word(weights)), propose)
+    outcome = run(Victim(by_word(weights)), propose)
     # .95 -> river becomes rill (.65) -> old becomes new (.35): wrong
     assert tried == ["river", "old"]
-    assert found.text == "the new cat was near a rill"
-    assert (found.status, found.changed, found.queries) == ("success", 2, 1 + 7 + 2 + 2)
-    assert found.score == pytest.approx(0.35)
+    assert outcome.text == "the new cat was near a rill"
+    assert (outcome.status, outcome.changed, outcome.queries) == ("success", 2, 1 + 7 + 2 + 2)
+    assert outcome.score == pytest.approx(0.35)
 
 
 def test_a_candidate_that_helps_nothing_is_not_kept() -> None:
-    found = run(Victim(lambda text: 0.9), lambda sentence, position: ["x"])
-    assert (found.status, found.changed, found.text, found.queries) == ("failed", 0, TEXT, 1 + 7 + 7)
+    outcome = run(Victim(lambda text: 0.9), lambda sentence, position: ["x"])
+    assert (outcome.status, outcome.changed, outcome.text, outcome.queries) == ("failed", 0, TEXT, 1 + 7 + 7)
 
 
 def test_the_budget_of_words_is_kept_exactly() -> None:
     victim = Victim(lambda text: 0.6 + 0.05 * sum(word in TEXT.split() for word in text.split()))
     for words in (1, 2, 5):
-        found = run(victim, lambda sentence, position: ["x"], words=words)
-        assert (found.status, found.changed) == ("failed", words)
-        assert sum(word == "x" for word in found.text.split()) == words
-        assert found.queries == 1 + 7 + words
+        outcome = run(victim, lambda sentence, position: ["x"], words=words)
+        assert (outcome.status, outcome.changed) == ("failed", words)
+        assert sum(word == "x" for word in outcome.text.split()) == words
+        assert outcome.queries == 1 + 7 + words
 
 
 @pytest.mark.parametrize("queries", range(1, 20))
 def test_the_budget_of_queries_is_kept_exactly(queries: int) -> None:
     victim = Victim(lambda text: 0.9)
-    found = run(victim, lambda sentence, position: ["x", "y", "z"], queries=queries)
-    assert (found.status, found.queries, victim.asked) == ("failed", queries, queries)
+    outcome = run(victim, lambda sentence, position: ["x", "y", "z"], queries=queries)
+    assert (outcome.status, outcome.queries, victim.asked) == ("failed", queries, queries)
 
 
 def test_the_budget_of_candidates_is_kept_exactly() -> None:
     victim = Victim(by_word({"cat": 0.9}))
-    found = run(victim, lambda sentence, position: [f"x{i}" for i in range(100)], candidates=4)
-    assert (found.status, found.queries, len(victim.batches[-1])) == ("success", 1 + 7 + 4, 4)
+    outcome = run(victim, lambda sentence, position: [f"x{i}" for i in range(100)], candidates=4)
+    assert (outcome.status, outcome.queries, len(victim.batches[-1])) == ("success", 1 + 7 + 4, 4)
 
 
 def test_the_last_queries_still_count() -> None:
-    """A word whose candidates are cut by the budget may yet be the one that turns the answer."""
-    found = run(Victim(by_word({"cat": 0.9})), lambda sentence, position: ["cat2", "x", "y"], queries=9)
-    assert (found.status, found.queries, found.text) == ("success", 9, "the old cat2 was near a river")
+    """A word whose candidates the budget cuts short may still be the one that changes the answer."""
+    outcome = run(Victim(by_word({"cat": 0.9})), lambda sentence, position: ["cat2", "x", "y"], queries=9)
+    assert (outcome.status, outcome.queries, outcome.text) == ("success", 9, "the old cat2 was near a river")
 
 
 def test_an_example_that_is_wrong_already_is_skipped_for_one_query() -> None:
     victim = Victim(by_word({"cat": 0.9}))
-    found = run(victim, lambda sentence, position: ["x"], label=1)
-    assert (found.status, found.queries, victim.asked, found.changed, found.predicted) == ("skipped", 1, 1, 0, 0)
+    outcome = run(victim, lambda sentence, position: ["x"], label=1)
+    assert (outcome.status, outcome.queries, victim.asked, outcome.changed, outcome.predicted) == (
+        "skipped",
+        1,
+        1,
+        0,
+        0,
+    )
 
 
 def test_the_original_word_and_doubles_cost_no_query() -> None:
     victim = Victim(lambda text: 0.9)
-    found = run(victim, lambda sentence, position: [sentence.words[position], "x", "x"], positions=[2])
-    assert (found.status, found.queries) == ("failed", 1 + 1 + 1)
+    outcome = run(victim, lambda sentence, position: [sentence.words[position], "x", "x"], positions=[2])
+    assert (outcome.status, outcome.queries) == ("failed", 1 + 1 + 1)
     assert TEXT not in victim.batches[-1]
 
 
 def test_a_text_without_a_word_to_change_fails_for_one_query() -> None:
-    found = run(Victim(lambda text: 0.9), lambda sentence, position: ["x"], text="... 42", positions=[])
-    assert (found.status, found.queries) == ("failed", 1)
+    outcome = run(Victim(lambda text: 0.9), lambda sentence, position: ["x"], text="... 42", positions=[])
+    assert (outcome.status, outcome.queries) == ("failed", 1)
 
 
 @pytest.mark.parametrize("at", ["original", "candidate", "proposal", "not finite"])

@@ -43,7 +43,7 @@ def inputs(chain: Pipeline) -> dict[str, Stage | Source]:
 
 @pytest.fixture(scope="module")
 def runs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run without a pretraining stage, and one with."""
+    """A run without a pretraining stage, and a run with one."""
     roots = {chain: tmp_path_factory.mktemp(f"text{len(chain)}") for chain in ("[]", "[tapt]")}
     for chain, root in roots.items():
         pipeline(world, root, *TEXT, f"pretrain={chain}").run()
@@ -52,13 +52,13 @@ def runs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 @pytest.mark.parametrize("chain", ["[]", "[tapt]"])
 def test_rows_say_what_the_records_hold(runs: dict[str, Path], chain: str) -> None:
-    found, table = records(runs[chain]), results.load(runs[chain])
+    recorded, table = records(runs[chain]), results.load(runs[chain])
     assert sorted(set(table["attack"])) == ["none", *sorted(f"text:{name}" for name in RECIPES)]
-    assert list(found.groupby("recipe", sort=False).size()) == [6] * len(RECIPES)
-    assert found.drop_duplicates("recipe")["recipe"].tolist() == list(RECIPES)
-    assert (found["status"] != "crashed").all(), found["error"].dropna().tolist()
-    assert (found["queries"] <= 60).all() and (found["changed"] <= (found["words"] * 0.3).clip(lower=1)).all()
-    for name, mine in found.groupby("recipe"):
+    assert list(recorded.groupby("recipe", sort=False).size()) == [6] * len(RECIPES)
+    assert recorded.drop_duplicates("recipe")["recipe"].tolist() == list(RECIPES)
+    assert (recorded["status"] != "crashed").all(), recorded["error"].dropna().tolist()
+    assert (recorded["queries"] <= 60).all() and (recorded["changed"] <= (recorded["words"] * 0.3).clip(lower=1)).all()
+    for name, mine in recorded.groupby("recipe"):
         rows = table[table["attack"] == f"text:{name}"].set_index(["metric", "attack_epsilon"])["value"]
         status = mine["status"].value_counts()
         assert rows["accuracy", 0.3] == status.get("failed", 0) / 6
@@ -66,7 +66,7 @@ def test_rows_say_what_the_records_hold(runs: dict[str, Path], chain: str) -> No
         assert rows["skipped", 0.3] == status.get("skipped", 0)
         if rows["attacked", 0.3]:
             assert rows["attack_success_rate", 0.3] == status.get("success", 0) / rows["attacked", 0.3]
-    assert (found["status"] == "success").any() and (found["status"] == "failed").any()
+    assert (recorded["status"] == "success").any() and (recorded["status"] == "failed").any()
 
 
 @pytest.mark.parametrize("chain", ["[]", "[tapt]"])
@@ -74,8 +74,8 @@ def test_a_success_fools_the_saved_model(runs: dict[str, Path], chain: str) -> N
     (folder,) = runs[chain].glob("store/finetune/*/")
     model, labels = loading.load_classifier(folder)
     tokenizer = loading.load_tokenizer(folder)
-    found = records(runs[chain])
-    for record in found[found["status"] == "success"].itertuples():
+    recorded = records(runs[chain])
+    for record in recorded[recorded["status"] == "success"].itertuples():
         logits = model.eval()(**tokenizer(record.text, return_tensors="pt", truncation=True, max_length=32))
         assert int(logits.argmax()) == record.predicted != record.label
         one, other = split(record.original_text), split(record.text)
@@ -103,17 +103,17 @@ def test_a_key_knows_the_text_attack_only_where_there_is_one(world: Path, tmp_pa
 
 
 def test_an_example_does_not_depend_on_the_others_or_the_batch(world: Path, tmp_path: Path) -> None:
-    found = []
+    tables = []
     for number, more in enumerate(([], ["budget.text_attack_examples=3"], ["evaluate.batch_size=7"])):
         root = tmp_path / str(number)
         pipeline(world, root, *CHEAP, *more).run()
-        found.append(records(root))
-    whole, few, small = found
+        tables.append(records(root))
+    whole, few, small = tables
     first = whole[whole["example"] < 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(first, few)
     scores = ["original_score", "score"]  # rounding may differ with the width of a padded batch
     assert (whole[scores] - small[scores]).abs().max().max() < 1e-5
-    alike = whole["text"] == small["text"]  # of two words that score alike, rounding may choose the other
+    alike = whole["text"] == small["text"]  # between two words of equal score, rounding decides
     assert alike.mean() > 0.9
     pd.testing.assert_frame_equal(whole[alike].drop(columns=scores), small[alike].drop(columns=scores))
 
@@ -139,7 +139,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(
     journals = sorted(killed.glob("store/evaluate/.*.unfinished/checkpoint/*.jsonl"))
     assert sum(len(journal.read_text().splitlines()) for journal in journals) == finished
     for journal in journals[-1:]:
-        journal.write_text(journal.read_text() + '{"recipe": "typ')  # a line that the kill tore
+        journal.write_text(journal.read_text() + '{"recipe": "typ')  # a line that the kill interrupted
     calls.clear()
     monkeypatch.setattr(measure, "attacked_example", lambda *args: calls.append(args) or original(*args))
     pipeline(world, killed, *CHEAP).run()
@@ -172,15 +172,15 @@ def test_a_crash_in_one_example_is_counted_and_told(
     with caplog.at_level(logging.WARNING):
         pipeline(world, tmp_path / "broken", *CHEAP).run()
     assert "typos: 1 of 6 examples crashed, the first with RuntimeError: out of luck" in caplog.text
-    found = records(tmp_path / "broken")
-    crashed = found["example"] == victim
-    assert set(found[crashed]["status"]) == {"crashed"} and "out of luck" in found[crashed]["error"].iloc[0]
-    assert str(Path(measure.__file__).parent) not in found[crashed]["error"].iloc[0]
-    pd.testing.assert_frame_equal(found[~crashed], sound[~crashed])
+    recorded = records(tmp_path / "broken")
+    crashed = recorded["example"] == victim
+    assert set(recorded[crashed]["status"]) == {"crashed"} and "out of luck" in recorded[crashed]["error"].iloc[0]
+    assert str(Path(measure.__file__).parent) not in recorded[crashed]["error"].iloc[0]
+    pd.testing.assert_frame_equal(recorded[~crashed], sound[~crashed])
     table = results.load(tmp_path / "broken")
     rows = table[table["attack"] == "text:typos"].set_index(["metric", "attack_epsilon"])["value"]
     assert rows["crashed", 0.3] == 1
-    assert rows["accuracy", 0.3] == (found[found["recipe"] == "typos"]["status"] == "failed").sum() / 6
+    assert rows["accuracy", 0.3] == (recorded[recorded["recipe"] == "typos"]["status"] == "failed").sum() / 6
 
 
 def test_only_the_words_that_the_classifier_reads_are_counted(world: Path) -> None:
@@ -199,12 +199,12 @@ def test_the_second_text_of_a_pair_is_what_varies(world: Path) -> None:
     tokenizer = loading.load_tokenizer(world / "model")
     pair = Example(0, "the cat", 0, "iron and gold")
     more: dict[str, Any] = {"max_length": 32, "batch_size": 8, "device": torch.device("cpu")}
-    found = classifier(model, tokenizer, pair, **more)(["iron and gold", "cat and dog"])
+    probabilities = classifier(model, tokenizer, pair, **more)(["iron and gold", "cat and dog"])
     with torch.no_grad():
-        for row, second in zip(found, ("iron and gold", "cat and dog"), strict=True):
+        for row, second in zip(probabilities, ("iron and gold", "cat and dog"), strict=True):
             expected = model(**tokenizer("the cat", second, return_tensors="pt")).softmax(-1)[0]
             assert row == pytest.approx(expected.numpy(), abs=1e-6)
-    assert found[0] != pytest.approx(found[1], abs=1e-6)
+    assert probabilities[0] != pytest.approx(probabilities[1], abs=1e-6)
 
 
 REFUSED = {
@@ -264,9 +264,9 @@ def test_a_head_that_pretraining_will_train_is_enough(world: Path, tmp_path: Pat
 
 
 def test_the_splits_stay_as_they_are(runs: dict[str, Path]) -> None:
-    """Records name examples by their place in the test split, whose first ones are attacked."""
+    """Records name examples by their index in the test split, of which the first ones are attacked."""
     root = runs["[]"]
     splits = [load_task(path.parent).splits["test"] for path in root.glob("store/task/*/task.json")]
-    test = min(splits, key=len)  # the other is the whole split, which leaks are looked for in
+    test = min(splits, key=len)  # the other is the whole split, which is searched for leaks
     for record in records(root).itertuples():
         assert test[record.example].text == record.original_text and test[record.example].label == record.label

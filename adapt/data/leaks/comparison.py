@@ -1,4 +1,4 @@
-"""Examples of a task compared with the texts that were trained on: which were found, and at which level."""
+"""Compares a task's examples with the texts that were trained on: which of them occur there, and at which level."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Comparison:
 
 
 def labelled(task: Task, split: str) -> list[Labelled]:
-    """The texts of a split, the two of a pair as two lines of one, with the names of their labels."""
+    """The texts of a split with the names of their labels; the two texts of a pair are joined as two lines."""
     return [("\n".join(example.texts), task.answer(example)) for example in task.splits[split]]
 
 
@@ -40,25 +40,25 @@ def compare(
     words: int = WORDS,
     threshold: float = THRESHOLD,
 ) -> list[Comparison]:
-    """All targets against one pass over the source."""
+    """Compare all targets with the source in one pass over it."""
     search = OverlapSearch([text for texts in targets.values() for text, _ in texts], words, threshold)
     has_labels = False
     for text, label in stream:
         search.add(text, label)
         has_labels |= label is not None
-    hits, start, found = search.hits(), 0, []
+    hits, start, comparisons = search.hits(), 0, []
     for target, texts in targets.items():
         end = start + len(texts)
         mine = [replace(hit, number=hit.number - start) for hit in hits if start <= hit.number < end]
         labels = [str(label) for _, label in texts] if has_labels else None
         counts = [count([text for text, _ in texts], labels, mine, level) for level in LEVELS]
-        found.append(Comparison(source, search.added, target, texts, mine, counts))
+        comparisons.append(Comparison(source, search.added, target, texts, mine, counts))
         start = end
-    return found
+    return comparisons
 
 
 def hit_row(comparison: Comparison, hit: Hit) -> dict[str, Any]:
-    """A hit; ``number`` is the example's id, ``source_number`` the place of the first match in train, dev or corpus."""
+    """A hit as a row: ``number`` is the example's id, ``source_number`` that of its first match in the source."""
     text, label = comparison.texts[hit.number]
     mine = {"target": comparison.target, "number": hit.number, "level": hit.level, "share": round(hit.share, 4)}
     match = hit.first

@@ -1,15 +1,15 @@
-"""Which texts of a test set stand in other texts, at three levels, each of which includes the stricter ones.
+"""Finds texts of a test set in other texts, at three levels, each of which includes the stricter ones.
 
 - ``exact``: the same string.
-- ``normalised``: the same letters and digits (``adapt.data.text.normalise``). Nothing but signs ("...") is in no such
-  form; it can only be exactly the same.
-- ``contained``: at least ``threshold`` of the text's distinct word n-grams stand in the other texts, no matter in how
-  many of them. Texts of fewer than n words have no n-gram: they are contained where they are normalised-equal.
+- ``normalised``: the same letters and digits (``adapt.data.text.normalise``). A text of punctuation only ("...")
+  normalises to nothing; it can only match exactly.
+- ``contained``: at least ``threshold`` of the text's distinct word n-grams occur in the other texts, no matter in how
+  many of them. A text of fewer than n words has no n-gram: it counts as contained where it matches as normalised.
 
 The defaults are those of PaLM (Chowdhery et al., 2022, on dataset contamination): an example is contaminated if at
 least 70% of its 8-grams were seen in training; our n-grams are words of the normalised text. GPT-3 (Brown et al., 2020,
-appendix C) takes a single common n-gram of 8 to 13 words for a leak, which flags every stock phrase. Languages written
-without spaces have no words here, so for them only the first two levels mean anything.
+appendix C) counts a single shared n-gram of 8 to 13 words as a leak, which flags every stock phrase. Languages written
+without spaces have no words here, so for them only the first two levels are meaningful.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEVELS = ("exact", "normalised", "contained")
 
 @dataclass
 class Match:
-    """The first other text that matched, by its place and its matching passage; ``labels``: of all that matched."""
+    """The first other text that matched: its number in the stream and the passage; ``labels``: of every match."""
 
     number: int
     passage: str
@@ -39,10 +39,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Hit:
-    """A text that was found. ``level``: the strictest that holds; ``share``: of its n-grams, found anywhere.
+    """A text that was found in the stream, by its number among the texts sought.
 
-    ``matches``: for each level the other texts that match one by one. A contained text is without such a match where
-    no single text, but only several together, hold enough of its n-grams.
+    ``level``: the strictest level that holds. ``share``: the share of its n-grams that occur anywhere in the stream.
+    ``matches``: for each level, the single texts that match on their own. A contained text has no such match where only
+    several texts together hold enough of its n-grams.
     """
 
     number: int
@@ -62,11 +63,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class LevelCount:
-    """The hits at one level. Duplicates among the texts count each in ``hits`` and once in ``distinct_hits``.
+    """The hits at one level. Duplicate texts each count in ``hits`` and only once in ``distinct_hits``.
 
-    Distinct means of different normalised form. With labels on both sides, each hit is one of four: all its matches
-    have its label (``same_label``), none has (``other_label``), some have (``both_labels``), or it has no match of its
-    own (``no_single_text``, which is known without labels too). Without labels the three are None.
+    Distinct texts differ in normalised form. With labels on both sides, each hit is one of four: all its matches have
+    its label (``same_label``), none has it (``other_label``), some have it (``both_labels``), or no single text matches
+    it (``no_single_text``, which is known without labels too). Without labels the first three are None.
     """
 
     level: str
@@ -81,9 +82,9 @@ class LevelCount:
 
 
 class OverlapSearch:
-    """Texts that are searched for in a stream of others, one at a time (``add``), then reported (``hits``).
+    """Searches a stream of texts for given ones: pass the stream to ``add`` text by text, then ask for the ``hits``.
 
-    Memory grows with the texts sought and not with the stream; time is linear in the stream (see ContainmentIndex).
+    Memory grows with the texts sought, not with the stream; time is linear in the stream (see ContainmentIndex).
     Raises ConfigError for ``words`` or ``threshold`` out of range.
     """
 
@@ -91,14 +92,14 @@ class OverlapSearch:
         self.added = 0
         self._texts = list(texts)
         self._forms = [normalise(text) for text in texts]
-        self._matches: dict[str, dict[str, Match]] = {level: {} for level in LEVELS}  # by text, form and form
+        self._matches: dict[str, dict[str, Match]] = {level: {} for level in LEVELS}  # exact by text, others by form
         self._exact, self._whole = set(self._texts), set(self._forms) - {""}
         self._index = ContainmentIndex(self._whole, words, threshold)
         self._known = {gram for form in self._whole for gram in self._index.grams(form)}
         self._seen = set[Gram]()
 
     def add(self, text: str, label: str | None = None) -> None:
-        """Look at the next text of the stream."""
+        """Search the next text of the stream."""
         form = normalise(text)
         if text in self._exact:
             self._note("exact", text, text, label)
@@ -115,20 +116,20 @@ class OverlapSearch:
         self.added += 1
 
     def hits(self) -> list[Hit]:
-        """The texts found so far, in their own order."""
-        found = []
+        """The sought texts that were found so far, in the order given."""
+        hits = []
         for number, (text, form) in enumerate(zip(self._texts, self._forms, strict=True)):
             exact = self._matches["exact"].get(text)
-            normalised = self._matches["normalised"].get(form) or exact  # the same string, though nothing but signs
+            normalised = self._matches["normalised"].get(form) or exact  # the same string, even of punctuation only
             contained = self._matches["contained"].get(form) or normalised
             matches = dict(zip(LEVELS, (exact, normalised, contained), strict=True))
-            kept = {level: match for level, match in matches.items() if match is not None}
+            single = {level: match for level, match in matches.items() if match is not None}
             grams = set(self._index.grams(form))
             held = len(grams & self._seen)
-            if kept or (grams and held >= self._index.enough(len(grams))):
+            if single or (grams and held >= self._index.needed(len(grams))):
                 share = held / len(grams) if grams else 1.0
-                found.append(Hit(number, next(iter(kept), "contained"), share, kept))
-        return found
+                hits.append(Hit(number, next(iter(single), "contained"), share, single))
+        return hits
 
     def _note(self, level: str, key: str, passage: str, label: str | None) -> None:
         match = self._matches[level].setdefault(key, Match(self.added, passage))
@@ -137,11 +138,11 @@ class OverlapSearch:
 
 
 def count(texts: Sequence[str], labels: Sequence[str] | None, hits: Sequence[Hit], level: str) -> LevelCount:
-    """What was found of the texts at a level. ``labels``: theirs, or None where either side has none."""
+    """Count the hits of the texts at a level. ``labels``: of the texts; None where either side has no labels."""
     forms = [normalise(text) or text for text in texts]
-    found = [hit for hit in hits if hit.at(level)]
+    counted = [hit for hit in hits if hit.at(level)]
     kinds: Counter[str] = Counter()
-    for hit in found:
+    for hit in counted:
         match = hit.matches.get(level)
         if match is None:
             kinds["no single text"] += 1
@@ -149,9 +150,9 @@ def count(texts: Sequence[str], labels: Sequence[str] | None, hits: Sequence[Hit
             mine = labels[hit.number] in match.labels
             kinds["other" if not mine else "both" if len(match.labels) > 1 else "same"] += 1
     same, other, both = (None if labels is None else kinds[kind] for kind in ("same", "other", "both"))
-    distinct_hits = len({forms[hit.number] for hit in found})
+    distinct_hits = len({forms[hit.number] for hit in counted})
     return LevelCount(
-        level, len(texts), len(set(forms)), len(found), distinct_hits, same, other, both, kinds["no single text"]
+        level, len(texts), len(set(forms)), len(counted), distinct_hits, same, other, both, kinds["no single text"]
     )
 
 
@@ -162,7 +163,10 @@ def clean_examples(
     words: int = WORDS,
     threshold: float = THRESHOLD,
 ) -> list[bool]:
-    """For each text whether no source (training texts, a corpus) holds it at that level. Raises ConfigError."""
+    """For each text, whether it is in none of the sources (training texts, a corpus) at that level.
+
+    Raises ConfigError for an unknown level.
+    """
     if level not in LEVELS:
         raise ConfigError(f"level={level}: possible are {', '.join(LEVELS)}")
     clean = [True] * len(texts)

@@ -1,6 +1,6 @@
-"""Which tokens of the sequences of a text matter to a task, as a file beside their ids, and masks of those alone.
+"""Marks of the tokens that matter to a task, in a file beside the token ids, and masking of marked tokens only.
 
-An Arrow file with one row a sequence of the text's train.arrow: ``marked`` (uint8), 1 or 0 for each of its tokens.
+The Arrow file has one row for each sequence of the text's train.arrow: ``marked`` (uint8), 1 or 0 for each token.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _SCHEMA = pyarrow.schema([("marked", pyarrow.list_(pyarrow.uint8()))])
 
 
 def marked(log_odds: NDArray[np.float32], cut: float) -> NDArray[np.bool_]:
-    """The tokens of a sequence whose log-odds are above ``cut``, or else the one of the highest, [n].
+    """Whether each token of a sequence has log-odds above ``cut``; if none has, the token with the highest, [n].
 
-    log_odds: [n], log P(important) - log P(unimportant); minus infinity where nothing can be masked (a special token).
-    A sequence of which nothing is important so keeps one token to predict, and no more weight than that.
+    log_odds: [n], log P(important) - log P(unimportant); minus infinity for special tokens, which cannot be masked.
+    A sequence without an important token thus has one token to predict, and carries no more weight than that.
     """
-    found = log_odds > cut
-    if not found.any() and np.isfinite(log_odds).any():
-        found[np.argmax(log_odds)] = True
-    return found
+    marks = log_odds > cut
+    if not marks.any() and np.isfinite(log_odds).any():
+        marks[np.argmax(log_odds)] = True
+    return marks
 
 
 def write_marks(file: Path, batches: Iterable[list[NDArray[np.bool_]]]) -> None:
-    """Write the marks [n] of all sequences in their order, a batch of them at a time."""
+    """Write the marks [n] of all sequences in order, one batch of sequences at a time."""
     with pyarrow.ipc.new_stream(str(file), _SCHEMA) as stream:
         for rows in batches:
             offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
@@ -45,7 +45,7 @@ def write_marks(file: Path, batches: Iterable[list[NDArray[np.bool_]]]) -> None:
 
 
 class Marks:
-    """The marks of one or more files, memory-mapped; their sequences are numbered one file after another (Mixture)."""
+    """The marks of one or more files, memory-mapped; sequences are numbered across the files, as in a Mixture."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         tables = [pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all() for file in files]
@@ -56,17 +56,17 @@ class Marks:
         return self._firsts[-1]
 
     def __getitem__(self, index: int) -> NDArray[np.bool_]:
-        """Which tokens of the sequence are marked, special ones included, [n]."""
+        """Whether each token of the sequence, special tokens included, is marked, [n]."""
         part = bisect_right(self._firsts, index) - 1
         return self._parts[part][index - self._firsts[part]].astype(bool)
 
 
 def marked_tokens(random: np.random.Generator, candidates: Candidates, count: int, *, marks: Marks) -> Chosen:
-    """The marked tokens in random order, at most ``count``; each has its own 80/10/10 (Gu et al., 2020).
+    """At most ``count`` of the marked tokens, at random; 80/10/10 is drawn for each token (Gu et al., 2020).
 
     A sequence with fewer marks than ``count`` has fewer tokens to predict than under other strategies.
     """
     possible = np.flatnonzero(marks[candidates.example][candidates.columns])
-    assert len(possible), "a sequence has tokens to mask, and no mark: the marks are of another text"
+    assert len(possible), "a sequence has tokens to mask but no mark: the marks are of another text"
     chosen = np.sort(random.permutation(possible)[:count])
     return chosen, np.arange(len(chosen))

@@ -1,4 +1,4 @@
-"""Causal language modelling: which positions of a batch predict, and what."""
+"""Causal language modelling: the positions of a batch that predict a token, and their targets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ VERSION = 1
 
 
 def predict_next(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Predict every real token but the first of each text from those before it.
+    """Predict every real token except the first of each text from the tokens before it.
 
     Adds positions [P] (flat indices row * L + column of the token *before* the predicted one, whose state predicts
-    it), targets [P] and rows [P]. Texts of a packed sequence are told apart by ``document_ids``: the first token of
-    one is not predicted from the last of another. Nothing is drawn, so nothing depends on seed, draw or batch.
+    it), targets [P] and rows [P]. ``document_ids`` tell the texts of a packed sequence apart: the first token of a text
+    is not predicted from the last token of another. Nothing is random here.
     """
     ids, real = batch["input_ids"], batch["attention_mask"] == 1
     documents = batch.get("document_ids", batch["attention_mask"])

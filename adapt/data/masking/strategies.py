@@ -2,6 +2,6 @@
 
 from adapt.config import MaskingConfig, choices
 
-OF_WORDS = ("whole_word", "span", "difference")  # they need to know where words begin (adapt/data/tokens/words.py)
-SELECTIVE = "selective"  # reads marks of a token classifier (adapt/chain/pretraining.py)
+OF_WORDS = ("whole_word", "span", "difference")  # these need to know where words begin (adapt/data/tokens/words.py)
+SELECTIVE = "selective"  # reads the marks that a token classifier made (adapt/chain/pretraining.py)
 STRATEGIES = choices(MaskingConfig, "strategy")

@@ -13,30 +13,30 @@ from transformers import PreTrainedTokenizerBase
 
 KEY_NAME = "data.masking.tokens"
 VERSION = 1
-HELD_OUT_DRAW = 2**31 - 1  # the one draw of masks that every held-out loss uses, whatever the step or the batch
+HELD_OUT_DRAW = 2**31 - 1  # the draw of masks that every held-out loss uses, whatever the step or the batch
 
 
 @dataclass
 class Candidates:
-    """The n tokens of one example that may be predicted: ordinary ones, neither special nor padding."""
+    """The n tokens of one example that may be predicted: neither special tokens nor padding."""
 
     columns: NDArray[np.int64]
-    """Where they stand in the row, [n], ascending."""
+    """Their columns in the row, [n], ascending."""
     ids: NDArray[np.int64]
-    """Which they are, [n]."""
+    """Their token ids, [n]."""
     starts: NDArray[np.bool_] | None
-    """Whether each begins a word, [n], where the batch says it (``word_starts``)."""
+    """Whether each begins a word, [n]; None where the batch has no ``word_starts``."""
     example: int
-    """The number of the example, by which what is known of its text is found."""
+    """The number of the example, under which its marks are found."""
 
 
 Chosen = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Indices of the candidates to predict, ascending, and for each the unit that one draw of 80/10/10 decides for."""
+"""Indices of the candidates to predict, ascending, and the unit of each; all of a unit share one draw of 80/10/10."""
 Choose = Callable[[np.random.Generator, Candidates, int], Chosen]
 
 
 def single_tokens(random: np.random.Generator, candidates: Candidates, count: int) -> Chosen:
-    """``count`` tokens, each as likely as any other (Devlin et al., 2019, section 3.1)."""
+    """``count`` tokens, all equally likely (Devlin et al., 2019, section 3.1)."""
     return np.sort(random.permutation(np.arange(len(candidates.columns)))[:count]), np.arange(count)
 
 
@@ -51,11 +51,11 @@ def mask_tokens(
 ) -> dict[str, Tensor]:
     """Predict ``max(1, round(rate * n))`` of each example's n ordinary tokens (Devlin et al., 2019, section 3.1).
 
-    Of the predicted tokens 80% become [MASK], 10% a random ordinary token, 10% stay. The choice is drawn for each
-    example from (seed, draw, example id), so it does not depend on the batch or on padding: a new ``draw`` is a new
-    dynamic mask, the same one is the same mask. ``choose`` says which tokens (adapt/data/masking/words.py: words and
-    spans, which may exceed the count by the rest of a word; adapt/data/masking/marks.py: at most those that are marked)
-    and which of them share a draw.
+    Of the predicted tokens 80% become [MASK], 10% a random ordinary token, 10% stay. The mask of an example is drawn
+    from (seed, draw, example id), so it does not depend on the batch or on padding: another ``draw`` gives another
+    dynamic mask, the same ``draw`` the same mask. ``choose`` picks the tokens to predict, and says which of them share
+    a draw of 80/10/10. Words and spans (adapt/data/masking/words.py) may exceed the count by the rest of a word; marked
+    tokens (adapt/data/masking/marks.py) may be fewer.
 
     Adds positions [P] (flat indices row * L + column), targets [P] and rows [P]; an example without an ordinary
     token predicts nothing.
@@ -92,5 +92,5 @@ def mask_tokens(
 
 
 def ordinary_tokens(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
-    """The ids of the vocabulary that are not special tokens, ascending."""
+    """The token ids of the vocabulary without special tokens, ascending."""
     return np.setdiff1d(np.arange(len(tokenizer)), np.array(tokenizer.all_special_ids))

@@ -1,7 +1,7 @@
-"""Which words a masked language model predicts: whole ones, spans of them, or those that mark the text's difference.
+"""Masking strategies that choose whole words: at random, in spans, or weighted by nearness to the text's anchors.
 
-Each strategy is a ``Choose`` of adapt/data/masking/tokens.py: from an example's candidates to the tokens to predict,
-and the units that share one draw of 80/10/10. Words are those of ``word_starts`` (adapt/data/tokens/words.py).
+Each strategy is a ``Choose`` of adapt/data/masking/tokens.py: given an example's candidates, it returns the tokens to
+predict, and the units that share one draw of 80/10/10. Words are those of ``word_starts`` (adapt/data/tokens/words.py).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from adapt.data.masking.tokens import Candidates, Chosen
 KEY_NAME = "data.masking.words"
 VERSION = 1
 LONGEST_SPAN = 10  # words (Joshi et al., 2020, section 3.1)
-LONGEST_WORD = 10  # tokens; what runs on without a space (a link, Thai) is cut, or one word would be all that is masked
-Word = NDArray[np.int64]  # indices of candidates that lie side by side
+LONGEST_WORD = 10  # tokens; longer runs without a space (a link, Thai) are cut, or one word would fill the whole mask
+Word = NDArray[np.int64]  # indices of adjacent candidates
 
 
 def whole_words(random: np.random.Generator, candidates: Candidates, count: int) -> Chosen:
-    """Words in random order until ``count`` tokens are reached; each token has its own 80/10/10 (BERT, whole words)."""
+    """Random words until ``count`` tokens are reached; 80/10/10 is drawn for each token (BERT, whole word masking)."""
     words = words_of(candidates)
     taken = fill(random, (words[index] for index in random.permutation(len(words))), count)
-    return each_alone(taken)
+    return separate_units(taken)
 
 
 def spans(random: np.random.Generator, candidates: Candidates, count: int, *, span_length: float) -> Chosen:
     """Spans of whole words until ``count`` tokens are reached (SpanBERT, Joshi et al., 2020, section 3.1).
 
     A span begins at a random word that is not yet masked and has l words, P(l) ~ p (1 - p)^(l - 1) for l from 1 to 10,
-    p = 1 / span_length; it ends early at a masked word or at the end of a text. 80/10/10 is drawn once for a span.
+    p = 1 / span_length; it ends early at a masked word or at the end of a text. 80/10/10 is drawn once per span.
     """
     words = words_of(candidates)
     chances = (1 - 1 / span_length) ** np.arange(LONGEST_SPAN)
@@ -60,20 +60,20 @@ def spans(random: np.random.Generator, candidates: Candidates, count: int, *, sp
 def weighted_words(
     random: np.random.Generator, candidates: Candidates, count: int, *, weigh: Callable[[list[Word]], NDArray]
 ) -> Chosen:
-    """Words drawn without replacement in proportion to weigh(words' token ids), until ``count`` tokens are reached.
+    """Words drawn without replacement in proportion to their weights, until ``count`` tokens are reached.
 
-    The order is that of Exp(1) / weight, ascending (Efraimidis and Spirakis, 2006): the first is word i with
-    probability w_i / sum of w, and so on among the rest.
+    weigh: the token ids of the words -> their weights w. Words are taken in ascending order of Exp(1) / w (Efraimidis
+    and Spirakis, 2006): the first is word i with probability w_i / sum of w, and so on among the rest.
     """
     words = words_of(candidates)
     weights = weigh([candidates.ids[word] for word in words])
     order = np.argsort(random.exponential(size=len(words)) / weights, kind="stable")
-    return each_alone(fill(random, (words[index] for index in order), count))
+    return separate_units(fill(random, (words[index] for index in order), count))
 
 
 def words_of(candidates: Candidates) -> list[Word]:
-    """The candidates by words; one begins where a token says so, after a gap, and after LONGEST_WORD tokens."""
-    assert candidates.starts is not None, "words are masked, and the batch has no word_starts"
+    """The candidates grouped into words; a word begins at a word start, after a gap, and after LONGEST_WORD tokens."""
+    assert candidates.starts is not None, "whole words are to be masked, but the batch has no word_starts"
     begins = candidates.starts.copy()
     begins[0] = True
     begins[1:] |= np.diff(candidates.columns) > 1
@@ -82,15 +82,15 @@ def words_of(candidates: Candidates) -> list[Word]:
 
 
 def side_by_side(candidates: Candidates, word: Word) -> bool:
-    """Whether nothing stands between a word and the candidate before it."""
+    """Whether a word directly follows the candidate before it."""
     return bool(candidates.columns[word[0]] - candidates.columns[word[0] - 1] == 1)
 
 
 def fill(random: np.random.Generator, words: Iterable[Word], count: int) -> list[Word]:
-    """Words in their order until ``count`` tokens are reached.
+    """Words in order until ``count`` tokens are reached.
 
-    The one that would exceed it is taken with the probability that keeps the expected number at ``count``, because
-    leaving it out always would keep long words from ever being masked; a first word is always taken.
+    A word that would exceed ``count`` is taken with the probability that makes the expected number of tokens ``count``:
+    if it were always left out, long words would never be masked. The first word is always taken.
     """
     taken: list[Word] = []
     left = count
@@ -106,13 +106,13 @@ def fill(random: np.random.Generator, words: Iterable[Word], count: int) -> list
     return taken
 
 
-def each_alone(words: list[Word]) -> Chosen:
+def separate_units(words: list[Word]) -> Chosen:
     """The words' tokens in order, each a unit of its own."""
     indices = np.sort(np.concatenate(words))
     return indices, np.arange(len(indices))
 
 
 def by_first(units: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The units renumbered 0, 1, ... in the order in which they first occur, so that the last has the highest."""
+    """The units renumbered 0, 1, ... in the order of their first occurrence, so that the last has the highest."""
     _, first, inverse = np.unique(units, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]

@@ -1,7 +1,7 @@
-"""Text that every installation has: the docstrings of the packages that the project itself installs.
+"""A corpus that every installation has: the docstrings of the packages that the project itself installs.
 
 Every documented object of the scientific packages belongs to train, dev or test, by the hash of its name. Text of dev
-and test objects enters no corpus, not even where another object repeats it.
+and test objects is in no corpus, not even where another object repeats it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ DOMAINS = {
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "PyYAML", "hydra": "hydra-core"} | {
     "dateutil": "python-dateutil",
     "markdown_it": "markdown-it-py",
-}  # where the package that installs it has another name
+}  # import name -> name of the distribution that installs it, where they differ
 SPLITS = {"train": 0.7, "dev": 0.1, "test": 0.2}  # shares of the scientific packages' objects
 _PATH = re.compile(r"(?<![\w.])(?:numpy|np|scipy|sklearn|pandas|pd|matplotlib|plt)(?:\.\w+)+")
-PASSAGE_WORDS = (30, 120)  # a section's end closes a passage of at least so many words; the most words of one
-MIN_SHARED_WORDS = 6  # shorter sentences ("Default is None.") may stand in two splits
+PASSAGE_WORDS = (30, 120)  # at the end of a section, a passage of at least 30 words is closed; none has more than 120
+MIN_SHARED_WORDS = 6  # shorter sentences ("Default is None.") may occur in two splits
 
 
 def split_of(owner: str) -> str:
@@ -54,7 +54,7 @@ def split_of(owner: str) -> str:
 
 
 def check(domain: str | None) -> None:
-    """Raise ConfigError for an unknown domain, or for a package of it that is not installed."""
+    """Raise ConfigError for an unknown domain, or if one of its packages is not installed."""
     if domain not in DOMAINS:
         raise ConfigError(f"corpus.domain={domain}: no such domain; possible: {', '.join(DOMAINS)}")
     for package in DOMAINS[domain]:
@@ -62,19 +62,19 @@ def check(domain: str | None) -> None:
 
 
 def fingerprint() -> str:
-    """What all this text is made from: the versions of Python and of the packages."""
+    """SHA-256 of all that the text is made from: the versions of Python and of the packages."""
     packages = [package for packages in DOMAINS.values() for package in packages if package != STANDARD_LIBRARY]
     versions = (f"{package} {version(DISTRIBUTIONS.get(package, package))}" for package in packages)
     return hashlib.sha256("\n".join([f"python {platform.python_version()}", *versions]).encode()).hexdigest()
 
 
 def corpus(domain: str) -> list[str]:
-    """Passages of the domain's docstrings, each block of text once, none from a dev or test object.
+    """Passages of the domain's docstrings: no block of text twice, none from a dev or test object.
 
-    Domains: scientific, general. Raises ConfigError for another, or for a package that is not installed.
+    Domains: scientific, general. Raises ConfigError for any other, or if a package is not installed.
     """
     check(domain)
-    banned = text_of("dev", "test")
+    banned = banned_texts("dev", "test")
     seen: set[str] = set()
     passages: list[str] = []
     for owner, documented in groupby(parsed(domain), key=lambda item: item[0].owner):
@@ -85,7 +85,7 @@ def corpus(domain: str) -> list[str]:
 
 
 def _new(parts: Iterable[Block], seen: set[str]) -> Iterator[Block]:
-    """The blocks that are not in ``seen``, which then holds them."""
+    """The blocks that are not in ``seen`` yet; adds them to it."""
     for block in parts:
         form = normalise(f"{block.header} {block.text}")
         if form not in seen:
@@ -95,13 +95,13 @@ def _new(parts: Iterable[Block], seen: set[str]) -> Iterator[Block]:
 
 @cache
 def parsed(domain: str) -> tuple[tuple[Docstring, tuple[Block, ...]], ...]:
-    """The domain's docstrings with their blocks of prose."""
+    """The domain's docstrings, each with its blocks of prose."""
     return tuple((docstring, tuple(blocks(docstring.text))) for docstring in documented_objects(DOMAINS[domain]))
 
 
 @cache
-def text_of(*splits: str) -> BannedTexts:
-    """The blocks and sentences of the scientific objects of the splits, to keep them out of other places."""
+def banned_texts(*splits: str) -> BannedTexts:
+    """The blocks and sentences of these splits' scientific objects, as texts that are banned elsewhere."""
     held_out = (
         piece
         for docstring, parts in parsed("scientific")
@@ -113,7 +113,7 @@ def text_of(*splits: str) -> BannedTexts:
 
 
 def _pieces(block: Block, docstring: Docstring) -> Iterator[str]:
-    """The parts of a block by which a copy of it is recognised, also one that speaks of another object."""
+    """The parts of a block by which a copy of it is recognised, even a copy that names another object."""
     yield f"{block.header} {block.text}"
     yield block.text
     for text in (block.text, unnamed(block.text, docstring)):
@@ -121,21 +121,21 @@ def _pieces(block: Block, docstring: Docstring) -> Iterator[str]:
 
 
 def unnamed(text: str, docstring: Docstring) -> str:
-    """A text of a docstring without the names of the object that it documents and without dotted paths."""
+    """The text of a docstring without the names of the documented object and without dotted paths."""
     _, *own = docstring.name.split(".")
     names = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)")
     return names.sub("", _PATH.sub("", text))
 
 
 def without(block: Block, banned: BannedTexts) -> Block | None:
-    """The block without its sentences that hold banned text; None when nothing remains or the whole is banned."""
+    """The block without the sentences that hold banned text; None if nothing remains or the rest is still banned."""
     text = " ".join(sentence for sentence in sentences(block.text) if not banned.found_in(sentence))
     lost_all = block.text and not text
     return None if lost_all or banned.found_in(f"{block.header} {text}") else replace(block, text=text)
 
 
 def _passages(parts: Iterable[Block]) -> Iterator[str]:
-    """Neighbouring blocks of one object joined: at most 120 words, and a new one after a section's end from 30."""
+    """Join neighbouring blocks of one object into passages, whose lengths PASSAGE_WORDS bounds."""
     shortest, longest = PASSAGE_WORDS
     words: list[str] = []
     section = ""

@@ -1,4 +1,4 @@
-"""Docstrings of installed packages, read with ``ast`` from their sources: nothing is imported or run."""
+"""Docstrings of installed packages, read from their sources with ``ast``: no package is imported or run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adapt.config import ConfigError
 KEY_NAME = "data.pydoc.docstrings"
 VERSION = 1
 
-STANDARD_LIBRARY = "python"  # the name under which the standard library is a package here
+STANDARD_LIBRARY = "python"  # the package name that stands for the standard library
 _NOT_DOCUMENTATION = {"test", "tests", "testing", "idle_test", "conftest.py", "site-packages", "_vendor", "externals"}
 _DOCUMENTING_CALLS = {"add_newdoc", "add_docstr"}  # numpy, scipy and torch document compiled functions this way
 
@@ -33,9 +33,10 @@ class Docstring:
 
 
 def documented_objects(packages: Iterable[str]) -> Iterator[Docstring]:
-    """Every docstring of the packages, cleaned of indentation; packages as given, files by path, then source order.
+    """Every docstring of the packages, without indentation: packages as given, files by path, then in source order.
 
-    A file that this Python cannot parse (a template, say) has none. Raises ConfigError for a package not installed.
+    Files that this Python cannot parse (templates, for example) are skipped. Raises ConfigError if a package is not
+    installed.
     """
     for package in packages:
         root = folder_of(package)
@@ -46,13 +47,13 @@ def documented_objects(packages: Iterable[str]) -> Iterator[Docstring]:
 
 
 def folder_of(package: str) -> Path:
-    """Where a package's sources lie. Raises ConfigError when it is not installed."""
+    """The folder of a package's sources. Raises ConfigError if the package is not installed."""
     if package == STANDARD_LIBRARY:
         return Path(sysconfig.get_path("stdlib"))
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
-            f"package {package}: not installed in this environment, but its docstrings are part of the text; "
+            f"package {package}: not installed in this environment, but its docstrings are part of the corpus; "
             "install requirements.lock (make setup)"
         )
     return Path(next(iter(spec.submodule_search_locations)))
@@ -71,7 +72,7 @@ def _of_file(package: str, module: str, source: bytes) -> Iterator[Docstring]:
         tree = _parse(source)
     except SyntaxError:
         return
-    if module == "pydoc_data.topics":  # the language reference, which help() shows
+    if module == "pydoc_data.topics":  # the chapters of the language reference that help() shows
         yield from _of_topics(package, module, tree)
         return
     for owner, name, text in _of_body(tree, module, module):
@@ -81,11 +82,11 @@ def _of_file(package: str, module: str, source: bytes) -> Iterator[Docstring]:
 
 
 def _parse(source: bytes) -> ast.Module:
-    """ast.parse without the cycle collector, which takes two thirds of the time and has no cycles to find."""
+    """ast.parse without the garbage collector, which would take two thirds of the time and find no cycles."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of invalid escapes in other people's sources
+        with warnings.catch_warnings(action="ignore"):  # about invalid escapes in other people's sources
             return ast.parse(source)
     finally:
         if collecting:
@@ -95,7 +96,7 @@ def _parse(source: bytes) -> ast.Module:
 def _of_body(
     node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, owner: str, name: str
 ) -> Iterator[tuple[str, str, str]]:
-    """(owner, name, raw docstring) of a node and of what its body defines; a function's inner functions are left."""
+    """(owner, name, raw docstring) of a node and of all that its body defines, except functions inside functions."""
     text = ast.get_docstring(node, clean=False)
     if text:
         yield owner, name, text
@@ -110,7 +111,7 @@ def _of_body(
 
 
 def _unconditional(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements, with those inside ``if``, ``try`` and ``with`` in their place."""
+    """The statements, where those inside ``if``, ``try`` and ``with`` take the place of the block."""
     for statement in body:
         if isinstance(statement, (ast.If, ast.Try, ast.With)):
             yield from _unconditional(statement.body)

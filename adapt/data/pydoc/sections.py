@@ -1,4 +1,4 @@
-"""A docstring as blocks of prose: its sections, and in them paragraphs and the entries of lists."""
+"""Cuts a docstring into blocks of prose: the paragraphs and list entries of its sections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import groupby
 KEY_NAME = "data.pydoc.sections"
 VERSION = 1
 
-MIN_LETTERS = 0.7  # of the characters that are not space; tables, formulas and signatures have less
+MIN_LETTERS = 0.7  # share of letters among the non-space characters; tables, formulas and signatures have fewer
 
 _UNDERLINE = re.compile(r"^[-=~*^]{3,}$")
 _GOOGLE_HEADING = re.compile(
@@ -36,15 +36,15 @@ _LITERAL_FOLLOWS = re.compile(r"\s*::(?=\s|$)")
 
 @dataclass(frozen=True)
 class Block:
-    """One paragraph, or the description of one entry (``header``: its ``name : type`` line), on one line each."""
+    """One paragraph, or one entry: its ``name : type`` line as ``header`` and its description. No line breaks."""
 
-    section: str  # heading in lower case; "summary" before the first, "description" after its first paragraph
+    section: str  # heading in lower case; before any heading "summary", then "description" from the second paragraph on
     header: str
     text: str
 
 
 def blocks(docstring: str) -> Iterator[Block]:
-    """The prose of a docstring without code, tables, directives and markup, in its order."""
+    """The prose of a docstring, in order, without code, tables, directives and markup."""
     for section, lines in _sections(docstring.expandtabs().split("\n")):
         if section == "references":
             continue
@@ -81,7 +81,7 @@ def _paragraphs(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _entries(section: str, lines: list[str]) -> Iterator[Block]:
-    """An entry is a line at the section's margin with the deeper lines under it."""
+    """The entries of a section: each is a line at the section's margin with the indented lines below it."""
     written = [line for line in lines if line.strip()]
     if not written:
         return
@@ -106,20 +106,20 @@ def _prose(paragraph: list[str]) -> str:
     first = paragraph[0].strip()
     if first.startswith(">>>") or (_DIRECTIVE.match(first) and not _ADMONITION.match(first)):
         return ""
-    kept = []
+    lines = []
     for line in map(str.strip, paragraph):
         if line.startswith(">>>"):
             break
         if not _UNDERLINE.match(line):
-            kept.append(_ADMONITION.sub("", line).strip())
-    text = _clean(" ".join(kept))
+            lines.append(_ADMONITION.sub("", line).strip())
+    text = _clean(" ".join(lines))
     letters = len(_NOT_LETTERS.sub("", text))
     return text if letters >= MIN_LETTERS * (len(text) - text.count(" ")) else ""
 
 
 def _clean(text: str) -> str:
-    """Without reStructuredText roles, link targets, citation marks, back quotes and bold; single spaces."""
-    if not _ANY_MARKUP.search(text):  # a third of the whole extraction's time is saved here
+    """Remove reStructuredText roles, link targets, citation marks, back quotes, bold and repeated spaces."""
+    if not _ANY_MARKUP.search(text):  # this saves a third of the time of the whole extraction
         return " ".join(text.split())
     text = _LINK.sub(r"\1", _ROLE.sub("`", text))
     text = _EMPHASIS.sub(r"\1", _MARKS.sub("", _CITATION_MARK.sub("", text)))

@@ -1,7 +1,7 @@
 """Two classification tasks over the docstrings of scientific packages, split by documented object.
 
 topic: which subpackage of scipy or scikit-learn a passage documents. section: which section of a numpydoc docstring it
-comes from. A passage that holds text of a split measured later (train < dev < test) is left out of the earlier one.
+comes from. A dev passage must hold no text of test, and a train passage no text of dev or test.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TOPICS = (
     "scipy.signal", "scipy.sparse", "scipy.spatial", "scipy.special", "scipy.stats",
     "sklearn.cluster", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics",
 )  # fmt: skip
-TOPIC_SECTIONS = ("summary", "description", "notes")  # the others say how an object is called, not what it is about
+TOPIC_SECTIONS = ("summary", "description", "notes")  # other sections say how to call an object, not what it is about
 TOPIC_WORDS = (10, 30)
-# Without the extended description, which reads like Notes; of an entry the text alone, not its "name : type" line.
+# Not the extended description, which reads like Notes. An entry gives only its text, not its "name : type" line.
 SECTIONS = ("summary", "parameters", "returns", "attributes", "notes", "examples")
 SECTION_WORDS = (10, 40)
 MOST_OF_ONE_OBJECT = 8  # passages with the same label
@@ -43,21 +43,24 @@ def check(question: str | None) -> None:
 
 
 def task(question: str | None) -> dict[str, list[Labelled]]:
-    """train, dev and test of a question.
+    """The passages of train, dev and test for a question.
 
-    Order: one passage of each label in turn, each label's passages by hash, so that every beginning of the list is as
-    balanced as the labels allow. Raises ConfigError for an unknown question or a package that is not installed.
+    Each split takes one passage of each label in turn, each label's passages by hash, so that the first n are as
+    balanced as the labels allow, for every n. Raises ConfigError for an unknown question or if a package is not
+    installed.
     """
     check(question)
-    found: list[tuple[str, Labelled]] = []
+    examples: list[tuple[str, Labelled]] = []
     for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
-        found += ((split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.text_of(*later)))
-    different = list(distinct(found, lambda item: item[1][0]))
+        examples += (
+            (split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.banned_texts(*later))
+        )
+    different = list(distinct(examples, lambda item: item[1][0]))
     return {name: balanced(example for split, example in different if split == name) for name in corpus.SPLITS}
 
 
 def _examples(passages_of: Passages, split: str, banned: BannedTexts) -> Iterator[Labelled]:
-    """The passages of a split's objects that hold no banned text, a few of each object and label."""
+    """The passages of a split's objects that hold no banned text, at most MOST_OF_ONE_OBJECT per object and label."""
     taken: Counter[tuple[str, str]] = Counter()
     for docstring, parts in corpus.parsed("scientific"):
         if corpus.split_of(docstring.owner) == split:
@@ -68,7 +71,7 @@ def _examples(passages_of: Passages, split: str, banned: BannedTexts) -> Iterato
 
 
 def balanced(examples: Iterable[Labelled]) -> list[Labelled]:
-    """The first of each label by hash, then the second of each, and so on."""
+    """The first example of each label by hash, then the second of each, and so on."""
     turn: Counter[str] = Counter()
     ranked = []
     for example in in_hash_order(examples, lambda example: example[0]):
@@ -92,7 +95,10 @@ def _section_passages(docstring: Docstring, parts: Iterable[Block]) -> Iterator[
 
 
 def whole_sentences(text: str, shortest: int, longest: int) -> Iterator[str]:
-    """Runs of whole sentences: a part of one could stand in a corpus, whose sentences are compared whole."""
+    """Passages of whole sentences, of ``shortest`` to ``longest`` words.
+
+    Never a part of a sentence: that could be in a corpus unnoticed, because corpora are compared sentence by sentence.
+    """
     words: list[str] = []
     for sentence in [*sentences(text), ""]:
         new = sentence.split()

@@ -1,8 +1,8 @@
 """Data selection with importance resampling (DSIR, Xie et al., 2023): hashed n-grams, weights, and the draw.
 
 Xie, Santurkar, Ma, Liang. Data Selection for Language Models via Importance Resampling. NeurIPS 2023, arXiv:2302.03169.
-The paper's documents are chunks of one length. Log weights are sums over n-grams and mostly negative, so among
-documents of mixed length the short ones are drawn: compare words as well as documents with the random control.
+The paper's documents are chunks of equal length. Log weights are sums over n-grams and mostly negative, so among
+documents of mixed lengths short ones are preferred: compare words as well as documents with the random control.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ VERSION = 1
 BUCKETS = 10_000
 SMOOTHING = 1e-8  # added to each probability before the logarithm, as in the authors' release
 
-# Lower case; words and runs of punctuation as the release has them; one and two in a row. MurmurHash3 where the release
-# takes SHA-256: the hash is no part of the method.
+# Unigrams and bigrams of lower-cased words and runs of punctuation, as in the release. The release hashes with SHA-256,
+# this with MurmurHash3: the hash function is not part of the method.
 _FEATURES = HashingVectorizer(
     n_features=BUCKETS, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", alternate_sign=False, norm=None
 )
@@ -31,37 +31,40 @@ def ngram_counts(texts: Iterable[str]) -> csr_matrix:
 
 
 def distribution(counts: np.ndarray) -> np.ndarray:
-    """Bucket counts [V] of some texts together as the probabilities of a bag of n-grams, its maximum likelihood."""
+    """Maximum-likelihood probabilities of a bag of n-grams, from bucket counts [V] summed over texts.
+
+    Raises ValueError if all counts are 0.
+    """
     if not counts.sum():
         raise ValueError("no n-gram in any text")
     return counts / counts.sum()
 
 
 def log_ratio(target: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """ln p_target - ln p_raw of each bucket [V], smoothed."""
+    """ln p_target - ln p_raw for each bucket [V], smoothed."""
     return np.log(target + SMOOTHING) - np.log(raw + SMOOTHING)
 
 
 def log_weights(counts: csr_matrix, target: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """ln of each text's importance weight p_target(z) / p_raw(z) for its counts z [N, V]: the sum over its n-grams."""
+    """The log importance weight ln(p_target(z) / p_raw(z)) of each text, from its counts z: [N, V] -> [N]."""
     return np.asarray(counts @ log_ratio(target, raw))
 
 
 def divergence(target: np.ndarray, other: np.ndarray) -> float:
-    """KL(target || other) in nats, of distributions over buckets [V], smoothed."""
+    """KL(target || other) in nats, for smoothed distributions over buckets [V]."""
     return float(target @ log_ratio(target, other))
 
 
 def kl_reduction(target: np.ndarray, raw: np.ndarray, selected: np.ndarray) -> float:
-    """How much nearer to the target the selected text is than the raw text: KL(target||raw) - KL(target||selected)."""
+    """KL(target||raw) - KL(target||selected): how much nearer to the target the selected text is than the raw text."""
     return divergence(target, raw) - divergence(target, selected)
 
 
 def gumbel_top_k(log_weight: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """k distinct places drawn without replacement in proportion to exp(log_weight) [N], ascending.
+    """k distinct indices drawn without replacement in proportion to exp(log_weight) [N], ascending.
 
-    The k largest of log weight plus standard Gumbel noise are such a draw (Kool et al., 2019), the one that
-    Xie et al. (2023) use. Raises ValueError where there are fewer than k.
+    The k largest values of log weight plus standard Gumbel noise are such a draw (Kool et al., 2019); Xie et al. (2023)
+    draw so too. Raises ValueError if there are fewer than k.
     """
     if k > len(log_weight):
         raise ValueError(f"{len(log_weight)} documents; {k} are asked for")

@@ -1,4 +1,4 @@
-"""The nearest documents of each query, exactly, with memory for blocks of them alone."""
+"""Exact nearest documents of each query; only one block of documents is in memory at a time."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from scipy.sparse import issparse
 KEY_NAME = "data.selection.neighbours"
 VERSION = 1
 QUERIES = 512  # rows of a block of similarities: [512, documents of a block] float32
-HAS_FAISS = importlib.util.find_spec("faiss") is not None  # optional; the same neighbours, but for its rounding
+HAS_FAISS = importlib.util.find_spec("faiss") is not None  # optional; the same neighbours up to rounding
 
 
 def nearest(
     queries: Any, blocks: Iterable[tuple[np.ndarray, Any]], k: int, *, faiss: bool = HAS_FAISS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k documents of the largest inner product with each query: the cosine, where all rows have length 1.
+    """The k documents with the largest inner product with each query: the cosine, if all rows have length 1.
 
     queries: [Q, H], dense float32 or scipy sparse rows. blocks: the documents' numbers [B], ascending over all blocks,
-    and their rows [B, H] of the same kind. Of equally near documents the lowest number wins. faiss: search dense rows
-    with it. Returns the inner products and the documents' numbers [Q, k], nearest first.
-    Raises ValueError where there are fewer than k documents.
+    and their rows [B, H] of the same kind. Ties go to the lowest number. faiss: whether to search dense rows with it.
+    Returns the inner products and the documents' numbers [Q, k], nearest first. Raises ValueError if there are fewer
+    than k documents.
     """
     best = np.empty((queries.shape[0], 0), np.float32), np.empty((queries.shape[0], 0), np.int64)
     for numbers, rows in blocks:
         parts = []
         for start in range(0, queries.shape[0], QUERIES):
             some = queries[start : start + QUERIES]
-            found, columns = _of_block(some, rows, min(k, len(numbers)), faiss)
-            kept = (best[0][start : start + QUERIES], best[1][start : start + QUERIES])
-            parts.append(_merged(kept, (found, np.asarray(numbers)[columns]), k))
+            products, columns = _of_block(some, rows, min(k, len(numbers)), faiss)
+            so_far = (best[0][start : start + QUERIES], best[1][start : start + QUERIES])
+            parts.append(_merged(so_far, (products, np.asarray(numbers)[columns]), k))
         best = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     if best[0].shape[1] < k:
         raise ValueError(f"{best[0].shape[1]} documents; {k} neighbours are asked for")
@@ -40,18 +40,18 @@ def nearest(
 
 
 def _of_block(queries: Any, rows: Any, k: int, faiss: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Inner products [Q, k] with the best rows of one block, and these rows' places in it."""
+    """The k largest inner products of each query with the rows of one block, and the indices of those rows: [Q, k]."""
     if faiss and not issparse(rows):
         from faiss import METRIC_INNER_PRODUCT, knn
 
-        found, columns = knn(queries, rows, k, metric=METRIC_INNER_PRODUCT)
-        return _by_size(found, columns, k)
+        products, columns = knn(queries, rows, k, metric=METRIC_INNER_PRODUCT)
+        return _by_size(products, columns, k)
     product = queries @ rows.T
     return largest(product.toarray() if issparse(product) else product, k)
 
 
 def largest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row [N, M] in descending order, and their columns; of equal values the first columns."""
+    """The k largest values of each row [N, M], descending, and their columns; ties go to the first column."""
     if k == values.shape[1]:
         columns = np.broadcast_to(np.arange(k), values.shape)
         return _by_size(values, columns, k)
@@ -64,9 +64,9 @@ def largest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _merged(
-    kept: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray], k: int
+    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    return _by_size(np.concatenate([kept[0], found[0]], axis=1), np.concatenate([kept[1], found[1]], axis=1), k)
+    return _by_size(np.concatenate([one[0], other[0]], axis=1), np.concatenate([one[1], other[1]], axis=1), k)
 
 
 def _by_size(values: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

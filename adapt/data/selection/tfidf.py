@@ -1,4 +1,4 @@
-"""TF-IDF rows of any number of texts, fitted without holding their counts."""
+"""TF-IDF features, fitted to any number of texts without holding their counts in memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from adapt.config import ConfigError
 
 KEY_NAME = "data.selection.tfidf"
 VERSION = 1
-# A word of one text alone brings no two texts together.
-MIN_TEXTS = 2
+MIN_TEXTS = 2  # a word of only one text cannot make two texts similar
 
 
 def fitted(texts: Iterable[str]) -> TfidfVectorizer:
-    """scikit-learn's vectorizer as fit would leave it, with memory for the vocabulary alone.
+    """scikit-learn's vectorizer as its fit would leave it; memory grows only with the vocabulary.
 
-    Lower case, words of two and more letters or digits, no stop words (idf makes them small), those of MIN_TEXTS texts
-    and more; 1 + ln(tf), idf = 1 + ln((1 + texts) / (1 + texts with the word)), rows of length 1, float32.
-    Raises ConfigError where no two texts share a word.
+    Lower-cased words of two or more letters or digits that occur in at least MIN_TEXTS texts, stop words included (idf
+    makes them small); 1 + ln(tf), idf = 1 + ln((1 + texts) / (1 + texts with the word)), rows of length 1, float32.
+    Raises ConfigError if no two texts share a word.
     """
     analyse = TfidfVectorizer().build_analyzer()
     frequency: Counter[str] = Counter()

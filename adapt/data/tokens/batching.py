@@ -1,4 +1,4 @@
-"""Which examples form a step, and how a few of them become tensors. Every order is a pure function of its seed."""
+"""Batches: which examples form one, and how they become tensors. Every order is a pure function of its seed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from transformers import PreTrainedTokenizerBase
 KEY_NAME = "data.tokens.batching"
 VERSION = 1
 Lengths = Sequence[int] | NDArray[np.int32]
-POOL = 32  # batches that are sorted by length together: little padding, and still a shuffle
+POOL = 32  # batches whose examples are sorted by length together: little padding, and still a shuffle
 
 
 def shuffled_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Cut one epoch's shuffle into batches of about equal length.
+    """Shuffle the examples of one epoch, and cut them into batches of examples of about equal length.
 
-    Within a pool of ``POOL * batch_size`` examples of the shuffle, examples are sorted by length and cut into
-    batches; the batches are then shuffled. Each example occurs once; the last batch of the last pool may be short.
+    The shuffled examples are cut into pools of ``POOL * batch_size``. Each pool is sorted by length and cut into
+    batches, and all batches are then shuffled. Each example occurs once; the last batch of the last pool may be short.
     """
     random = np.random.default_rng([seed, epoch])
     order, lengths = random.permutation(len(lengths)), np.asarray(lengths)
@@ -35,57 +35,57 @@ def shuffled_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int
 
 
 def sorted_batches(lengths: Lengths, batch_size: int) -> list[list[int]]:
-    """All examples by length, longest first, for evaluation: least padding, and memory is tried at once."""
+    """All examples by length, longest first, for evaluation: least padding, and memory runs out early if at all."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
     return [order[cut : cut + batch_size] for cut in range(0, len(order), batch_size)]
 
 
 @dataclass
 class Encoded:
-    """Token ids of some texts, special tokens included, and segment ids where the tokenizer gives them."""
+    """Token ids of some texts, special tokens included, and their segment ids if the tokenizer returns any."""
 
     ids: list[list[int]]
     segments: list[list[int]] | None
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens in each sequence, special tokens included."""
+        """The number of tokens of each sequence, special tokens included."""
         return [len(sequence) for sequence in self.ids]
 
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, pairs: Sequence[str] | None = None
 ) -> Encoded:
-    """One sequence a text (or pair of texts), cut at max_length tokens."""
+    """One sequence per text (or pair of texts), truncated at max_length tokens."""
     more = {} if pairs is None else {"text_pair": list(pairs)}
-    found = tokenizer(list(texts), truncation=True, max_length=max_length, **more)
-    return Encoded(found["input_ids"], found.get("token_type_ids"))
+    encoding = tokenizer(list(texts), truncation=True, max_length=max_length, **more)
+    return Encoded(encoding["input_ids"], encoding.get("token_type_ids"))
 
 
 class TokenSequences(Protocol):
-    """Sequences of token ids that are read one by one, such as those of a file (adapt.data.tokens.tokens)."""
+    """Sequences of token ids that are read one by one, for example from a file (adapt.data.tokens.tokens)."""
 
     packed: bool
     words: bool
 
     def ids(self, index: int) -> NDArray[np.int32]:
-        """The token ids of a sequence, special ones included."""
+        """The token ids of a sequence, special tokens included."""
 
     def word_starts(self, index: int) -> NDArray[np.bool_]:
-        """Whether each token begins a word, where ``words``."""
+        """Whether each token begins a word; only where ``words`` is True."""
 
     def starts(self, index: int) -> NDArray[np.int32]:
-        """Where in a packed sequence each of its texts begins: 0 first."""
+        """The offset in a packed sequence at which each of its texts begins; the first is 0."""
 
 
 def collate(
     tokenizer: PreTrainedTokenizerBase, encoded: Encoded | TokenSequences, indices: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Some sequences, padded to the longest of them.
+    """The sequences at these indices as a batch, padded to the longest of them.
 
-    Returns input_ids, attention_mask, special_tokens_mask (and token_type_ids) [B, L], example_ids [B] = indices; of
-    packed sequences also document_ids [B, L]: 0 at padding, then 1, 2, ... for the texts of each; where words are
-    marked, word_starts [B, L].
+    Returns input_ids, attention_mask, special_tokens_mask (and token_type_ids) [B, L], and example_ids [B] = indices.
+    Packed sequences also have document_ids [B, L]: 0 at padding, then 1, 2, ... for the texts of each. Where words are
+    marked, there is word_starts [B, L].
     """
     if isinstance(encoded, Encoded):
         rows = [np.asarray(encoded.ids[index]) for index in indices]
@@ -95,9 +95,9 @@ def collate(
     real = np.arange(sizes.max()) < sizes[:, None]
 
     def padded(values: Sequence[NDArray[Any]], fill: int) -> Tensor:
-        found = np.full(real.shape, fill, dtype=np.int64)
-        found[real] = np.concatenate(values)
-        return torch.from_numpy(found)
+        table = np.full(real.shape, fill, dtype=np.int64)
+        table[real] = np.concatenate(values)
+        return torch.from_numpy(table)
 
     input_ids = padded(rows, padding(tokenizer))
     special = np.isin(input_ids.numpy(), tokenizer.all_special_ids) | ~real
@@ -124,6 +124,6 @@ def collate(
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that fills a row; a decoder's tokenizer may have none, and any will do where no token attends to it."""
-    given = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return next(token for token in given if token is not None)
+    """The id that pads a row; if the tokenizer (of a decoder) has no padding token, any id, since it is masked out."""
+    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(token for token in candidates if token is not None)

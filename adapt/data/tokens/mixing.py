@@ -1,4 +1,4 @@
-"""Several token sources in one training: each keeps its share of the sequences, within one, at every step.
+"""Mixes several token sources in one training: at every step, each source has had its share of sequences, within one.
 
 What a step reads is a function of (seed, step), so that a resumed run goes on with the same sequences.
 """
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 class Mixture:
-    """Several sources as one: their sequences numbered one source after another, so that example ids are unique."""
+    """Several sources as one: sequences are numbered across the sources in order, so that example ids are unique."""
 
     def __init__(self, sources: Sequence[Sequences]) -> None:
         self.sources = list(sources)
@@ -33,17 +33,17 @@ class Mixture:
         return len(self.lengths)
 
     def ids(self, index: int) -> Ids:
-        """The token ids of a sequence, special ones included."""
+        """The token ids of a sequence, special tokens included."""
         source, own = self._find(index)
         return source.ids(own)
 
     def word_starts(self, index: int) -> NDArray[np.bool_]:
-        """Whether each token of a sequence begins a word, where words are marked."""
+        """Whether each token of a sequence begins a word; only where words are marked."""
         source, own = self._find(index)
         return source.word_starts(own)
 
     def starts(self, index: int) -> Ids:
-        """Where in a packed sequence each of its texts begins: 0 first."""
+        """The offset in a packed sequence at which each of its texts begins; the first is 0."""
         source, own = self._find(index)
         return source.starts(own)
 
@@ -53,31 +53,32 @@ class Mixture:
 
 
 def schedule(shares: Sequence[float], slots: int) -> NDArray[np.int8]:
-    """Which source each of the slots reads, so that after any k of them a source had its share * k, within one.
+    """Which source each slot reads, so that after any k slots each source has been read share * k times, within one.
 
-    Of the sources that would otherwise fall behind, the one that must come soonest (Tijdeman, 1980, The chairman
+    Each slot goes to the source with the earliest deadline among those that may be read (Tijdeman, 1980, The chairman
     assignment problem, Discrete Mathematics 32): the deviation is at most 1 - 1 / (2n - 2) for n sources.
     """
     slack = 1 - 1 / (2 * len(shares) - 2) if len(shares) > 1 else 0.0
-    had = [0] * len(shares)
-    found = np.zeros(slots, np.int8)
+    given = [0] * len(shares)
+    order = np.zeros(slots, np.int8)
     for slot in range(slots):
         soonest, chosen = float("inf"), 0
         for source, share in enumerate(shares):
-            behind = share * (slot + 1) - had[source]
+            behind = share * (slot + 1) - given[source]
             if behind >= 1 - slack - 1e-9 and (slack - behind) / share < soonest:
                 soonest, chosen = (slack - behind) / share, source
-        had[chosen] += 1
-        found[slot] = chosen
-    return found
+        given[chosen] += 1
+        order[slot] = chosen
+    return order
 
 
 @dataclass(frozen=True)
 class MixedSteps(Sequence[list[int]]):
-    """Each step's indices into a :class:`Mixture`, as many as ``batch_size`` and of about equal length.
+    """For each step, ``batch_size`` indices into a :class:`Mixture`, of sequences of about equal length.
 
-    Each source is read in a shuffle of its own, and in another one when it is through. Within POOL neighbouring steps
-    the sequences of a source go to the steps by length, short with short. shares: of the sources, sum 1.
+    Each source is shuffled on its own, and shuffled anew each time it has been read to its end. Within a pool of POOL
+    consecutive steps, the sequences of a source are sorted by length, so that a step reads sequences of similar length.
+    shares: the share of each source, sum 1.
     """
 
     mixture: Mixture
@@ -96,13 +97,13 @@ class MixedSteps(Sequence[list[int]]):
 
     @cached_property
     def quotas(self) -> NDArray[np.int64]:
-        """Sequences of each source in each step, [steps, sources]."""
+        """The number of sequences of each source in each step, [steps, sources]."""
         slots = schedule(self.shares, self.steps * self.batch_size).reshape(self.steps, self.batch_size)
         return np.stack([(slots == source).sum(1) for source in range(len(self.shares))], axis=1)
 
     @cached_property
     def _before(self) -> NDArray[np.int64]:
-        """Sequences of each source that all earlier steps have read, [steps + 1, sources]."""
+        """The number of sequences of each source that all earlier steps have read, [steps + 1, sources]."""
         return np.concatenate([np.zeros((1, len(self.shares)), np.int64), np.cumsum(self.quotas, axis=0)])
 
     @cached_property
@@ -111,18 +112,20 @@ class MixedSteps(Sequence[list[int]]):
 
     def _read_pool(self, number: int) -> list[list[int]]:
         first, last = number * POOL, min((number + 1) * POOL, self.steps)
-        by_length = np.random.default_rng([self.seed, number]).permutation(last - first)  # which step is the n-th long
-        found: list[list[int]] = [[] for _ in range(last - first)]
+        by_length = np.random.default_rng([self.seed, number]).permutation(
+            last - first
+        )  # the step that gets the n-th length
+        pool: list[list[int]] = [[] for _ in range(last - first)]
         for source in range(len(self.shares)):
             indices = self._stream(source, int(self._before[first, source]), int(self._before[last, source]))
             indices = indices[np.argsort(self.mixture.lengths[indices], kind="stable")]
             sizes = self.quotas[first:last, source][by_length]
-            for step, some in zip(by_length.tolist(), np.split(indices, np.cumsum(sizes)[:-1]), strict=True):
-                found[step] += some.tolist()
-        return found
+            for step, part in zip(by_length.tolist(), np.split(indices, np.cumsum(sizes)[:-1]), strict=True):
+                pool[step] += part.tolist()
+        return pool
 
     def _stream(self, source: int, start: int, end: int) -> NDArray[np.int64]:
-        """What a source gives from its start-th to its end-th sequence, over as many shuffles as it takes."""
+        """The indices of the start-th to the end-th sequence read from a source, over as many shuffles as needed."""
         size = len(self.mixture.sources[source])
         shuffles = range(start // size, -(-end // size))
         order = [self._shuffle(source, number) for number in shuffles] or [np.zeros(0, np.int64)]

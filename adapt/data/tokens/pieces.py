@@ -1,4 +1,4 @@
-"""Texts to pieces of at most a sequence's length, each with its special tokens: in batches, with flat memory."""
+"""Cuts texts into pieces of at most a sequence's length, each with its special tokens, in constant memory."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ KEY_NAME = "data.tokens.pieces"
 VERSION = 1
 
 Ids = NDArray[np.int32]
-Encoded = tuple[Ids, NDArray[np.int64]]
-AHEAD = 2  # batches in the hands of threads
+FlatIds = tuple[Ids, NDArray[np.int64]]  # the ids of several texts one after another, and the length of each text
+AHEAD = 2  # batches that threads work on ahead of the reader
 BATCH_TEXTS, BATCH_CHARACTERS = 1000, 1_000_000  # tokenised together
-PART = 200_000  # characters of a text that the tokenizer sees at once: it needs some 100 bytes for each
+PART = 200_000  # characters of a text that the tokenizer sees at once: it needs about 100 bytes for each
 _BETWEEN_WORDS = re.compile(r"(?<=\S)\s(?=\S)")
 
 
 @dataclass(frozen=True)
 class SequenceFormat:
-    """Tokens a sequence, special ones included, whether it holds several texts, and whether words are marked in it."""
+    """Tokens per sequence (special tokens included), whether it holds several texts, and whether words are marked."""
 
     max_length: int
     packed: bool
@@ -39,7 +39,7 @@ class SequenceFormat:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Neighbouring pieces of texts: their ids one after another, the lengths [P] and the texts [P] that they are of."""
+    """Consecutive pieces of texts: their ids one after another, the length of each [P], and the text it is of [P]."""
 
     ids: Ids
     lengths: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Pieces:
         return cls(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def and_then(self, more: Pieces) -> Pieces:
-        """These and then those."""
+        """These pieces followed by more."""
         return Pieces(
             np.concatenate([self.ids, more.ids]),
             np.concatenate([self.lengths, more.lengths]),
@@ -59,7 +59,7 @@ class Pieces:
         )
 
     def split(self, count: int) -> tuple[Pieces, Pieces]:
-        """The first ``count`` pieces, and the others."""
+        """The first ``count`` pieces, and the rest."""
         at = int(self.lengths[:count].sum())
         return (
             Pieces(self.ids[:at], self.lengths[:count], self.texts[:count]),
@@ -69,7 +69,7 @@ class Pieces:
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """What the tokenizer puts around a text, and what ends one whose tokenizer puts nothing behind it."""
+    """The ids that the tokenizer puts before and after a text; ``end``: what ends a text if it puts nothing after."""
 
     before: Ids
     after: Ids
@@ -77,7 +77,7 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-        """Seen by encoding a word. A decoder's text ends with its end-of-text token, so that it learns to end."""
+        """Find them by encoding a word. A decoder's text ends with its end-of-text token, so that it learns to end."""
         word = tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = tokenizer("a")["input_ids"]
         at = next(start for start in range(len(whole)) if whole[start : start + len(word)] == word)
@@ -88,9 +88,9 @@ class SpecialTokens:
 
 
 def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> Iterator[Pieces]:
-    """The pieces of all texts in their order, a batch of whole texts at a time; none of a text without a token.
+    """The pieces of all texts in order, one batch of whole texts at a time; a text without a token has no piece.
 
-    Raises ConfigError where the special tokens leave no room.
+    Raises ConfigError if the special tokens leave no room.
     """
     special = SpecialTokens.of(tokenizer)
     room = form.max_length - len(special.before) - len(special.after)
@@ -100,8 +100,8 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: Se
             f"{form.max_length - room} of them and leave no room; give a larger one"
         )
     first = 0
-    whole_texts(tokenizer)
-    for ids, lengths in in_order(partial(encoded, tokenizer, words=form.words), batches(texts)):
+    neither_cut_nor_pad(tokenizer)
+    for ids, lengths in in_order(partial(flat_ids, tokenizer, words=form.words), batches(texts)):
         if special.end is not None:
             ids = np.insert(ids, np.cumsum(lengths)[lengths > 0], special.end)
             lengths = lengths + (lengths > 0)
@@ -109,13 +109,13 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: Se
         first += len(lengths)
 
 
-def in_order(work: Callable[[list[str]], Encoded], batches: Iterable[list[str]]) -> Iterator[Encoded]:
-    """``work`` of each batch, in their order; AHEAD at a time, each in a thread.
+def in_order(work: Callable[[list[str]], FlatIds], batches: Iterable[list[str]]) -> Iterator[FlatIds]:
+    """``work(batch)`` for each batch, in order; threads work on up to AHEAD batches ahead.
 
-    A fast tokenizer lets go of the interpreter, so that one batch is encoded while ids of another are collected.
+    A fast tokenizer releases the GIL, so that one batch is encoded while the ids of another are collected.
     """
     with ThreadPoolExecutor(AHEAD) as threads:
-        waiting: deque[Future[Encoded]] = deque()
+        waiting: deque[Future[FlatIds]] = deque()
         for batch in batches:
             waiting.append(threads.submit(work, batch))
             if len(waiting) > AHEAD:
@@ -125,7 +125,7 @@ def in_order(work: Callable[[list[str]], Encoded], batches: Iterable[list[str]])
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Neighbouring texts, at most BATCH_TEXTS, and no more once they hold BATCH_CHARACTERS."""
+    """Consecutive texts in batches; a batch is full at BATCH_TEXTS texts or once it holds BATCH_CHARACTERS."""
     batch: list[str] = []
     characters = 0
     for text in texts:
@@ -138,19 +138,19 @@ def batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def whole_texts(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let a fast tokenizer neither cut nor pad: a tokenizer.json may hold either."""
+def neither_cut_nor_pad(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Switch off a fast tokenizer's truncation and padding, which its tokenizer.json may ask for."""
     if tokenizer.is_fast:
-        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # fast tokenizers alone have it
+        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # only fast tokenizers have it
         backend.no_truncation()
         backend.no_padding()
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False) -> Encoded:
-    """The texts' ids one after another, without special tokens, and how many each has; after ``whole_texts``.
+def flat_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = False) -> FlatIds:
+    """The texts' ids one after another, without special tokens, and how many each text has.
 
-    An enormous text goes through the tokenizer in parts that begin between words, where the tokenizers in use split a
-    text anyway; only without a space in the last thousand characters of a part is a word cut.
+    Call ``neither_cut_nor_pad`` first. An enormous text is tokenised in parts that begin between words, where the
+    tokenizers in use split a text anyway. A word is cut only if the last thousand characters of a part have no space.
     """
     parts = [(number, part) for number, text in enumerate(texts) for part in parts_of(text)]
     flat, sizes = [], []
@@ -163,7 +163,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], words: bool = 
 
 
 def parts_of(text: str) -> Iterator[str]:
-    """The text in parts of at most PART characters, cut in front of a single space where there is one."""
+    """The text in parts of at most PART characters, cut before a single space if there is one near the end."""
     start = 0
     while len(text) - start > PART:
         spaces = list(_BETWEEN_WORDS.finditer(text, start + PART - 1000, start + PART))
@@ -174,29 +174,29 @@ def parts_of(text: str) -> Iterator[str]:
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Ids without special tokens. A fast tokenizer is asked directly: transformers would also make masks and types."""
+    """Ids without special tokens, from a fast tokenizer's backend: transformers would also make masks and types."""
     if not tokenizer.is_fast:
         return tokenizer(texts, add_special_tokens=False)["input_ids"]
     backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def marked_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Ids without special tokens, plus WORD_START where a token begins a word (adapt/data/tokens/words.py)."""
     if not tokenizer.is_fast:
-        raise ConfigError(f"{type(tokenizer).__name__} does not tell where its tokens are, so that no word is known")
+        raise ConfigError(f"{type(tokenizer).__name__} returns no offsets of its tokens, so words cannot be found")
     backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    found = backend.encode_batch(texts, add_special_tokens=False)
+    encodings = backend.encode_batch(texts, add_special_tokens=False)
     return [
         [token + WORD_START * begins for token, begins in zip(one.ids, word_starts(text, one.offsets), strict=True)]
-        for text, one in zip(texts, found, strict=True)
+        for text, one in zip(texts, encodings, strict=True)
     ]
 
 
 def cut(ids: Ids, lengths: NDArray[np.int64], room: int, special: SpecialTokens, first: int) -> Pieces:
-    """Texts cut into pieces of ``room`` tokens, the last one shorter, with the special tokens around each.
+    """Texts cut into pieces of ``room`` tokens (the last of a text may be shorter), with special tokens around each.
 
-    ids: the texts' ids one after another; lengths [T]; first: the index of the first text.
+    ids: the texts' ids one after another; lengths [T]: of the texts; first: the index of the first text.
     """
     counts = -(-lengths // room)  # pieces of each text
     texts = np.repeat(np.arange(len(lengths)), counts)

@@ -1,7 +1,7 @@
 """Texts as token ids on disk: cut or packed into sequences, written batch by batch, memory-mapped when read.
 
-Arrow files with one row a sequence: ``ids`` (int32), ``text`` (the index of the text that it begins with) and, when
-packed, ``starts`` and ``texts``: where in it each text begins, and which one that is.
+Arrow files with one row per sequence: ``ids`` (int32), ``text`` (the index of its first text) and, if packed,
+``starts`` and ``texts``: the offset at which each of its texts begins, and the index of that text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PACKED = _CUT.append(pyarrow.field("starts", pyarrow.list_(pyarrow.int32()))).a
 
 
 class Ragged:
-    """A list column as numpy arrays over the mapped file."""
+    """A list column of a memory-mapped file, as numpy arrays that are not copied."""
 
     def __init__(self, column: pyarrow.ChunkedArray) -> None:
         chunks = [chunk for chunk in column.chunks if len(chunk)]
@@ -50,9 +50,9 @@ class Ragged:
 
 
 class Sequences:
-    """The sequences of one file, which takes ``bytes_on_disk``.
+    """The sequences of one file, memory-mapped; ``bytes_on_disk``: the size of the file.
 
-    lengths: [N] tokens of each, special ones included. documents: [N] index of the (first) text of each.
+    lengths: [N] tokens of each, special tokens included. documents: [N] index of the (first) text of each.
     """
 
     def __init__(self, file: Path) -> None:
@@ -70,19 +70,19 @@ class Sequences:
         return len(self.lengths)
 
     def ids(self, index: int) -> Ids:
-        """The token ids of a sequence, special ones included."""
+        """The token ids of a sequence, special tokens included."""
         return self._ids[index] % WORD_START if self.words else self._ids[index]
 
     def word_starts(self, index: int) -> NDArray[np.bool_]:
-        """Whether each token of a sequence begins a word, where words are marked (``words``); no special token does."""
+        """Whether each token of a sequence begins a word; only if ``words`` are marked. Special tokens never do."""
         return self._ids[index] >= WORD_START
 
     def starts(self, index: int) -> Ids:
-        """Where in a packed sequence each of its texts begins: 0 first."""
+        """The offset in a packed sequence at which each of its texts begins; the first is 0."""
         return self._starts[index] if self.packed else np.zeros(1, np.int32)
 
     def texts(self, index: int) -> Ids:
-        """Which texts a sequence holds, in their order in it."""
+        """The indices of the texts that a sequence holds, in order."""
         return self._texts[index] if self.packed else self.documents[index : index + 1]
 
     @property
@@ -96,7 +96,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A corpus as token ids; ``vocabulary``: the digest of the vocabulary that they are numbers of."""
+    """A corpus as token ids; ``vocabulary``: the digest of the vocabulary that the ids belong to."""
 
     train: Sequences
     heldout: Sequences
@@ -104,10 +104,10 @@ class Tokens:
 
 
 def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> None:
-    """Write the sequences of the texts: each text on its own, or several together when ``form.packed``.
+    """Write the texts as sequences: each text on its own, or several in one sequence if ``form.packed``.
 
-    A text longer than a sequence is cut and no tail is lost. A text without a token gives no sequence. Memory is that
-    of one batch of texts, however many there are.
+    A text longer than a sequence is cut into several, and no tail is lost. A text without a token gives no sequence.
+    Memory holds one batch of texts, however many texts there are.
     """
     with pyarrow.ipc.new_stream(str(file), _PACKED if form.packed else _CUT) as stream:
         waiting = Pieces.none()
@@ -117,7 +117,7 @@ def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable
                 continue
             pieces = waiting.and_then(pieces)
             firsts = first_pieces(pieces.lengths, form.max_length)
-            full, waiting = pieces.split(int(firsts[-1]) if len(firsts) else 0)  # the last sequence may hold more
+            full, waiting = pieces.split(int(firsts[-1]) if len(firsts) else 0)  # the last sequence may still get more
             if len(full.lengths):
                 stream.write_batch(_packed_batch(full, firsts[:-1]))
         if len(waiting.lengths):
@@ -125,7 +125,7 @@ def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable
 
 
 def first_pieces(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
-    """The piece that each packed sequence begins with: a piece that no longer fits begins the next one."""
+    """The first piece of each packed sequence: a piece that no longer fits begins the next sequence."""
     firsts, used = [], max_length
     for piece, length in enumerate(lengths.tolist()):
         used += length
@@ -138,9 +138,9 @@ def first_pieces(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int6
 def write_folder(
     folder: Path, tokenizer: PreTrainedTokenizerBase, parts: dict[str, Sequence[str]], form: SequenceFormat
 ) -> None:
-    """Write train.arrow and heldout.arrow, and tokens.json, which tells of what vocabulary the ids are.
+    """Write train.arrow, heldout.arrow, and tokens.json with the digest of the vocabulary that the ids belong to.
 
-    Held-out texts are never packed, so that losses of models that were trained either way compare.
+    Held-out texts are never packed, so that the losses of models trained with and without packing are comparable.
     """
     for name, texts in parts.items():
         write_tokens(folder / f"{name}.arrow", tokenizer, texts, replace(form, packed=form.packed and name == "train"))
@@ -148,13 +148,13 @@ def write_folder(
 
 
 def load_tokens(folder: Path) -> Tokens:
-    """What write_folder wrote, memory-mapped."""
+    """Load the tokens that write_folder wrote, memory-mapped."""
     note = json.loads((folder / "tokens.json").read_text())
     return Tokens(Sequences(folder / "train.arrow"), Sequences(folder / "heldout.arrow"), note["vocabulary"])
 
 
 def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of the tokens and their numbers."""
+    """SHA-256 of the vocabulary: its tokens and their ids."""
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
@@ -164,8 +164,8 @@ def _cut_batch(pieces: Pieces) -> pyarrow.RecordBatch:
 
 
 def _packed_batch(pieces: Pieces, firsts: NDArray[np.int64]) -> pyarrow.RecordBatch:
-    """firsts: the first piece of each sequence, 0 to begin with."""
-    begins = np.cumsum(pieces.lengths) - pieces.lengths  # of each piece, in all ids
+    """firsts: the index of the first piece of each sequence; the first of them is 0."""
+    begins = np.cumsum(pieces.lengths) - pieces.lengths  # of each piece, within all ids
     bounds = np.append(firsts, len(begins))
     starts = begins - np.repeat(begins[firsts], np.diff(bounds))
     return pyarrow.record_batch(

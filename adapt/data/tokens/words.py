@@ -1,4 +1,4 @@
-"""Which tokens begin a word, from where they stand in the text: the same words for every kind of tokenizer."""
+"""Which tokens begin a word, from their offsets in the text, so that words are the same for every kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ IDEOGRAPHS = (("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"))
 
 
 def word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
-    """For each token of a text whether it begins a word; ``offsets``: the characters [begin, end) that it covers.
+    """For each token of a text, whether it begins a word; ``offsets``: the characters [begin, end) that it covers.
 
     A word is a run of letters, digits, marks and underscores; any other visible character, and an ideograph, is a word
-    by itself. WordPiece, BPE and Unigram tell alike where their tokens lie, but each marks words in its own way, or,
-    as some Llama tokenizers, not at all. White space before a word belongs to its first token. Of several tokens that
-    cover parts of one character (bytes) the first alone can begin a word. A special token, which covers nothing,
-    begins one.
+    by itself. WordPiece, BPE and Unigram tokenizers all return offsets, but each marks words in its own way or, like
+    some Llama tokenizers, not at all. White space before a word belongs to its first token. Of several tokens that
+    cover bytes of the same character only the first can begin a word. A token that covers nothing begins one.
     """
     starts, before = [], -1
     for begin, end in offsets:
@@ -34,12 +33,12 @@ def word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
 
 
 def begins_word(text: str, index: int) -> bool:
-    """Whether the visible character at ``index`` belongs to another word than the one before it."""
+    """Whether the visible character at ``index`` begins a new word, given the character before it."""
     return index == 0 or not (continues(text[index]) and continues(text[index - 1]))
 
 
 def continues(character: str) -> bool:
-    """Whether a character makes one word with its like on either side."""
+    """Whether a character joins neighbours of the same kind into one word."""
     if any(first <= character <= last for first, last in IDEOGRAPHS):
         return False
     return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
