@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adapt.adapters import stage as adapters
-from adapt.adapters.folder import kept_bytes
+from adapt.adapters.folder import bytes_beside_base
 from adapt.config import AdversaryConfig, FinetuneConfig, PeftConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.kept import load_kept
@@ -84,7 +84,7 @@ def finetune(
         (out / "training.json").write_text(json.dumps(record) + "\n")
     cost["trainable_parameters"] = float(loading.trainable_parameters(model))
     if processes.leads():
-        cost["checkpoint_bytes"] = float(kept_bytes(model.model, out))
+        cost["checkpoint_bytes"] = float(bytes_beside_base(model.model, out))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 

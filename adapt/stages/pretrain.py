@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from adapt.adapters import stage as adapters
-from adapt.adapters.folder import kept_bytes
+from adapt.adapters.folder import bytes_beside_base
 from adapt.adversary.plain import PLAIN
 from adapt.config import AdversaryConfig, ConfigError, OptimizerConfig, PeftConfig, PretrainConfig, RuntimeConfig
 from adapt.data.tokens import batching
@@ -124,7 +124,7 @@ def pretrain(
     found = measurements(task, text, before, after, cost)
     found.append(measurement("train", "trainable_parameters", float(loading.trainable_parameters(model))))
     if processes.leads():
-        found.append(measurement("train", "checkpoint_bytes", float(kept_bytes(model.model, out))))
+        found.append(measurement("train", "checkpoint_bytes", float(bytes_beside_base(model.model, out))))
     return found
 
 

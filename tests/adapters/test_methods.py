@@ -82,7 +82,7 @@ def test_the_folder_is_the_base_as_it_was_and_names_no_path(
     assert (base / "config.json").read_bytes() == config
     for file in (tmp_path / "out").rglob("*.json"):
         assert str(tmp_path) not in file.read_text() and str(base) not in file.read_text(), file
-    assert files.kept_bytes(model.model, tmp_path / "out") == sum(
+    assert files.bytes_beside_base(model.model, tmp_path / "out") == sum(
         file.stat().st_size for file in [*(tmp_path / "out" / "adapters").rglob("*.safetensors"),
                                          tmp_path / "out" / "head.safetensors"]
     )  # fmt: skip

@@ -318,10 +318,10 @@ def test_tasks_of_the_literature_have_their_names_and_a_folder_its_own() -> None
 
 
 def test_an_option_is_told_apart_by_its_name_before_its_settings() -> None:
-    runs = pd.DataFrame({name: ["x", "x"] for name in cells.IDENTITY})
+    runs = pd.DataFrame({name: ["x", "x"] for name in cells.MAIN_COLUMNS})
     settings = {"pretrain_peft.inherit": ["merge", "stack"], "pretrain_peft.name": ["lora", "prompt"]}
     table = runs.assign(run_id=["1", "2"], **settings)
-    assert cells.cell_columns(table) == [*cells.IDENTITY, "pretrain_peft.name"]
+    assert cells.cell_columns(table) == [*cells.MAIN_COLUMNS, "pretrain_peft.name"]
     assert cells.heading("pretrain_peft.name") == "pretrain_peft"
     assert cells.heading("finetune.optimizer.learning_rate") == "learning_rate"
     assert cells.cell_label(table.iloc[0], ["pretrain_peft.name"]) == "adapted by LoRA"

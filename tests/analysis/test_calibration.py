@@ -176,7 +176,7 @@ def test_the_figure_is_tidy_and_has_the_same_bytes(rates, tmp_path):
     ],
 )
 def test_what_is_not_one_cell_of_many_seeds_is_refused(table):
-    with pytest.raises(cells.NotInTable, match="one cell with 20 seeds or more is needed, a run each, not"):
+    with pytest.raises(cells.NotInTable, match="one cell with 20 seeds or more is needed, one run per seed, not"):
         measure.scores_of_one_cell(table)
 
 

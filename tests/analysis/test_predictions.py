@@ -42,9 +42,9 @@ def test_agreement_by_hand():
 
 
 def test_runs_of_other_examples_are_refused():
-    with pytest.raises(ValueError, match="did not answer the same examples: 3 and 2 rows"):
+    with pytest.raises(ValueError, match="did not predict the same examples: 3 and 2 rows"):
         predictions.agreement(answered("abc", "abc"), answered("ab", "ab"))
-    with pytest.raises(ValueError, match="did not answer the same examples"):
+    with pytest.raises(ValueError, match="did not predict the same examples"):
         predictions.agreement(answered("abc", "abc"), answered("abc", "abc").assign(text_hash="other"))
 
 
@@ -180,6 +180,6 @@ def test_a_file_that_is_too_large_is_not_kept(tmp_path, small, write_study, caps
     write_answers(tmp_path, small["run_id"].unique())
     given = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
     assert tables.main([*given, "--predictions-megabytes", "0.001"]) == 0
-    assert "too large to be kept unless --predictions-megabytes allows it" in capsys.readouterr().out
+    assert "too large to be written unless --predictions-megabytes allows it" in capsys.readouterr().out
     assert not (tmp_path / "synthetic" / frozen.PREDICTIONS).exists()
     assert freeze(tmp_path, tmp_path).written and (tmp_path / "synthetic" / frozen.PREDICTIONS).exists()

@@ -74,5 +74,5 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_other_tasks_and_missing_scores_are_refused():
     with pytest.raises(ValueError, match="same tasks"):
         task_suite.probability_of_improvement([[1, 2]], [[1, 2, 3]])
-    with pytest.raises(ValueError, match="as many seeds of every task"):
+    with pytest.raises(ValueError, match="equally many seeds for every task"):
         task_suite.interquartile_mean([[1, np.nan]])

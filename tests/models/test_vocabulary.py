@@ -271,14 +271,16 @@ def test_spare_rows_of_a_padded_embedding_are_used_first(text: Path, tmp_path: P
 
 def test_no_word_that_qualifies_is_refused(text: Path, tmp_path: Path) -> None:
     parent = write_model(tmp_path / "parent", "bert")
-    with pytest.raises(ConfigError, match=r"vocabulary.min_frequency=1000: no word .* of 10 different words; lower it"):
+    with pytest.raises(
+        ConfigError, match=r"vocabulary.min_frequency=1000: of the text's 10 different words, none .* lower it"
+    ):
         extend(parent, text, tmp_path / "child", min_frequency=1000)
 
 
 def test_a_tokenizer_without_whole_words_is_refused() -> None:
     pieces = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0)], unk_id=0))
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
-    with pytest.raises(ConfigError, match=r"of the kind Unigram; possible for WordPiece and byte-level BPE"):
+    with pytest.raises(ConfigError, match=r"of the kind Unigram; only WordPiece and byte-level BPE can be extended"):
         choose_words(PreTrainedTokenizerFast(tokenizer_object=pieces), ["a b"], config())
 
 

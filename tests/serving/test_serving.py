@@ -221,7 +221,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other shape": (lambda folder: rewrite(folder, narrow), "does not fit a bert"),
     "a weight is missing": (lambda folder: rewrite(folder, lacking), "does not fit a bert"),
     "cut off": (lambda folder: (folder / "adapters/0" / files.WEIGHTS).write_bytes(b"12"), "cannot be read"),
-    "pickled": (pickled, "safetensors alone"),
+    "pickled": (pickled, "only from safetensors"),
     "config": (
         lambda folder: edit(folder / "config.json", num_attention_heads=1),
         r"differs in num_attention_heads \(1",
@@ -263,7 +263,7 @@ def test_another_vocabulary_or_base_is_refused_whatever_its_path(
         server.swap("copy", folder)
     with pytest.raises(ConfigError, match="architecture is llama, that of the base is bert"):
         server.register("llama", finetuned("llama_adapter"))
-    for name, words in (("copy", "swap it"), ("", "a word or more")):
+    for name, words in (("copy", "swap it"), ("", "must not be empty")):
         with pytest.raises(ConfigError, match=words):
             server.register(name, finetuned("lora"))
     for call in (server.unload, lambda name: server.swap(name, folder)):
@@ -274,7 +274,7 @@ def test_another_vocabulary_or_base_is_refused_whatever_its_path(
 MALFORMED = [
     ("no mapping", "a request is a JSON object"),
     ({"text": "w7"}, "adapter=None"),
-    ({"adapter": ["lora"], "text": "w7"}, "names the adapter"),
+    ({"adapter": ["lora"], "text": "w7"}, "must be the name of the adapter"),
     ({"adapter": "nobody", "text": "w7"}, "possible are dora, lora"),
     ({"adapter": "lora"}, "no column 'text'"),
     ({"adapter": "lora", "text": 7}, "must be a string"),
@@ -377,7 +377,7 @@ def test_the_command_answers_line_by_line(finetuned: Make, tmp_path: Path, capsy
     file = tmp_path / "requests.jsonl"
     file.write_bytes("\n".join(lines).encode() + b"\n\xff\n" + "\n".join(UNREADABLE).encode())
     given = [f"base={lora}", f"adapters=one:{lora},two:{dora}", str(file)]
-    with pytest.raises(SystemExit, match="^10 of the requests refused"):
+    with pytest.raises(SystemExit, match="^10 of the requests were refused"):
         main(given)
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert near(found[0], alone(lora, "w7 w8"), 2e-6) and found[0]["id"] == 5
