@@ -69,8 +69,8 @@ def activations(base: Path) -> list[str]:
     measured = {name: child(base, name) for name in CASES}
     whole = measured["LoRA, all layers"]
     return [
-        f"saved for the backward pass, {name}: {one['saved'] / 1e6:.1f} MB, {one['saved'] / whole['saved']:.0%} of LoRA "
-        f"on all layers; peak of the passes {one['peak'] / 1e6:.0f} MB, {one['peak'] / whole['peak']:.0%}"
+        f"saved for the backward pass, {name}: {one['saved'] / 1e6:.1f} MB, {one['saved'] / whole['saved']:.0%} of "
+        f"LoRA on all layers; peak of the passes {one['peak'] / 1e6:.0f} MB, {one['peak'] / whole['peak']:.0%}"
         for name, one in measured.items()
     ]
 

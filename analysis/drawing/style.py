@@ -120,7 +120,7 @@ def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
 
 
 def seeds_in_words(counts: Iterable[int], what: str = "seed") -> str:
-    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' if marks differ; what: 'seed' or 'pair'."""
+    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' if marks differ; what: or 'pair'."""
     ordered = sorted(counts)
     low, high = ordered[0], ordered[-1]
     number = f"{low}" if low == high else f"{low} to {high}"

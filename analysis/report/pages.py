@@ -26,7 +26,7 @@ def sections(table: pd.DataFrame) -> list[tuple[str, str, Html]]:
 
 
 def of_markdown(text: str) -> Html:
-    """Markdown blocks between empty lines (headings, tables, paragraphs) as HTML; a table has its heading as caption."""
+    """Markdown blocks between empty lines (headings, tables, paragraphs) as HTML; a table's heading is its caption."""
     parts: list[Html] = []
     heading = ""
     for blank, lines in itertools.groupby(text.split("\n"), key=lambda line: not line.strip()):
