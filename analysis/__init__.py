@@ -1,1 +1,1 @@
-"""Table in, figures out: everything here reads rows of adapt.results and imports no training code."""
+"""Tables in, figures out: everything here reads rows of adapt.results and imports no training code."""

@@ -1,6 +1,6 @@
-"""What adaptation did, out of a study's rows: losses on each domain, shared words, and what happened on the way.
+"""What adaptation did, from a study's rows: losses on each domain, shared words, and curves over pretraining steps.
 
-Rows that are measured once for an adapted model stand in every run that was fine-tuned from it. Here each adapted model
+Rows that were measured once for an adapted model are in every run that was fine-tuned from it. Here each adapted model
 counts once, and the seeds are those of pretraining. Splits, as the stages name them:
 
 - ``domains/<domain>``: mlm_loss (mean over predicted tokens), mlm_document_loss (over documents); clm_* for decoders.
@@ -16,43 +16,44 @@ from analysis import cells
 from analysis.cells import NotInTable
 
 CONTEXT = ["model", "task"]
-MODEL = [*CONTEXT, "chain", "adaptation"]  # what tells adapted models apart
+MODEL = [*CONTEXT, "chain", "adaptation"]  # the columns that tell adapted models apart
 TOKEN_LOSSES = ("mlm_loss", "clm_loss")
 DOCUMENT_LOSSES = ("mlm_document_loss", "clm_document_loss")
-DOMAINS = {"corpus": "domain", "task": "task", "other_task": "other task", "general": "general"}  # and their order
+DOMAINS = {"corpus": "domain", "task": "task", "other_task": "other task", "general": "general"}  # in display order
 
 _OF_RUNS = ("source", "model", "task", "budget")  # columns that a pair of runs must share
 _FINE_TUNING = ("adversary", "finetune", "evaluate", "peft")  # columns that say nothing about the adapted model
 
 
 def losses(table: pd.DataFrame, metrics: tuple[str, ...] = TOKEN_LOSSES) -> pd.DataFrame:
-    """One row an adapted model and domain: MODEL, pretrain, domain, metric, value (nats), n. Raises NotInTable.
+    """One row per adapted model and domain: MODEL, pretrain, domain, metric, value (nats), n. Raises NotInTable.
 
-    Where the base model has no trained head it has no row. A chain with new tokens in its vocabulary is left out beside
-    others: its losses are of other tokens.
+    A base model without a trained head has no row. A chain with new tokens in its vocabulary is left out if there are
+    others: its losses are over different tokens.
     """
     rows = _measured(table, "domains/", metrics)
     rows = rows.assign(domain=rows["split"].str.removeprefix("domains/"))
     return _once(rows, ["domain", "metric"])
 
 
-def changes(found: pd.DataFrame) -> pd.DataFrame:
-    """Losses, as ``losses`` gives them, minus that of the model that is not adapted on the same domain: ``change``.
+def changes(measured: pd.DataFrame) -> pd.DataFrame:
+    """Losses (as ``losses`` gives them) with ``change``: the loss minus the unadapted model's on the same domain.
 
-    Below 0 the chain has learned, above 0 forgotten. Raises NotInTable where no unadapted model was measured.
+    Below 0 the chain has learned, above 0 it has forgotten. Raises NotInTable if no unadapted model was measured.
     """
     keys = [*CONTEXT, "domain", "metric"]
-    base = found[found["pretrain"] == "none"].groupby(keys)["value"].mean().rename("base")
-    joined = found.merge(base.reset_index(), on=keys)
+    base = measured[measured["pretrain"] == "none"].groupby(keys)["value"].mean().rename("base")
+    joined = measured.merge(base.reset_index(), on=keys)
     if joined.empty:
-        raise NotInTable("no loss of the model that is not adapted: run pretrain=[] with evaluate=adaptation")
+        raise NotInTable("no loss of the unadapted model: run pretrain=[] with evaluate=adaptation")
     return joined.assign(change=joined["value"] - joined["base"])
 
 
 def score_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an adapted run: MODEL, pretrain, peft, seed, metric, gain: its clean test score minus that of the same
-    seed on the model that is not adapted, under plain fine-tuning of the same settings and method. Empty where there is
-    no such pair.
+    """One row per adapted run: MODEL, pretrain, peft, seed, metric, gain.
+
+    gain: its clean test score minus the unadapted model's, for the same seed, under plain fine-tuning with the same
+    settings and method. Empty if there is no such pair.
     """
     table = table[~cells.is_baseline_model(table) & (table["adversary"] == "none")]
     try:
@@ -70,10 +71,10 @@ def score_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def trajectories(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an adapted model, step and curve: MODEL, stage, step, at, what, metric, value, n. Raises NotInTable.
+    """One row per adapted model, step and curve: MODEL, stage, step, at, what, metric, value, n. Raises NotInTable.
 
-    what: the domain, or 'dev' for the probe; step: of its stage; at: of the whole chain, as far as its earlier stages
-    kept snapshots. A stage that several chains begin with stands once, under the shortest of them.
+    what: the domain, or 'dev' for the probe; step: counted within the stage; at: counted over the whole chain, as far
+    as its earlier stages have snapshots. A stage that several chains begin with is listed once, under the shortest one.
     """
     probes = [metric for metric in table["metric"].unique() if metric.startswith("probe_")]
     rows = _measured(table, "trajectory/", (*TOKEN_LOSSES, *probes))
@@ -93,7 +94,7 @@ def trajectories(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def overlaps(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair of domains: CONTEXT, a, b, value (share of words in common), n (words). Raises NotInTable."""
+    """One row per pair of domains: CONTEXT, a, b, value (share of words in common), n (words). Raises NotInTable."""
     rows = table[table["split"].str.startswith("words/") & (table["metric"] == "vocabulary_overlap")]
     if rows.empty:
         raise NotInTable("no shared words of domains: they are measured under evaluate=adaptation")
@@ -102,7 +103,7 @@ def overlaps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fertility(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a domain under the base model's tokenizer: CONTEXT, domain, tokens_per_word, whole_words, n."""
+    """One row per domain under the base model's tokenizer: CONTEXT, domain, tokens_per_word, whole_words, n."""
     rows = table[table["split"].str.startswith("words/") & table["metric"].isin(["tokens_per_word", "whole_words"])]
     rows = rows[~_has_new_tokens(rows)].assign(domain=rows["split"].str.removeprefix("words/"))
     rows = rows.drop_duplicates([*CONTEXT, "domain", "metric"])
@@ -110,7 +111,7 @@ def fertility(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def contexts(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """The models and tasks, as they first occur."""
+    """The pairs of model and task, in the order in which they first occur."""
     return list(dict.fromkeys(rows[CONTEXT].itertuples(index=False, name=None)))
 
 
@@ -125,12 +126,12 @@ def of(rows: pd.DataFrame, context: tuple[str, str]) -> pd.DataFrame:
 
 
 def in_order(domains: pd.Series) -> list[str]:
-    """The domains that occur, in the order in which they are shown; what is no domain comes last."""
+    """The domains that occur, in the order in which they are shown; unknown names come last."""
     return [name for name in DOMAINS if (domains == name).any()] + sorted(set(domains) - set(DOMAINS))
 
 
 def domain_label(name: str) -> str:
-    """A domain's word as a figure writes it."""
+    """A domain's name as a figure writes it."""
     return f"{DOMAINS.get(name, name)} text"
 
 
@@ -140,7 +141,7 @@ def chain_names(rows: pd.DataFrame) -> list[str]:
 
 
 def _measured(table: pd.DataFrame, split: str, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """The rows under a split, with the chain of their run in words. Raises NotInTable."""
+    """The rows whose split begins with ``split``, with the chain of their run in words. Raises NotInTable."""
     table = table[~cells.is_baseline_model(table)]
     rows = table[table["split"].str.startswith(split) & table["metric"].isin(metrics)]
     if rows.empty:
@@ -152,8 +153,8 @@ def _measured(table: pd.DataFrame, split: str, metrics: tuple[str, ...]) -> pd.D
 
 
 def _chains(table: pd.DataFrame) -> pd.DataFrame:
-    """Each run's run_id and chain: what tells its adapted model from others', but for seeds, in words."""
-    fine_tuning = [c for c in table.columns if c.startswith(_FINE_TUNING) and c not in cells.IDENTITY]
+    """Each run's run_id and chain: what tells its adapted model from others, except for seeds, in words."""
+    fine_tuning = [c for c in table.columns if c.startswith(_FINE_TUNING) and c not in cells.MAIN_COLUMNS]
     runs = table.drop(columns=fine_tuning).assign(adversary="none", peft="none").drop_duplicates("run_id")
     return pd.DataFrame({"run_id": runs["run_id"], "chain": cells.series(runs)})
 
@@ -166,6 +167,6 @@ def _has_new_tokens(rows: pd.DataFrame) -> pd.Series:
 
 
 def _once(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """One row an adapted model and value of the columns, in order."""
-    kept = rows[[*MODEL, "pretrain", *columns, "value", "n"]].drop_duplicates([*MODEL, *columns])
-    return cells.ordered(kept, [*CONTEXT, "pretrain", "chain", "adaptation"])
+    """One row per adapted model and value of the columns, in order."""
+    first = rows[[*MODEL, "pretrain", *columns, "value", "n"]].drop_duplicates([*MODEL, *columns])
+    return cells.ordered(first, [*CONTEXT, "pretrain", "chain", "adaptation"])

@@ -11,10 +11,10 @@ from analysis.cells import NotInTable
 
 
 def caveats(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, a sentence each.
+    """What a reader of the table must know, one sentence each.
 
-    Rows of a dirty tree, several commits, devices or versions, one seed alone, runs that count for one seed, scores in
-    another unit or of no run, failed checks, and gaps.
+    Rows of a dirty tree, several commits, devices or versions, only one seed, several runs for one seed, scores in
+    another unit, runs without a score, failed checks, and missing runs.
     """
     runs = table.drop_duplicates("run_id")
     notes = [
@@ -29,10 +29,10 @@ def caveats(table: pd.DataFrame) -> list[str]:
 
 
 def missing(table: pd.DataFrame) -> list[str]:
-    """Runs that the study seems to lack: for each cell the seeds that other cells of its model have, and whole cells.
+    """Runs that the study seems to lack: seeds that other cells of the same model have, and whole cells.
 
-    A chain and an adversary lack their cell where both are crossed: the chain has another adversary than plain
-    training, and the adversary another chain than none. (Where chains are trained plainly alone, nothing is missing.)
+    The cell of a chain and an adversary counts as missing only if both are crossed elsewhere: the chain with another
+    adversary, and the adversary with another chain. (If all chains are trained only plainly, nothing is missing.)
     """
     gaps = []
     table = table[~cells.is_baseline_model(table)]
@@ -52,7 +52,7 @@ def missing(table: pd.DataFrame) -> list[str]:
 
 
 def _absent_cells(runs: pd.DataFrame) -> list[pd.Series]:
-    """Of runs that differ in chain, adversary and seed alone, the cells that a crossed design has and they lack."""
+    """The cells of a crossed design that these runs lack; the runs differ only in chain, adversary and seed."""
     have = set(zip(runs["pretrain"], runs["adversary"], strict=True))
     chains = [c for c in runs["pretrain"].unique() if any(chain == c and a != "none" for chain, a in have)]
     crossed = [a for a in runs["adversary"].unique() if any(adversary == a and c != "none" for c, adversary in have)]
@@ -76,7 +76,7 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _devices(table: pd.DataFrame) -> list[str]:
-    """Several devices or versions of libraries, of which tasks; and the comparisons whose two sides differ in them."""
+    """Notes on several devices or versions of libraries: for which tasks, and which comparisons mix them."""
     runs = table.drop_duplicates("run_id")
     notes = []
     for column, what, whose in (("device", "devices", "device's"), ("versions", "sets of versions", "libraries'")):
@@ -99,7 +99,7 @@ def _devices(table: pd.DataFrame) -> list[str]:
 
 
 def _unlike(table: pd.DataFrame, of_run: pd.Series) -> str:
-    """The comparisons that pair runs of unlike values, in words: '2 of 60 comparisons (DAPT: seed 1)'."""
+    """The comparisons that pair runs with different values, in words: '2 of 60 comparisons (DAPT: seed 1)'."""
     try:
         compared = comparisons.compare(table)
     except NotInTable:
@@ -123,7 +123,7 @@ def _one_seed(runs: pd.DataFrame) -> list[str]:
 
 
 def _repeated(table: pd.DataFrame) -> list[str]:
-    """Seeds for which a cell has several runs that differ in no setting."""
+    """Notes on seeds for which a cell has several runs that differ in no setting."""
     columns = cells.cell_columns(table)
     runs = cells.ordered(table.drop_duplicates("run_id"), columns)
     varying = cells.varying(runs, columns)
@@ -135,7 +135,7 @@ def _repeated(table: pd.DataFrame) -> list[str]:
 
 
 def _units(table: pd.DataFrame) -> list[str]:
-    """Scores that are no share where others of their task are one: cells.scores leaves them out."""
+    """Notes on scores in percent where other runs of the task have shares: cells.scores leaves them out."""
     rows = table[cells.in_another_unit(table)]
     return [
         f"Note: {cells.display(metric)} of {cells.display(task)} is above 1, so in percent, in {_of_runs(table, of)}, "
@@ -145,7 +145,7 @@ def _units(table: pd.DataFrame) -> list[str]:
 
 
 def _without_score(table: pd.DataFrame) -> list[str]:
-    """Runs that no table of scores holds, for another reason than the unit."""
+    """A note on runs that have no score for another reason than the unit."""
     try:
         scored = set(cells.scores(table)["run_id"])
     except cells.NotInTable:
@@ -160,7 +160,7 @@ def _without_score(table: pd.DataFrame) -> list[str]:
 
 
 def _of_runs(table: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """Which runs the rows are of: '3 of 72 runs (DAPT, FGM: seed 1, 2; TAPT: seed 0)'."""
+    """The runs that the rows belong to: '3 of 72 runs (DAPT, FGM: seed 1, 2; TAPT: seed 0)'."""
     columns = cells.cell_columns(table)
     varying = cells.varying(table, columns)
     runs = cells.ordered(rows.drop_duplicates("run_id"), columns)
@@ -179,7 +179,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _failed_checks(table: pd.DataFrame) -> list[str]:
-    """Checks of the attack that failed: the robust scores of those runs may be too high."""
+    """Notes on failed checks of the attack: the robust scores of those runs may be too high."""
     checks = table[table["attack"].str.startswith("check:") & (table["metric"] == "passed")]
     columns = cells.cell_columns(table)
     varying = cells.varying(table, columns)

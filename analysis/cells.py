@@ -1,4 +1,4 @@
-"""A cell of a study: the runs that differ in nothing but their seeds. And the score by which cells are compared."""
+"""A cell of a study: the runs that differ only in their seeds. And the scores by which cells are compared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas as pd
 
 from adapt.results import COLUMNS, TUNING, metrics
 
-IDENTITY = ["model", "task", "pretrain", "adversary"]
+MAIN_COLUMNS = ["model", "task", "pretrain", "adversary"]
 FURTHER = ["source", "corpus", "peft", "finetune.method", "budget", "adversary_epsilon", "adversary_steps"]
 SEEDS = ["seed", "adaptation", "adaptation_seed"]
 METRICS = list(metrics.METRICS)  # the first that a task has is the task's, where the table does not say
 
-ADAPTED_BY = "pretrain_peft.name"  # what the pretraining stages trained: no value where all weights
-_RELEASED = "_as_released"  # an adversary that does what its authors' code does, not what they wrote
-_PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and the same at several times the steps
+ADAPTED_BY = "pretrain_peft.name"  # the method that the pretraining stages trained; missing where all weights
+_RELEASED = "_as_released"  # suffix of an adversary that follows its authors' code rather than their paper
+_PLAIN = re.compile(r"none(?:_x(\d+))?")  # plain training, and plain training for several times the steps
 _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights", "corpus": "no corpus"}
 
 # How a reader writes the names of methods, chains, tasks and metrics.
@@ -45,14 +45,14 @@ class NotInTable(ValueError):
 
 
 def cell_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that tell the cells apart: IDENTITY, and whichever others vary where those before them do not.
+    """The columns that tell the cells apart: MAIN_COLUMNS, and any other that splits the cells of those before it.
 
-    Every setting of the config counts but seeds, so that two settings are never averaged by mistake.
+    Every setting of the config counts except seeds, so that two settings are never averaged by mistake.
     """
     runs = table.drop_duplicates("run_id")
     config = [c for c in set(table.columns) - {*COLUMNS, *FURTHER, TUNING} if not c.endswith("seed")]
     config.sort(key=lambda c: (not c.endswith(".name"), c))  # an option's name says more than one of its settings
-    columns = list(IDENTITY)
+    columns = list(MAIN_COLUMNS)
     cell = runs.groupby(columns, dropna=False).ngroup().to_numpy()
     for candidate in varying(runs, [c for c in FURTHER + config if c in runs.columns]):
         value = pd.factorize(runs[candidate], use_na_sentinel=False)[0]
@@ -64,7 +64,7 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
 
 
 def is_baseline_model(table: pd.DataFrame) -> pd.Series:
-    """Which rows are of a reference that is no method of the study: TF-IDF, or a linear probe beside full training."""
+    """Which rows belong to a reference rather than a method: TF-IDF, or a linear probe beside full training."""
     reference = table["model"] == "tfidf"
     if "finetune.method" in table.columns and table.loc[~reference, "finetune.method"].nunique() > 1:
         reference |= table["finetune.method"] == "linear_probe"
@@ -81,14 +81,14 @@ def reference_names(rows: pd.DataFrame) -> pd.Series:
 def scores(
     table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None, split: str = "test"
 ) -> pd.DataFrame:
-    """One row a run: run_id, the cell's columns, SEEDS, metric, value, n, on test: clean, or attacked with ``epsilon``.
+    """One row per run: run_id, the cell's columns, SEEDS, metric, value, n; clean, or attacked with ``epsilon``.
 
-    The metric, unless given, is the task's own where clean, and accuracy (else the task's own) under attack. Scores
+    The default metric is the task's own if clean, and accuracy under attack (the task's own if there is none). Scores
     that are ``in_another_unit`` are left out. The rows are ordered. Raises NotInTable.
     """
     columns = cell_columns(table)
-    kept = ["run_id", *columns, *SEEDS, "metric", "value", "n"]
-    rows = table[[*kept, "split", "attack", "attack_epsilon", "attack_steps"]]
+    shown = ["run_id", *columns, *SEEDS, "metric", "value", "n"]
+    rows = table[[*shown, "split", "attack", "attack_epsilon", "attack_steps"]]
     rows = rows.assign(wanted=metric or _task_metric(table))[(rows["split"] == split) & ~in_another_unit(table)]
     rows = rows[rows["attack"] == "none"] if epsilon is None else _attacked(rows, epsilon)
     if epsilon is not None and metric is None and (rows["metric"] == "accuracy").any():
@@ -97,7 +97,7 @@ def scores(
     if rows.empty:
         what = "clean rows" if epsilon is None else f"rows under attack with epsilon {epsilon:g}"
         raise NotInTable(f"no {what} of split {split} with {metric or 'the metric of the task'}")
-    return ordered(rows[kept], [*columns, "seed", "adaptation"])
+    return ordered(rows[shown], [*columns, "seed", "adaptation"])
 
 
 def in_another_unit(table: pd.DataFrame) -> pd.Series:
@@ -115,20 +115,20 @@ def in_another_unit(table: pd.DataFrame) -> pd.Series:
 
 
 def epsilons(table: pd.DataFrame) -> list[float]:
-    """The radii above 0 of the study's attack on embeddings for test, ascending."""
+    """The radii above 0 of the study's attack on embeddings on test, ascending."""
     radii = table.loc[(table["attack"] == study_attack(table)) & (table["split"] == "test"), "attack_epsilon"]
     return sorted(radii[radii > 0].unique().tolist())
 
 
 def attack_steps(table: pd.DataFrame, epsilon: float) -> set[int]:
-    """The numbers of steps of the study's attack at one radius."""
+    """The numbers of steps that the study's attack has at one radius."""
     return {int(steps) for steps in _attacked(table[table["split"] == "test"], epsilon)["attack_steps"]}
 
 
 def reference_epsilon(table: pd.DataFrame) -> float:
-    """The radius that stands for robustness where one number must: the (lower) middle of the grid. Raises NotInTable.
+    """The radius to report where only one is reported: the (lower) middle of the grid. Raises NotInTable.
 
-    It depends on the grid alone, never on the scores.
+    It depends only on the grid, never on the scores.
     """
     grid = epsilons(table)
     if not grid:
@@ -142,42 +142,42 @@ def radii(table: pd.DataFrame) -> list[float | None]:
 
 
 def study_attack(table: pd.DataFrame) -> str:
-    """The attack whose rows are the robust scores: the ensemble (its members' rows never are), PGD, or the only one."""
+    """The attack whose rows are the robust scores: the ensemble (never its members' own rows), PGD, or the only one."""
     attacks = set(filter(_is_on_embeddings, table["attack"].unique()))
     return next((name for name in ("ensemble", "pgd") if name in attacks), min(attacks, default="none"))
 
 
 def radius_label(table: pd.DataFrame) -> str:
-    """What an axis of attack radii is called, with their unit where the table says it."""
+    """The label of an axis of attack radii, with their unit where the table says it."""
     relative = table.get("evaluate.attack.ball.relative", pd.Series(dtype=object)).dropna()
     unit = " (median embedding norms)" if len(relative) and relative.astype(bool).all() else ""
     return f"attack radius $\\epsilon${unit}"
 
 
 def plain_length(adversary: str) -> int | None:
-    """How many times the steps of plain training it is: 1 for 'none', 3 for 'none_x3', None for an adversary."""
-    found = _PLAIN.fullmatch(adversary)
-    return int(found[1] or 1) if found else None
+    """The length of plain training, in multiples of its steps: 1 for 'none', 3 for 'none_x3', None for an adversary."""
+    match = _PLAIN.fullmatch(adversary)
+    return int(match[1] or 1) if match else None
 
 
 def ordered(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The rows in the order in which they are shown: as rank says, numbers by size."""
+    """The rows in display order: names by ``rank``, numbers by size."""
 
     def ranks(values: pd.Series) -> pd.Series:
         if pd.api.types.is_numeric_dtype(values):
             return values
         places, names = pd.factorize(values, use_na_sentinel=False)
-        found = list(map(rank, names))
-        order = {of: place for place, of in enumerate(sorted(set(found)))}
-        return pd.Series(np.array([order[of] for of in found], dtype=np.intp)[places], index=values.index)
+        ranked = list(map(rank, names))
+        order = {of: place for place, of in enumerate(sorted(set(ranked)))}
+        return pd.Series(np.array([order[of] for of in ranked], dtype=np.intp)[places], index=values.index)
 
     return rows.sort_values(columns, key=ranks, kind="stable", ignore_index=True)
 
 
 def rank(value: Any) -> tuple[int, int, str]:
-    """A name's place: 'none', then plain training by its length, then one stage before two and by name.
+    """A sort key for names: 'none', then plain training by its length, then by number of stages and by name.
 
-    A number within names counts as one: knn_tapt_50 before knn_tapt_150.
+    Numbers within names are compared as numbers: knn_tapt_50 comes before knn_tapt_150.
     """
     length = plain_length(str(value))
     name = re.sub(r"\d+", lambda digits: digits[0].zfill(9), str(value))
@@ -205,24 +205,24 @@ def cell_label(cell: pd.Series, columns: list[str]) -> str:
 
 
 def keys(rows: pd.DataFrame) -> pd.Series:
-    """A text that is equal for rows of one cell; rows: as scores gives them."""
+    """The key of each row's cell, equal for rows of one cell; rows: as ``scores`` gives them."""
     return rows[cell_columns(rows)].apply(key, axis=1)
 
 
 def key(cell: pd.Series) -> str:
-    """A text that is equal for equal cells."""
+    """A cell's key: a text that is equal for equal cells."""
     return "|".join(map(str, cell))
 
 
 def varying(rows: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Those of the columns in which the rows differ."""
+    """The columns in which the rows differ."""
     return [c for c in columns if rows[c].nunique(dropna=False) > 1]
 
 
 def series(rows: pd.DataFrame) -> pd.Series:
-    """What a colour stands for where the adversary has a shape or a panel of its own: the rest of the cell, in words.
+    """The rest of each row's cell in words, for figures where the adversary has a shape or panel and this a colour.
 
-    rows: as scores gives them. Where the chain alone varies it is the chain's short name.
+    rows: as ``scores`` gives them. If only the chain varies, it is the chain's short name.
     """
     rest = varying(rows, [c for c in cell_columns(rows) if c not in {"model", "task", "adversary"}])
     return rows["pretrain"] if rest in ([], ["pretrain"]) else rows.apply(cell_label, axis=1, columns=rest)
@@ -234,7 +234,7 @@ def series_label(name: str) -> str:
 
 
 def method_label(name: str) -> str:
-    """What fine-tuning trains, as a legend writes it: 'LoRA', or 'all weights' for 'none'."""
+    """The fine-tuning method as a legend writes it: 'LoRA', or 'all weights' for 'none'."""
     return _said("peft", name)
 
 
@@ -256,7 +256,7 @@ def _said(column: str, value: Any) -> str:
         return f"adapted by {_said('peft', value)}"
     if value == "none" and column in _NONES:
         return _NONES[column]
-    named = column in {*IDENTITY, "corpus", "peft", "finetune.method"}  # values that need no name of the column
+    named = column in {*MAIN_COLUMNS, "corpus", "peft", "finetune.method"}  # their values speak for themselves
     return display(value) if named else f"{display(heading(column))} {display(value)}"
 
 
@@ -271,9 +271,9 @@ def _task_metric(table: pd.DataFrame) -> pd.Series:
 
 
 def _on_embeddings(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are of an attack whose epsilon is a radius.
+    """Which rows belong to an attack whose epsilon is a radius.
 
-    That of an attack on the text is a share of words; rows of checks ('check:<name>', 'checks') are no scores.
+    The epsilon of an attack on the text is a share of words; rows of checks ('check:<name>', 'checks') are not scores.
     """
     return rows["attack"].isin([name for name in rows["attack"].unique() if _is_on_embeddings(name)])
 
@@ -283,6 +283,6 @@ def _is_on_embeddings(attack: str) -> bool:
 
 
 def _attacked(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
-    """Rows under the study's attack (with the most steps, where there are several) of one radius."""
+    """The rows under the study's attack at one radius; where there are several numbers of steps, the largest."""
     rows = rows[(rows["attack"] == study_attack(rows)) & _on_embeddings(rows) & (rows["attack_epsilon"] == epsilon)]
     return rows[rows["attack_steps"] == rows.groupby("run_id")["attack_steps"].transform("max")]

@@ -1,4 +1,4 @@
-"""Each method of a study against its baseline, paired by seed, and what may be said about the difference."""
+"""Each method of a study against its baseline, paired by seed, and what can be said about the difference."""
 
 from __future__ import annotations
 
@@ -20,68 +20,68 @@ from analysis.stats import paired
 METHOD = ["pretrain", "adversary", "peft"]  # the baseline is the cell with the most 'none' among these
 CONTEXT = ["source", "model", "task"]  # a comparison never crosses these
 LEVEL = 0.05  # a difference is supported where p, uncorrected, is at most this; Holm's is always given beside it
-SAME = "the same in every pair"  # the two sides are the same model: another statement than a difference not shown
+SAME = "the same in every pair"  # both sides are the same model, which is not the same as 'no difference shown'
 
 
 def compare(table: pd.DataFrame, epsilon: float | None = None, metric: str | None = None) -> list[Comparison]:
     """Every method cell against the baseline of its context, clean or under attack, as one Holm family.
 
-    Of several baselines a cell's is the one that shares most of its other settings. Where a seed was fine-tuned on
-    several adaptations, its score is their mean: seeds stay the unit, and the scope says how many adaptations.
-    Raises NotInTable where there is nothing to compare.
+    If there are several baselines, a cell's is the one that shares most of its other settings. If a seed was fine-tuned
+    on several adaptations, its score is their mean: seeds stay the unit, and the scope says how many adaptations.
+    Raises NotInTable if there is nothing to compare.
     """
     table = table[~cells.is_baseline_model(table)]
-    found = [comparison for group in _groups(table, epsilon, metric) for comparison in group.against_baseline()]
-    if not found:
-        raise NotInTable("one method alone, or no seed that a method shares with its baseline: nothing to compare")
-    return _one_family(found)
+    family = [comparison for group in _groups(table, epsilon, metric) for comparison in group.against_baseline()]
+    if not family:
+        raise NotInTable("only one method, or no seed that a method shares with its baseline: nothing to compare")
+    return _one_family(family)
 
 
 def compare_each(table: pd.DataFrame) -> dict[float | None, list[Comparison]]:
-    """``compare`` at each of cells.radii, those left out at which there is nothing to compare."""
-    found = {}
+    """``compare`` at each of cells.radii, except those at which there is nothing to compare."""
+    families = {}
     for epsilon in cells.radii(table):
         with contextlib.suppress(NotInTable):
-            found[epsilon] = compare(table, epsilon)
-    return found
+            families[epsilon] = compare(table, epsilon)
+    return families
 
 
 def contrast(
     table: pd.DataFrame, pairs: Iterable[tuple[str, str]], epsilon: float | None = None, metric: str | None = None
 ) -> list[Comparison]:
-    """Chains against chains, as one Holm family: of each pair (chain, reference) the cells that are else the same.
+    """Chains against chains, as one Holm family: for each pair (chain, reference), the cells that otherwise agree.
 
-    Pairs that the table lacks are left out. Raises NotInTable where none is left.
+    Pairs that the table lacks are left out. Raises NotInTable if none is left.
     """
     table = table[~cells.is_baseline_model(table)]
     wanted = list(pairs)
-    found = [
+    family = [
         comparison
         for group in _groups(table, epsilon, metric)
         for pair in wanted
         for comparison in group.between(*pair)
     ]
-    if not found:
+    if not family:
         raise NotInTable("no two chains of these pairs that share a seed")
-    return _one_family(found)
+    return _one_family(family)
 
 
-def by_context(found: Iterable[Comparison]) -> list[list[Comparison]]:
-    """The comparisons of each context, as they first occur."""
+def by_context(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    """The comparisons of each context, contexts in the order in which they first occur."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
-    for one in found:
+    for one in comparisons:
         groups.setdefault(one.context, []).append(one)
     return list(groups.values())
 
 
 def scopes_in_words(comparisons: Iterable[Comparison]) -> str:
-    """A sentence on what the comparisons are conditional on, or nothing."""
+    """A sentence on what the comparisons are conditional on; empty if on nothing."""
     scopes = sorted({c.scope for c in comparisons if c.scope})
     return f"Findings on adapted models hold {' or '.join(scopes)}." if scopes else ""
 
 
 def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> list[_Group]:
-    """The cells of each context, with the metric of its task."""
+    """The cells of each context, scored by the metric of its task."""
     columns = cells.cell_columns(table)
     rows = cells.scores(table, epsilon, metric)
     context = [c for c in CONTEXT if c in columns]
@@ -89,15 +89,15 @@ def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> l
     return [_Group(group, columns, varying) for _, group in rows.groupby(context, sort=False)]
 
 
-def _one_family(found: list[Comparison]) -> list[Comparison]:
-    """With Holm's p over all of them."""
-    adjusted = paired.holm([c.p for c in found])
-    family = sum(not math.isnan(c.p) for c in found)
-    return [dataclasses.replace(c, p_holm=p, family=family) for c, p in zip(found, adjusted, strict=True)]
+def _one_family(comparisons: list[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's p over all of them."""
+    adjusted = paired.holm([c.p for c in comparisons])
+    family = sum(not math.isnan(c.p) for c in comparisons)
+    return [dataclasses.replace(c, p_holm=p, family=family) for c, p in zip(comparisons, adjusted, strict=True)]
 
 
 class _Group:
-    """Cells that may be compared, by their place; rows as cells.scores gives them, varying: what a label says."""
+    """Cells of one context, addressed by index. rows: as cells.scores gives them; varying: the columns for labels."""
 
     def __init__(self, rows: pd.DataFrame, columns: list[str], varying: list[str]) -> None:
         self.columns = columns
@@ -106,7 +106,7 @@ class _Group:
         self.cells = cells.ordered(rows[columns].drop_duplicates(), columns[::-1])
         settings = [pd.factorize(self.cells[c], use_na_sentinel=False)[0] for c in columns]
         self.settings = np.stack(settings, axis=1)  # [cells, columns] of numbers; equal where both are missing
-        places = self.cells.assign(cell=self.cells.index).merge(rows, on=columns)  # each row with its cell's place
+        places = self.cells.assign(cell=self.cells.index).merge(rows, on=columns)  # each row with its cell's index
         self.by_seed = places.groupby(["cell", "seed"])["value"].mean().unstack()
         self.shared = {cell: _shared_adaptations(group) for cell, group in places.groupby("cell")}
 
@@ -146,9 +146,9 @@ class _Group:
 
 
 def _shared_adaptations(rows: pd.DataFrame) -> int:
-    """How many adaptations stand behind the rows where one serves several seeds; 0 if each seed has its own, or none.
+    """How many adaptations the rows come from if seeds share adaptations; 0 if each seed has its own, or none.
 
-    In a chain of stages any stage may be the shared one: 'adaptation_seed' names a seed for each, as in '0+3'.
+    In a chain of stages any stage may be the shared one: 'adaptation_seed' gives a seed for each, as in '0+3'.
     """
     adapted = rows.loc[rows["adaptation"] != "none", ["seed", "adaptation", "adaptation_seed"]].itertuples(index=False)
     seeds_of: dict[int, dict[str, set[int]]] = {}  # length of the chain's head (0: the whole) -> its name -> seeds
@@ -161,7 +161,7 @@ def _shared_adaptations(rows: pd.DataFrame) -> int:
 
 
 def supported(differences: pd.Series) -> bool:
-    """Whether the exact sign-flip test supports a mean difference, taken alone; missing ones are left out."""
+    """Whether the exact sign-flip test supports a mean difference, uncorrected; missing values are left out."""
     known = differences.dropna()
     return len(known) > 1 and paired.sign_flip_p(known) <= LEVEL
 
@@ -172,7 +172,7 @@ class Comparison:
 
     cell: pd.Series
     baseline: pd.Series
-    columns: list[str]  # of the cell that vary in the study: what a label must say
+    columns: list[str]  # those of the cell's columns that vary in the study: what a label must say
     metric: str
     differences: pd.Series
     baseline_mean: float  # over all the baseline's seeds
@@ -214,12 +214,12 @@ class Comparison:
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Which of CONTEXT it is within."""
+        """The values of CONTEXT: source, model and task."""
         return tuple(str(self.cell[name]) for name in CONTEXT if name in self.cell)
 
     @property
     def context_label(self) -> str:
-        """What tells the context from the study's others, in words; nothing where it is the only one."""
+        """What tells the context from the study's others, in words; empty if it is the only one."""
         return cells.cell_label(self.cell, [c for c in self.columns if c in CONTEXT])
 
     @property
@@ -229,7 +229,7 @@ class Comparison:
 
     @property
     def against(self) -> str:
-        """The baseline in words, without the context, which is the cell's."""
+        """The baseline in words, without the context, which both share."""
         return cells.cell_label(self.baseline, self._within)
 
     @property
@@ -244,12 +244,12 @@ class Comparison:
 
     @property
     def scope(self) -> str:
-        """What a finding is conditional on: 'given this adaptation' where all seeds share one."""
+        """What a finding is conditional on: 'given this adaptation' if all seeds share one."""
         return {0: "", 1: "given this adaptation"}.get(self.adaptations, f"given these {self.adaptations} adaptations")
 
     @property
     def reading(self) -> str:
-        """What may be said, in two or three words."""
+        """What can be said, in two or three words."""
         if math.isnan(self.p):
             return "no test"
         if (self.differences == 0).all():
@@ -259,7 +259,7 @@ class Comparison:
         return ("better" if self.mean > 0 else "worse") + (" (taken alone)" if self.p_holm > LEVEL else "")
 
     def verdict(self) -> str:
-        """The comparison in one sentence, which claims no more than the test carries."""
+        """The comparison in one sentence that claims no more than the test supports."""
         who = f"{self.label} against {self.against}"
         difference = f"{self.mean:+.3f} {cells.display(self.metric)}"
         scope = f", {self.scope}" if self.scope else ""

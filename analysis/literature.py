@@ -1,6 +1,6 @@
-"""Published results, and what a study finds beside what was published for the same task and chain.
+"""Published results, and a study's results beside those that were published for the same task and chain.
 
-Another model on other text: a published difference is no range for ours, but says what the field takes for known.
+They come from other models on other text: a published difference does not predict ours, but shows what is known.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def published() -> pd.DataFrame:
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a published chain: WHAT, pretrain, metric, n_seeds, where, difference to no adaptation, low, high.
+    """One row per published chain: WHAT, pretrain, metric, n_seeds, where, difference to no adaptation, low, high.
 
     low, high: the 95% interval by Welch's t (1947) from means, sds and numbers of seeds, which were not paired. rows:
     as ``published`` gives them.
     """
     rows = rows[(rows["split"] == "test") & rows["sd"].notna() & (rows["adversary"] == "none")]
     base = rows[rows["pretrain"] == "none"].set_index([*WHAT, "metric"])
-    found = []
+    compared = []
     for _, chain in rows[rows["pretrain"] != "none"].iterrows():
         key = tuple(chain[[*WHAT, "metric"]])
         if key not in base.index:
@@ -52,12 +52,12 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
         one, other = ((each["value"], each["sd"], each["n_seeds"]) for each in (chain, plain))
         low, high = paired.welch_interval(one, other)
         named = chain[[*WHAT, "pretrain", "metric", "n_seeds", "where"]].to_dict()
-        found.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
-    return pd.DataFrame(found)
+        compared.append(named | {"difference": chain["value"] - plain["value"], "low": low, "high": high})
+    return pd.DataFrame(compared)
 
 
 def beside(scores: pd.DataFrame) -> pd.DataFrame:
-    """The published scores of the tasks and metrics of ``scores`` (as cells.scores gives them), one row a chain.
+    """The published scores for the tasks and metrics of ``scores`` (as cells.scores gives them), one row per chain.
 
     Columns: those of ``published``, mean_low and mean_high (95% t interval from sd and n_seeds, NaN without), and
     difference, low, high as ``differences`` has them, NaN where the model without adaptation was not published.
@@ -73,15 +73,15 @@ def beside(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_whole_models(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that compare with published chains, which trained all weights, and under no adversary."""
+    """The rows that are comparable with published chains: all weights trained, and no adversary."""
     whole = table["peft"].astype("str") == "none"
     return table[(table["adversary"] == "none") & (whole if whole.any() else True)]
 
 
 def report(table: pd.DataFrame) -> str:
-    """For each task that was published too a table: a line a chain; then losses and words of domains, where measured.
+    """A table for each task with published results, one line per chain; then losses and words of domains, if measured.
 
-    Raises NotInTable where there is nothing of the kind.
+    Raises NotInTable if there is nothing of the kind.
     """
     parts = [*_tasks(table), *literature_domains.sections(table, published())]
     if not parts:
@@ -90,9 +90,9 @@ def report(table: pd.DataFrame) -> str:
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
-    """What the differences are, and a section for each task; nothing where no task of the study was published."""
+    """What the differences are, and a section for each task; empty if no task of the study was published."""
     known, ours = differences(published()), []
-    with contextlib.suppress(NotInTable):  # one method alone
+    with contextlib.suppress(NotInTable):  # only one method
         ours = [one for one in comparisons.compare(of_whole_models(table)) if one.cell["pretrain"] != "none"]
     parts = []
     for task in dict.fromkeys(str(one.cell["task"]) for one in ours):
@@ -107,7 +107,7 @@ def _tasks(table: pd.DataFrame) -> list[str]:
 
 
 def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dict[str, str]]:
-    """A line for each of our cells of that chain, beside each that was published."""
+    """One line for each pair of one of our cells of that chain and a published one."""
     return [
         {
             "chain": one.method,

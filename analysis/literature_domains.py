@@ -1,4 +1,4 @@
-"""What was published of domains, beside a study's: losses before and after DAPT, and the words that domains share."""
+"""Published results on domains beside a study's: losses before and after DAPT, and the words that domains share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from analysis.cells import NotInTable
 
 
 def sections(table: pd.DataFrame, published: pd.DataFrame) -> list[str]:
-    """Markdown sections, each with ours and the published ones in one table; none of what the table was not measured
-    for. published: as literature.published gives it.
+    """Markdown sections, each a table with our rows and the published ones; only for what the study measured.
+
+    published: as literature.published gives it.
     """
-    found = []
+    parts = []
     for heading, said, ours, theirs in (
         ("Masked-LM loss, before and after DAPT", _LOSSES, losses, published_losses),
         ("Words that domains share", _OVERLAPS, overlaps, published_overlaps),
@@ -24,8 +25,8 @@ def sections(table: pd.DataFrame, published: pd.DataFrame) -> list[str]:
             lines = _in_one_table(ours(table), theirs(published))
         except NotInTable:
             continue
-        found += [f"## {heading}", said, markdown.table(lines, words=_WORDS)]
-    return found
+        parts += [f"## {heading}", said, markdown.table(lines, words=_WORDS)]
+    return parts
 
 
 _WORDS = ("source", "task", "model", "adapted to", "text", "pair")
@@ -39,14 +40,14 @@ _OVERLAPS = "The share of the most frequent words, stop words left out, that two
 
 
 def losses(table: pd.DataFrame) -> list[dict[str, str]]:
-    """A line for each task, model and text that DAPT alone was measured on. Raises NotInTable without any."""
-    found = adaptation.changes(adaptation.losses(table, ("mlm_loss",)))
-    found = found[found["pretrain"] == "dapt"]
-    if found.empty:
-        raise NotInTable("no loss of a model after DAPT alone")
-    names = _names(table, adaptation.contexts(found))
+    """One line for each task, model and text on which a model after only DAPT was measured. Raises NotInTable."""
+    changes = adaptation.changes(adaptation.losses(table, ("mlm_loss",)))
+    changes = changes[changes["pretrain"] == "dapt"]
+    if changes.empty:
+        raise NotInTable("no loss of a model after only DAPT")
+    names = _names(table, adaptation.contexts(changes))
     lines = []
-    for (model, task, domain), rows in found.groupby([*adaptation.CONTEXT, "domain"], sort=False):
+    for (model, task, domain), rows in changes.groupby([*adaptation.CONTEXT, "domain"], sort=False):
         before, after = rows["base"].mean(), rows["value"].mean()
         adapted_to, text = (names.get((str(task), name), name) for name in ("corpus", str(domain)))
         line = _loss_line(("ours", cells.display(model), adapted_to, text), before, after, len(rows))
@@ -55,7 +56,7 @@ def losses(table: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def published_losses(published: pd.DataFrame) -> list[dict[str, str]]:
-    """The same of what was published: on the domain that was adapted to, and on every other text."""
+    """The published lines, as ``losses`` has them: on the domain that was adapted to, and on every other text."""
     rows = published[published["metric"] == "mlm_loss"]
     before = rows[rows["pretrain"] == "none"].set_index(["source", "model", "split"])["value"]
     return [
@@ -69,18 +70,18 @@ def published_losses(published: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def overlaps(table: pd.DataFrame) -> list[dict[str, str]]:
-    """A line for each task and pair of domains. Raises NotInTable without any."""
-    found = adaptation.overlaps(table)
-    names = _names(table, adaptation.contexts(found))
+    """One line for each task and pair of domains. Raises NotInTable if there is none."""
+    shared = adaptation.overlaps(table)
+    names = _names(table, adaptation.contexts(shared))
     lines = []
-    for _, row in found.drop_duplicates(["task", "a", "b", "value"]).iterrows():
+    for _, row in shared.drop_duplicates(["task", "a", "b", "value"]).iterrows():
         a, b = (names.get((row["task"], row[end]), row[end]) for end in ("a", "b"))
         lines.append({"task": cells.display(row["task"])} | _overlap_line("ours", a, b, row["n"], row["value"]))
     return lines
 
 
 def published_overlaps(published: pd.DataFrame) -> list[dict[str, str]]:
-    """The same of what was published."""
+    """The published lines, as ``overlaps`` has them."""
     rows = published[published["metric"] == "vocabulary_overlap"]
     return [
         _overlap_line(row["source"], row["corpus"], row["split"].removeprefix("corpus:"), row["n"], row["value"])
@@ -89,7 +90,7 @@ def published_overlaps(published: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _in_one_table(ours: Sequence[dict[str, str]], theirs: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Ours, then the published ones; the task, which is ours alone, stands where there are several."""
+    """Our lines, then the published ones. The task, which only ours have, is shown if there are several."""
     several = len({line["task"] for line in ours}) > 1
     lines = [*ours, *({"task": ""} | line for line in theirs)]
     columns = ["source", *(["task"] if several else []), *(c for c in lines[0] if c not in ("source", "task"))]
@@ -97,19 +98,19 @@ def _in_one_table(ours: Sequence[dict[str, str]], theirs: Sequence[dict[str, str
 
 
 def _names(table: pd.DataFrame, contexts: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What to call a domain of a task: 'domain', and where tasks have corpora of their own 'domain (ml_abstracts)'."""
+    """The name of each task's domains: 'domain', or 'domain (ml_abstracts)' if tasks have different corpora."""
     tasks = list(dict.fromkeys(task for _, task in contexts))
-    found = {}
+    names = {}
     for task in tasks:
         runs = table[table["task"] == task]
         for domain, word in adaptation.DOMAINS.items():
             corpus = _corpus(runs, {"corpus": "corpus", "general": "general"}.get(domain)) if len(tasks) > 1 else ""
-            found[task, domain] = f"{word} ({corpus})" if corpus else word
-    return found
+            names[task, domain] = f"{word} ({corpus})" if corpus else word
+    return names
 
 
 def _corpus(runs: pd.DataFrame, option: str | None) -> str:
-    """The name of the option's corpus, or of its file where it is one of files; nothing where runs differ in it."""
+    """The name of the option's corpus, or of the file that it is read from; empty if the runs differ in it."""
     settings = [c for c in (f"{option}.path", f"{option}.name") if c in runs.columns]
     values = runs[settings].drop_duplicates().dropna(how="all")
     if len(values) != 1:

@@ -1,6 +1,6 @@
-"""What runs answered, example by example: scores again, agreement, confusion, and the examples that tell arms apart.
+"""What runs predicted, example by example: scores, agreement, confusion, and the examples that tell arms apart.
 
-Everywhere a run's predictions are rows as ``load`` gives them: one a test example, of a task of tags one a word.
+A run's predictions are always rows as ``load`` gives them: one per test example, or one per word in a tagging task.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def load(study: Path | str) -> pd.DataFrame:
     """The frozen predictions of a study's folder: run_id, example, word, text_hash, gold, predicted, clean, classes,
     correct.
 
-    Raises NotInTable where the folder has none: it was frozen before predictions were kept, or they were too large.
+    Raises NotInTable if the folder has none: it was frozen before predictions were stored, or they were too large.
     """
-    found = frozen.load_predictions(study)
-    if found.empty:
+    predictions = frozen.load_predictions(study)
+    if predictions.empty:
         raise NotInTable(f"{study}: no {frozen.PREDICTIONS}; `adapt table` writes it where the runs still lie")
-    return found
+    return predictions
 
 
 def of_run(predictions: pd.DataFrame, run_id: str) -> pd.DataFrame:
@@ -43,10 +43,10 @@ def of_run(predictions: pd.DataFrame, run_id: str) -> pd.DataFrame:
 
 
 def score(rows: pd.DataFrame, metric: str) -> float:
-    """A metric of classification over a run's rows, as the rows of results have it; of a task of tags, over words.
+    """A metric of classification over a run's rows, as in its rows of results; in a tagging task, over words.
 
-    The labels are the task's, of which one that the rows lack counts 0 in macro_f1. Raises ValueError for another
-    metric, or rows of several runs.
+    macro_f1 is the mean over the task's labels; a label that the rows lack counts as 0. Raises ValueError for another
+    metric, or for rows of several runs.
     """
     if rows["run_id"].nunique() != 1:
         raise ValueError(f"a score is of one run, not of {rows['run_id'].nunique()}")
@@ -58,7 +58,7 @@ def score(rows: pd.DataFrame, metric: str) -> float:
 
 
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:
-    """Counts of (gold, predicted) over the rows of one or more runs; both axes: all labels that occur, in order."""
+    """Counts of (gold, predicted) over the rows of one or more runs; both axes are all labels that occur, in order."""
     occur = set(rows["gold"]) | set(rows["predicted"])
     order = [name for name in rows["gold"].astype("category").cat.categories if name in occur]
     order += sorted(occur - set(order))
@@ -68,11 +68,11 @@ def confusion(rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two runs answer the same n examples: the share answered alike, Cohen's kappa, and who alone is right."""
+    """How two runs agree on the same n examples: the share predicted alike, Cohen's kappa, and which one is right."""
 
     n: int
     share: float
-    kappa: float  # Cohen (1960); NaN where both give one and the same answer to everything
+    kappa: float  # Cohen (1960); NaN if both predict one and the same label everywhere
     both_right: int
     only_first: int
     only_second: int
@@ -80,24 +80,24 @@ class Agreement:
 
 
 def agreement(first: pd.DataFrame, second: pd.DataFrame) -> Agreement:
-    """Two runs beside each other. Raises ValueError where they did not answer the same examples."""
+    """The agreement of two runs. Raises ValueError if their test examples differ."""
     one, other = _aligned(first, second)
-    answers = [rows["predicted"].astype("str").to_numpy() for rows in (one, other)]
-    right, too = paired_correct(first, second)
-    alone = len({*answers[0], *answers[1]}) == 1
+    predicted = [rows["predicted"].astype("str").to_numpy() for rows in (one, other)]
+    ours, theirs = paired_correct(first, second)
+    one_label = len({*predicted[0], *predicted[1]}) == 1
     return Agreement(
         n=len(one),
-        share=float(np.mean(answers[0] == answers[1])),
-        kappa=float("nan") if alone else float(cohen_kappa_score(*answers)),
-        both_right=int((right & too).sum()),
-        only_first=int((right & ~too).sum()),
-        only_second=int((~right & too).sum()),
-        both_wrong=int((~right & ~too).sum()),
+        share=float(np.mean(predicted[0] == predicted[1])),
+        kappa=float("nan") if one_label else float(cohen_kappa_score(*predicted)),
+        both_right=int((ours & theirs).sum()),
+        only_first=int((ours & ~theirs).sum()),
+        only_second=int((~ours & theirs).sum()),
+        both_wrong=int((~ours & ~theirs).sum()),
     )
 
 
 def paired_correct(first: pd.DataFrame, second: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether each run is right on each example [n], in the same order: what McNemar's test and a bootstrap take."""
+    """Whether each run is right on each example [n], in the same order; input of McNemar's test and of a bootstrap."""
     one, other = _aligned(first, second)
     return one["correct"].to_numpy(dtype=bool), other["correct"].to_numpy(dtype=bool)
 
@@ -105,7 +105,7 @@ def paired_correct(first: pd.DataFrame, second: pd.DataFrame) -> tuple[NDArray[n
 def cell_runs(table: pd.DataFrame, **settings: object) -> dict[int, str]:
     """The run of each seed of one cell: ``cell_runs(table, pretrain="dapt", adversary="none")``.
 
-    Raises NotInTable where none is left, or where a seed has several runs, which says how they differ.
+    Raises NotInTable if there is none, or if a seed has several runs; the message says how they differ.
     """
     runs = table.drop_duplicates("run_id")
     for column, value in settings.items():
@@ -121,20 +121,20 @@ def cell_runs(table: pd.DataFrame, **settings: object) -> dict[int, str]:
 
 
 def agreements(predictions: pd.DataFrame, ones: dict[int, str], others: dict[int, str]) -> pd.DataFrame:
-    """``agreement`` of two cells (as cell_runs gives them), a row a shared seed. Raises NotInTable without one."""
+    """``agreement`` of two cells (as cell_runs gives them), one row per shared seed. Raises NotInTable without one."""
     seeds = sorted(set(ones) & set(others))
     if not seeds:
         raise NotInTable("the two cells share no seed")
-    found = [agreement(of_run(predictions, ones[seed]), of_run(predictions, others[seed])) for seed in seeds]
-    return pd.DataFrame([{"seed": seed} | vars(one) for seed, one in zip(seeds, found, strict=True)])
+    pairs = [agreement(of_run(predictions, ones[seed]), of_run(predictions, others[seed])) for seed in seeds]
+    return pd.DataFrame([{"seed": seed} | vars(one) for seed, one in zip(seeds, pairs, strict=True)])
 
 
 def told_apart(predictions: pd.DataFrame, wrong: Collection[str], right: Collection[str]) -> pd.DataFrame:
     """The examples that every run of ``wrong`` (run ids) gets wrong and every run of ``right`` gets right.
 
-    One row an example: example, word, text_hash, gold, clean (of no run's training text), and 'answer', what most of
-    ``wrong`` said instead, with 'share' of them. Raises NotInTable for a run without predictions, ValueError where two
-    of the runs did not answer the same examples.
+    One row per example: example, word, text_hash, gold, clean (not in any run's training text), and 'answer', what most
+    of ``wrong`` predicted, with the 'share' of them. Raises NotInTable for a run without predictions, and ValueError if
+    the test examples of two runs differ.
     """
     if not wrong or not right:
         raise ValueError("at least one run on each side is needed")
@@ -145,23 +145,23 @@ def told_apart(predictions: pd.DataFrame, wrong: Collection[str], right: Collect
     picked = mistaken & np.all([rows["correct"] for rows in everywhere[len(ours) :]], axis=0)
     said = pd.DataFrame([rows["predicted"].astype("str") for rows in everywhere[: len(ours)]]).T[picked]
     answers = [values.value_counts(sort=False).sort_index() for _, values in said.iterrows()]
-    found = first.loc[picked, [*PLACE, "text_hash", "gold"]].assign(
+    examples = first.loc[picked, [*PLACE, "text_hash", "gold"]].assign(
         clean=np.all([rows["clean"] for rows in everywhere], axis=0)[picked],
         answer=[counts.idxmax() for counts in answers],
         share=[counts.max() / len(ours) for counts in answers],
     )
-    return found.reset_index(drop=True)
+    return examples.reset_index(drop=True)
 
 
 def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both in the same order of examples, known by place and text."""
+    """Both runs' rows in the same order of examples; raises ValueError if place, text or gold label differ."""
     one, other = (rows.sort_values(PLACE, ignore_index=True) for rows in (first, second))
     same = len(one) == len(other) and all(
         one[name].astype("str").equals(other[name].astype("str")) for name in [*PLACE, "text_hash", "gold"]
     )
     if not same:
         raise ValueError(
-            f"the runs did not answer the same examples: {len(one)} and {len(other)} rows; both must be of one task "
-            "and one budget of test examples"
+            f"the runs did not predict the same examples: {len(one)} and {len(other)} rows; both must have the same "
+            "task and the same budget of test examples"
         )
     return one, other

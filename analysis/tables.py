@@ -1,9 +1,9 @@
-"""Tables: ``adapt table <study>`` freezes a study's rows, prints what it found, and writes its pages.
+"""Tables: ``adapt table <study>`` freezes a study's rows, prints a summary, and writes its pages.
 
-Rows of runs from a clean commit are merged into experiments/<study>/results.csv, their answers into
-predictions.parquet beside it. Then the table of a paper, table.tex, table.md and table.csv, and the pages that the rows
-allow: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, tuning.md. All but the merge works without
-the runs.
+Rows of runs from a clean commit are merged into experiments/<study>/results.csv, and their predictions into
+predictions.parquet beside it. Then it writes the paper's table (table.tex, table.md and table.csv) and those pages for
+which there are rows: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, tuning.md. Everything but
+the merge works without the runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from analysis.study import samples
 from analysis.study.predictions import LIMIT, freeze
 from analysis.study.record import EXPERIMENTS, Merge, merge
 
-PAGES = {  # name: the module whose ``report`` writes it, and what it says
+PAGES = {  # file name: the module whose ``report`` writes it, and what it says
     "equal_cost.md": (equal_cost, "methods against plain training of the same cost"),
     "adaptation_cost.md": (adaptation_cost, "what pretraining costs and brings"),
     "beside_published.md": (literature, "differences beside those that were published"),
@@ -48,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     """``adapt table``: merge, say what was merged, refused and missing, print the summary, write tables and pages."""
     parser = argparse.ArgumentParser(prog="adapt table", description=__doc__)
     parser.add_argument("study", help="name of a study: experiments/<study>/results.csv")
-    parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs lie (default: outputs)")
+    parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
     parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
-    parser.add_argument("--replace", action="store_true", help="replace recorded runs whose numbers are others now")
+    parser.add_argument("--replace", action="store_true", help="replace recorded runs whose numbers have changed")
     parser.add_argument(
         "--predictions-megabytes",
         type=float,
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(outcome: Merge, replaced: bool) -> None:
-    """What became of the runs."""
+    """Print what happened to the runs."""
     print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
     if outcome.superseded:
         print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
@@ -92,7 +92,7 @@ def _say(outcome: Merge, replaced: bool) -> None:
             "again; nothing is merged until the whole study has been (--replace takes what there is, and drops them)"
         )
     if outcome.differ:
-        done = "replaced" if replaced else "the record is kept (--replace takes the new ones)"
+        done = "replaced" if replaced else "the recorded ones stay (--replace takes the new ones)"
         print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")
     if outcome.refused:
         print(f"  refused: {len(outcome.refused)} runs from a dirty tree: commit, and run them again")
@@ -100,9 +100,9 @@ def _say(outcome: Merge, replaced: bool) -> None:
 
 
 def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Name and text of each page that the rows allow; table: with all trials.
+    """The name and text of each page for which there are rows; table: with all trials.
 
-    A page is given the settled table (analysis.tuning), or all trials where its module says ``ALL_TRIALS = True``.
+    A page gets the settled table (analysis.tuning), or all trials if its module says ``ALL_TRIALS = True``.
     """
     settled, _ = tuning.settled(table)
     for name, (module, _) in PAGES.items():
@@ -114,7 +114,7 @@ def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> None:
-    """The table of a paper in three formats, and the pages that the rows allow."""
+    """Write the pages for which there are rows, and the paper's table in three formats."""
     for name, text in pages(table):
         (folder / name).write_text(text, encoding="utf-8")
         print(f"\n{folder / name}: {PAGES[name][1]}\n\n{text}")

@@ -1,7 +1,7 @@
-"""Which setting each arm of a tuned sweep keeps: the best on dev, among as many for every arm. Test is never read.
+"""Which setting each arm of a tuned sweep keeps: the best on dev, out of equally many for every arm. Test is not read.
 
-Trials are ordinary runs of a study that sweeps the setting, ``finetune.optimizer.learning_rate=1e-4,3e-4,1e-3``, or
-that ``adapt tune`` searched: then each arm has settings of its own, and its runs say what the budget was.
+Trials are ordinary runs of a study that sweeps the setting (``finetune.optimizer.learning_rate=1e-4,3e-4,1e-3``) or
+that ``adapt tune`` searched. In a search each arm has its own settings, and its runs record the budget.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from analysis.cells import NotInTable
 from analysis.stats.paired import Floats, vector
 
 LEARNING_RATE = "finetune.optimizer.learning_rate"
-CHOICE = ("settings", "trials", "metric", "dev", "margin", "end")  # what stands beside a chosen setting
-MANY = 12  # arms: a sentence that names more cannot be read, and says how many instead
+CHOICE = ("settings", "trials", "metric", "dev", "margin", "end")  # columns beside a chosen setting
+MANY = 12  # arms: with more, a sentence gives their number instead of their names
 ARM = ["source", "model", "corpus", "task", "pretrain", "peft", "adversary", "budget"]
 
 
 class UnequalBudgets(ValueError):
-    """Arms were tuned over different settings or seeds, so that their best ones do not compare: says which."""
+    """Arms were tuned over different settings or seeds, so that their best scores do not compare; says which arms."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What is left of a table, and why.
+    """A table reduced to the chosen runs, and the choices.
 
-    rows: of the chosen runs, and of baseline models, which have no such setting. choices: one row an arm, with the
-    chosen setting, 'settings' and 'trials' (runs) that it was chosen among, 'metric', 'dev' (its mean dev score over
-    seeds), 'margin' over the next best setting, and 'end': 'lowest' or 'highest' where it is at an end of what was
-    tried of one number, so that a better one may lie beyond it, else ''.
+    rows: of the chosen runs, and of baseline models, which have no such setting. choices: one row per arm, with the
+    chosen setting, the numbers of 'settings' and 'trials' (runs) that it was chosen from, 'metric', 'dev' (its mean dev
+    score over seeds), 'margin' over the next best setting, and 'end': 'lowest' or 'highest' if it is the smallest or
+    largest value that was tried, so that a better one may lie beyond it, else ''.
     """
 
     rows: pd.DataFrame
@@ -43,12 +43,12 @@ class Tuned:
 
 
 def chosen(table: pd.DataFrame, by: str | Sequence[str] = LEARNING_RATE, metric: str | None = None) -> Tuned:
-    """Keep, of each arm, the runs of the setting with the best mean dev score over its seeds.
+    """Keep, for each arm, the runs of the setting with the best mean dev score over its seeds.
 
-    by: the tuned column or columns. metric: of dev, by default the task's own. An arm is what differs in ARM or in any
-    other setting but ``by`` and the seeds. Equal means: the smaller setting. A seed with several adaptations counts
-    once. Of a study that was searched the trials alone count, each arm's among its own.
-    Raises UnequalBudgets; NotInTable for a column or dev score that is not there.
+    by: the tuned column or columns. metric: on dev, by default the task's own. Runs belong to different arms if they
+    differ in ARM or in any other setting except ``by`` and the seeds. Ties go to the smaller setting. A seed with
+    several adaptations counts once. If the study was searched, only the search's trials count.
+    Raises UnequalBudgets; NotInTable for a missing column or dev score.
     """
     tuned = [by] if isinstance(by, str) else list(by)
     absent = [column for column in tuned if column not in table.columns]
@@ -63,28 +63,28 @@ def chosen(table: pd.DataFrame, by: str | Sequence[str] = LEARNING_RATE, metric:
     columns = [*dict.fromkeys([*arm, *tuned]), "seed", "adaptation_seed"]
     runs = table.drop_duplicates("run_id").set_index("run_id")[columns].join(trials, how="inner")
     _refuse_unequal(runs, arm, tuned, searched)
-    kept, choices = [], []
+    run_ids, choices = [], []
     for names, group in runs.groupby(arm, dropna=False, sort=False):
         seeds = group.groupby([*tuned, "seed"], dropna=False)["value"].mean()
         means = seeds.groupby(tuned, dropna=False).mean().sort_index()
-        place = int(means.to_numpy().argmax())  # the first of equal ones, and the index ascends
+        place = int(means.to_numpy().argmax())  # the first of equal ones: the smallest, because the index ascends
         best = means.index[place]
         mine = (group[tuned] == (best if isinstance(best, tuple) else (best,))).all(axis=1)
-        kept += group.index[mine].tolist()
-        found = dict(zip(arm, names, strict=True)) | group.loc[mine, tuned].iloc[0].to_dict()
+        run_ids += group.index[mine].tolist()
+        choice = dict(zip(arm, names, strict=True)) | group.loc[mine, tuned].iloc[0].to_dict()
         others = means.drop(index=best)
-        found |= {"settings": len(means), "trials": len(group), "metric": group["metric"].iloc[0]}
-        found |= {"dev": means.iloc[place], "margin": means.iloc[place] - others.max()}  # NaN: no other setting
-        choices.append(found | {"end": _end(means, place) if len(tuned) == 1 else ""})
-    rows = table[reference | table["run_id"].isin(kept)].reset_index(drop=True)
+        choice |= {"settings": len(means), "trials": len(group), "metric": group["metric"].iloc[0]}
+        choice |= {"dev": means.iloc[place], "margin": means.iloc[place] - others.max()}  # NaN: no other setting
+        choices.append(choice | {"end": _end(means, place) if len(tuned) == 1 else ""})
+    rows = table[reference | table["run_id"].isin(run_ids)].reset_index(drop=True)
     shown = cells.ordered(pd.DataFrame(choices), arm)
     return Tuned(rows, shown.drop(columns=[c for c in arm if c != "pretrain" and shown[c].nunique(dropna=False) == 1]))
 
 
 def settled(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The table to report of: where the learning rate was swept, each arm's best on dev; and a note on the choice.
+    """The table for reports, and a note: if the learning rate was swept, only each arm's best on dev is left.
 
-    A sweep that is not finished (UnequalBudgets) stays as it is, every rate a cell of its own, and the note says why.
+    An unfinished sweep (UnequalBudgets) stays as it is, with every rate a cell of its own, and the note says why.
     """
     if not is_swept(table):
         return table, ""
@@ -101,7 +101,7 @@ def is_swept(table: pd.DataFrame) -> bool:
 
 
 def budget(tuned: Tuned) -> str:
-    """Among how many rates an arm's was chosen, in words."""
+    """From how many rates an arm's rate was chosen, in words."""
     if TUNING in tuned.rows.columns:
         return f"by search, {tuned.rows[TUNING].dropna().iloc[0]}"
     first = tuned.choices.iloc[0]
@@ -109,12 +109,13 @@ def budget(tuned: Tuned) -> str:
 
 
 def arm_columns(choices: pd.DataFrame) -> list[str]:
-    """The columns that tell the arms of ``choices`` apart; those that follow from others before them are left out.
+    """The columns that tell the arms of ``choices`` apart; columns that follow from earlier ones are left out.
 
-    In the order of cells.IDENTITY, then the rest in theirs; the chain is always among them.
+    Those of cells.MAIN_COLUMNS come first, in that order; the chain is always among them.
     """
     columns = [c for c in choices.columns if c not in (LEARNING_RATE, *CHOICE)]
-    columns.sort(key=lambda c: cells.IDENTITY.index(c) if c in cells.IDENTITY else len(cells.IDENTITY))
+    main = cells.MAIN_COLUMNS
+    columns.sort(key=lambda c: main.index(c) if c in main else len(main))
     telling: list[str] = []
     for column in columns:
         finer = len(choices[[*telling, column]].drop_duplicates())
@@ -124,7 +125,7 @@ def arm_columns(choices: pd.DataFrame) -> list[str]:
 
 
 def _rates(table: pd.DataFrame, choices: pd.DataFrame) -> str:
-    """Which arms keep which rate, and which of them are at an end of the grid; of many arms their numbers."""
+    """Which arms keep which rate, and which of them are at an end of the grid; if there are many arms, how many."""
     names = choices.apply(cells.cell_label, axis=1, columns=(columns := arm_columns(choices)))
     names = names if columns == ["pretrain"] else "(" + names + ")"
     ends, rates = names[choices["end"] != ""], choices[LEARNING_RATE]
@@ -141,7 +142,7 @@ def _rates(table: pd.DataFrame, choices: pd.DataFrame) -> str:
 
 
 def _end(means: pd.Series, place: int) -> str:
-    """Whether the best of several ascending settings is the first or the last; means: over seeds, by setting."""
+    """'lowest' or 'highest' if the best of several ascending settings is the first or last; means: by setting."""
     return "" if len(means) < 2 else {0: "lowest", len(means) - 1: "highest"}.get(place, "")
 
 
@@ -150,7 +151,7 @@ def _arm(runs: pd.DataFrame, tuned: list[str]) -> list[str]:
 
 
 def _trials_of_the_search(table: pd.DataFrame, tuned: list[str]) -> pd.DataFrame:
-    """The runs of a search and of baseline models; refuses arms that were not searched, or not all alike."""
+    """The runs of a search and of baseline models; refuses arms that were not searched, or searched differently."""
     reference = cells.is_baseline_model(table)
     runs = table[~reference].drop_duplicates("run_id")
     budgets = sorted(runs[TUNING].dropna().unique())
@@ -160,22 +161,22 @@ def _trials_of_the_search(table: pd.DataFrame, tuned: list[str]) -> pd.DataFrame
     for names, group in runs.groupby(arm, dropna=False, sort=False):
         if group[TUNING].isna().all():
             name = cells.cell_label(pd.Series(dict(zip(arm, names, strict=True))), _telling(runs, arm))
-            raise UnequalBudgets(f"{name}: was not searched, or not to the end, as the others were ({budgets[0]})")
+            raise UnequalBudgets(f"{name}: was not searched, or not completely, as the others were ({budgets[0]})")
     return table[reference | table[TUNING].notna()]
 
 
 def _dev_scores(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
-    """The clean dev score of each run: metric and value, by run_id. Rows of test are left out before anything else."""
+    """The clean dev score of each run: metric and value, by run_id. Rows of test are dropped first."""
     dev = table[table["split"] == "dev"]
     lacking = sorted(set(table["run_id"]) - set(dev["run_id"]))
     if lacking or dev.empty:
         raise NotInTable(f"no dev score of {len(lacking)} runs, such as {lacking[:1]}: nothing to choose by")
-    found = cells.scores(dev, metric=metric, split="dev")
-    return found.set_index("run_id")[["metric", "value"]]
+    scores = cells.scores(dev, metric=metric, split="dev")
+    return scores.set_index("run_id")[["metric", "value"]]
 
 
 def _refuse_unequal(runs: pd.DataFrame, arm: list[str], tuned: list[str], searched: bool) -> None:
-    """searched: each arm has settings of its own, as many as the budget but for those that failed."""
+    """Raise UnequalBudgets unless all arms were tuned alike. searched: each arm has settings of its own."""
     grids: dict[frozenset, list[str]] = {}
     seeds_of: dict[frozenset, list[str]] = {}
     for names, group in runs.groupby(arm, dropna=False, sort=False):
@@ -207,7 +208,7 @@ def _said(setting: tuple) -> str:
 
 
 def best_of(n: int) -> Floats:
-    """The chance that each of n ascending trials is the best of k of them, k = 1 to n: [k, n], C(i-1, k-1) / C(n, k).
+    """The probability that trial i of n ascending ones is the best of k drawn: C(i-1, k-1) / C(n, k), [k, n].
 
     The weights of the U-statistic of Tang et al. (2020, "Showing Your Work Doesn't Always Work", section 3.2).
     """
@@ -217,9 +218,9 @@ def best_of(n: int) -> Floats:
 
 
 def expected_best(scores: ArrayLike) -> Floats:
-    """The expected best of k trials, k = 1 to n, without bias: the mean over all subsets of k of the n scores. [n].
+    """The unbiased expected best of k trials, k = 1 to n: the mean of the best over all subsets of k scores. [n].
 
-    At k = n it is the best score itself. Higher is better.
+    At k = n it is the best score itself. Higher scores are better.
     """
     v = np.sort(vector(scores))
     return np.asarray(best_of(len(v)) @ v)
@@ -228,8 +229,8 @@ def expected_best(scores: ArrayLike) -> Floats:
 def expected_best_with_replacement(scores: ArrayLike) -> Floats:
     """The expected best of k draws from the n scores, k = 1 to n: sum_i v_(i) ((i / n)^k - ((i - 1) / n)^k). [n].
 
-    The plug-in form of Dodge et al. (2019, "Show Your Work", section 3.1), as published curves have it. It draws a
-    score more than once, so it lies below ``expected_best`` for every k > 1 unless the scores are all equal.
+    The plug-in form of Dodge et al. (2019, "Show Your Work", section 3.1), which published curves use. It may draw a
+    score more than once, so it lies below ``expected_best`` for every k > 1 unless all scores are equal.
     """
     v = np.sort(vector(scores))
     k = np.arange(1, len(v) + 1)[:, None]

@@ -1,4 +1,4 @@
-"""Run every benchmark of this folder, or those named, and print each ratio beside its target."""
+"""Run every benchmark of this folder, or those that are named, and print each ratio beside its target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THREADS = 2
 
 
 def main() -> None:
-    """Each module has ``run() -> list[str]``: lines to print."""
+    """Call ``run() -> list[str]`` of each module and print the lines."""
     torch.set_num_threads(THREADS)
     names = sys.argv[1:] or sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
     for name in names:

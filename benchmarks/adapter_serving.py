@@ -1,6 +1,6 @@
-"""A mixed batch of 32 texts over 8 LoRAs (adapt.serving) against 8 separate calls of 4; a swap, idle and beside calls.
+"""A mixed batch of 32 texts over 8 LoRAs (adapt.serving) against 8 separate calls of 4; and swaps, idle and under load.
 
-A separate call is what there is without serving: the adapter's own model in memory, its 4 texts tokenised, one pass.
+A separate call is the alternative without serving: the adapter's own model in memory, its 4 texts tokenised, one pass.
 Both sides read the same texts, of the same number of tokens, in turns.
 """
 
@@ -32,7 +32,7 @@ LORA = {"_target_": "peft.LoraConfig", "r": 8, "lora_alpha": 16, "target_modules
 
 
 def run() -> list[str]:
-    """For a model of 6 layers x 384, for the tiny one, and for a GPU where there is one."""
+    """Lines for a model of 6 layers x 384 and for the tiny one, on the CPU and, if there is one, on a GPU."""
     with tempfile.TemporaryDirectory() as work:
         large = Path(work) / "large"
         tokenizer = loading.load_tokenizer(ASSETS / "tiny")
@@ -48,7 +48,7 @@ def run() -> list[str]:
 
 
 def compare(name: str, base: Path, work: Path, device: str) -> list[str]:
-    """The median of the ratios of pairs of rounds, and of the times of swaps."""
+    """Lines with the median ratio over pairs of rounds, and the median time of a swap."""
     folders = [finetuned(base, work / f"{device}{number}", seed=number) for number in range(ADAPTERS)]
     server = Server(base, device=device, batch_size=ADAPTERS * EACH)
     for number, folder in enumerate(folders):
@@ -71,15 +71,15 @@ def compare(name: str, base: Path, work: Path, device: str) -> list[str]:
     ratio = statistics.median(one / other for one, other in pairs)
     apart, together = (len(texts) / statistics.median(times) for times in zip(*pairs, strict=True))
     return [
-        f"{name}: mixed {together:.0f} texts a second, separate calls {apart:.0f}: {ratio:.2f} times "
+        f"{name}: mixed {together:.0f} texts per second, separate calls {apart:.0f}: {ratio:.2f} times as many "
         f"(target: {TARGET} at 6 x 384 on a CPU)",
-        f"{name}: a swap {in_words(swaps)} (target: {SWAP_TARGET} ms); beside a thread that has {BUSY} batches "
-        f"answered a call {in_words(busy)}; one batch takes {1000 * len(texts) / together:.1f} ms",
+        f"{name}: a swap takes {in_words(swaps)} (target: {SWAP_TARGET} ms); while another thread calls with {BUSY} "
+        f"batches at a time, {in_words(busy)}; one batch takes {1000 * len(texts) / together:.1f} ms",
     ]
 
 
 def swaps_beside_calls(server: Server, folders: list[Path], requests: list[Any]) -> list[float]:
-    """Seconds of swaps while another thread calls all the time."""
+    """Seconds of each swap while another thread calls all the time."""
     done = Event()
 
     def ask() -> None:
@@ -96,19 +96,19 @@ def swaps_beside_calls(server: Server, folders: list[Path], requests: list[Any])
 
 
 def in_words(times: list[float]) -> str:
-    """The median and the most."""
+    """The median and the maximum."""
     return f"{1000 * statistics.median(times):.1f} ms, at most {1000 * max(times):.1f}"
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Of one call."""
+    """Seconds of one call."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
 def finetuned(base: Path, out: Path, *, seed: int) -> Path:
-    """A folder as fine-tuning by LoRA leaves it, with random weights for what it would have learned."""
+    """A folder as fine-tuning with LoRA would leave it, with random adapter weights."""
     torch.manual_seed(seed)
     labels = ["a", "b", "c"]
     model = loading.new_classifier(base, labels=labels, pooling="mean", dropout=0.0)

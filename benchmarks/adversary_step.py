@@ -1,4 +1,4 @@
-"""Adversarial steps on an encoder of MiniLM's shape: against the widely copied class, and against bare maths."""
+"""Adversarial steps on an encoder of MiniLM's shape, against the widely copied PGD class and against bare PyTorch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPSILON, STEP_SIZE = 0.05, 0.3  # relative to the median embedding norm, and to 
 
 
 def run() -> list[str]:
-    """Ratios of the times of several rounds in which the contestants take turns: a burst of noise costs one round."""
+    """Ratios of times over several rounds, in which the contestants take turns: a burst of noise affects one round."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536,
@@ -61,7 +61,7 @@ def report(seconds: dict[str, NDArray[np.float64]]) -> list[str]:
     """Each ratio, the median over the rounds, beside its target."""
     plain_pass, copied = seconds["plain pass"], seconds["copied PGD"]
     inner = seconds["forward and delta backward"]
-    counted = {  # what the pass counts say, from the times of one pass of each kind
+    counted = {  # the expected times: pass counts times the measured time of one pass of each kind
         "PGD, clean term": (K - 1) * inner + 2 * plain_pass,
         "PGD": K * inner + plain_pass,
     }
@@ -84,7 +84,7 @@ def report(seconds: dict[str, NDArray[np.float64]]) -> list[str]:
 
 
 def median(ratios: NDArray[np.float64]) -> float:
-    """The middle one of the rounds' ratios."""
+    """The median of the rounds' ratios."""
     return float(np.median(ratios))
 
 
@@ -101,7 +101,7 @@ def random_batch() -> Batch:
 
 
 def pgd_method(clean_weight: float) -> Callable[[Step], object]:
-    """Our PGD from zero."""
+    """Our PGD, started from zero."""
     return lambda step: pgd(step, num_steps=K, step_size=STEP_SIZE, clean_weight=clean_weight, random_starts=0)
 
 
@@ -137,7 +137,7 @@ def attack_and_restore(model: Classifier, batch: Batch) -> None:
 
 
 def bare_pgd(model: Classifier, batch: Batch) -> None:
-    """PGD from zero without a clean term, written for this one model: embeddings in, no hook, no generator."""
+    """PGD from zero without a clean term, written out for this model: takes embeddings, no hook, no generator."""
     words = model.encoder.get_input_embeddings()
     radius = EPSILON * words.weight.detach().norm(dim=-1).median()
 
@@ -162,7 +162,7 @@ def clean_loss(model: Classifier, batch: Batch) -> Tensor:
 
 
 def delta_backward(model: Classifier, batch: Batch) -> None:
-    """One forward pass and the backward pass to delta alone."""
+    """One forward pass, and a backward pass only to delta."""
     ball = Ball(epsilon=EPSILON, norm="l2", scope="sequence", relative=True, special_tokens=True)
     adversary = Adversary(plain, ball, "same", False)
     step = Step(model, Classification(), [batch], adversary=adversary, seed=0, step_number=0, update=lambda: None)

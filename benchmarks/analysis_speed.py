@@ -1,7 +1,7 @@
 """The analysis of a study of 100,000 rows, and BCa intervals of 50 cells of 1,000 test examples: seconds and memory.
 
-The rows are those of a grid of chains, adversaries and seeds with random scores, in results.csv and runs.csv as a study
-is frozen. A study of many runs is the slow kind: most of what the analysis does, it does by run or by row.
+The rows are those of a grid of chains, adversaries and seeds with random scores, in results.csv and runs.csv like a
+frozen study. Studies of many runs are the slow ones: most of the analysis works run by run or row by row.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ CELLS, EXAMPLES, CLASSES, RESAMPLES, BCA_TARGET = 50, 1_000, 16, 10_000, 20.0
 CHAINS = ("none", "dapt", "tapt", "dapt+tapt")
 ADVERSARIES = ("none", "none_x2", "random", "fgm", "pgd", "vat", "freelb", "smart", "r3f", "rdrop")
 RADII = (0.0, 0.01, 0.02, 0.05, 0.1)
-CONFIG = 60  # further settings of a run, which runs.csv holds
+CONFIG = 60  # further settings of a run, which are in runs.csv
 
 
 def run() -> list[str]:
-    """Seconds of each part, the sums beside their targets, and the growth of the peak resident memory."""
+    """Seconds of each part, sums beside their targets, and the growth of the peak resident memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results.csv")
         frozen.save(study(), path)
@@ -61,7 +61,7 @@ def run() -> list[str]:
 
 
 def study() -> pd.DataFrame:
-    """ROWS rows or a few more, in whole runs."""
+    """A table of ROWS rows, or a few more to make whole runs."""
     rng = np.random.default_rng(0)
     a_run = measurements()
     seeds = -(-ROWS // (len(CHAINS) * len(ADVERSARIES) * len(a_run)))
@@ -85,22 +85,22 @@ def study() -> pd.DataFrame:
 
 
 def measurements() -> list[dict[str, Any]]:
-    """What a run measures: scores of three splits, an attack at each radius, and costs."""
+    """The measurements of one run: scores on three splits, an attack at each radius, and costs."""
     clean = {"attack": "none", "attack_epsilon": 0.0, "attack_steps": 0, "n": 500}
-    found = [
+    rows = [
         clean | {"split": split, "metric": metric}
         for split in ("dev", "test", "test_clean")
         for metric in ("macro_f1", "accuracy", "loss")
     ]
-    found += [clean | {"split": "train", "metric": metric} for metric in (*summary.COSTS, "steps")]
+    rows += [clean | {"split": "train", "metric": metric} for metric in (*summary.COSTS, "steps")]
     attacked = {"split": "test", "attack": "pgd", "attack_steps": 20, "n": 200}
     for epsilon, metric in itertools.product(RADII, ("accuracy", "macro_f1")):
-        found.append(attacked | {"attack_epsilon": epsilon, "metric": metric})
-    return found
+        rows.append(attacked | {"attack_epsilon": epsilon, "metric": metric})
+    return rows
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What the call returns, and its seconds."""
+    """The call's result, and its seconds."""
     started = time.perf_counter()
-    found = call()
-    return found, time.perf_counter() - started
+    result = call()
+    return result, time.perf_counter() - started

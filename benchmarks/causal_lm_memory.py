@@ -1,8 +1,8 @@
-"""Activation memory of a causal-LM training step: losses in chunks, against the dense call of transformers with labels.
+"""Activation memory of a causal-LM training step: losses in chunks, against transformers' dense call with labels.
 
-Decoders of GPT-2's shape, thin so that two cores suffice, with random weights. Each call runs in a process of its own,
-whose peak resident memory (VmHWM, reset by /proc/self/clear_refs: Linux alone) is taken from after a first, small step,
-when weights, gradients and the optimizer's moments all exist, to the end of a forward and backward pass.
+Decoders of GPT-2's shape, narrow enough for two cores, with random weights. Each call runs in its own process. Its peak
+resident memory (VmHWM, reset by /proc/self/clear_refs: only on Linux) is measured over one forward and backward pass,
+after a small first step that creates gradients and the optimizer's moments.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHAPES = ((256, 4), (768, 2))  # width, layers
 
 
 def run() -> list[str]:
-    """For each width the two peaks, their ratio, the seconds of the passes and the difference of the losses."""
+    """For each width: the two peaks and their ratio, the seconds of the passes, and the difference of the losses."""
     lines = [f"batch {ROWS} x {LENGTH}, vocabulary {VOCABULARY}; peak resident memory beyond that before the passes"]
     for width, layers in SHAPES:
         dense, ours = (child(kind, width, layers) for kind in ("dense", "chunks"))
@@ -36,14 +36,14 @@ def run() -> list[str]:
 
 
 def child(kind: str, width: int, layers: int) -> dict[str, float]:
-    """What a fresh process measures of one kind of call."""
+    """What ``measure`` returns for one kind of call, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.causal_lm_memory", kind, str(width), str(layers)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    return json.loads(found.stdout.splitlines()[-1])
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def measure(kind: str, width: int, layers: int) -> dict[str, float]:
-    """Bytes that a forward and backward pass of ``kind`` adds at its peak, its seconds and its loss."""
+    """The bytes that a forward and backward pass of ``kind`` adds at its peak, its seconds, and its loss."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     from adapt.data.masking.next_tokens import predict_next
@@ -55,7 +55,7 @@ def measure(kind: str, width: int, layers: int) -> dict[str, float]:
     shape = {"n_embd": width, "n_layer": layers, "n_head": width // 64, "n_positions": LENGTH}
     dense = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, **shape, **dropouts)).train()
     model = CausalLM(dense)
-    optimizer = torch.optim.AdamW(dense.parameters(), lr=0.0)  # equal weights throughout: equal losses
+    optimizer = torch.optim.AdamW(dense.parameters(), lr=0.0)  # weights stay the same, so losses must be equal
 
     def passes(rows: int, length: int) -> float:
         ids = torch.randint(0, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(1))

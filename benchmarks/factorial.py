@@ -17,11 +17,11 @@ from benchmarks import second_call
 
 GRID = ["pretrain=[],[dapt],[tapt],[dapt,tapt]", "adversary=none,fgm,pgd", "seed=0,1,2,3"]
 BUDGET = "smoke"
-OVERHEAD, SKIPPED = 1.0, 0.1  # targets, seconds a run: on top of its stages; of a finished one
+OVERHEAD, SKIPPED = 1.0, 0.1  # targets in seconds per run: on top of its stages; to skip a finished run
 
 
 def run() -> list[str]:
-    """What was trained, what it saved, and what a run costs beyond its stages."""
+    """What was trained, how much training was saved, and what a run costs beyond its stages."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         said, whole = second_call.call(root, GRID, BUDGET)
@@ -45,15 +45,15 @@ def run() -> list[str]:
 
 
 def built_by(root: Path, run_ids: Iterable[str], built: dict[str, dict[str, Any]]) -> list[float]:
-    """For each run in its order, the seconds of those of its stages that no run before it had."""
+    """For each run, in order, the seconds of its stages that no earlier run had built."""
     seen: set[str] = set()
-    found = []
+    stages = []
     for run_id in run_ids:
         last = read(results.evaluation(root, run_id) / "stage.json")
         keys = {last["key"], *(stage["key"] for stage in last["ancestors"])} - seen
         seen |= keys
-        found.append(sum(built[key]["seconds"] for key in keys))
-    return found
+        stages.append(sum(built[key]["seconds"] for key in keys))
+    return stages
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The fine-tuning loop of training.py against a bare PyTorch loop on the same batches of the embedded model."""
+"""The training loop (adapt.training.loop) against a bare PyTorch loop, on the same batches for the embedded model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIMIZER = OptimizerConfig(
 
 
 def run() -> list[str]:
-    """The median ratio of the times of several alternating rounds."""
+    """The median ratio of the times over several alternating rounds."""
     torch.manual_seed(0)
     vocabulary = loading.load_encoder(ASSETS / "tiny").config.vocab_size
     batches = [batch(vocabulary, number) for number in range(STEPS)]
@@ -34,9 +34,9 @@ def run() -> list[str]:
     for _ in range(ROUNDS):
         ours.append(time_ours(batches))
         bare.append(time_bare(batches))
-    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))  # noise costs a round
+    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))  # noise affects one round
     return [
-        f"adapt {STEPS / min(ours):.1f} steps a second, bare loop {STEPS / min(bare):.1f}: {ratio:.3f} of its time",
+        f"adapt {STEPS / min(ours):.1f} steps per second, bare loop {STEPS / min(bare):.1f}: {ratio:.3f} of its time",
         f"target: at most {TARGET}",
     ]
 
@@ -61,7 +61,7 @@ def new_model() -> heads.Classifier:
 
 
 def time_ours(batches: list[loop.Batch]) -> float:
-    """Seconds of training.train, its checkpoints of the best weights included."""
+    """Seconds of ``loop.train``, including the checkpoints of the best weights."""
     model = new_model()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -82,7 +82,7 @@ def time_ours(batches: list[loop.Batch]) -> float:
 
 
 def time_bare(batches: list[loop.Batch]) -> float:
-    """Seconds of the least that trains: forward, backward, clip, step."""
+    """Seconds of a minimal training loop: forward, backward, clip, step."""
     model = new_model().train()
     started = time.perf_counter()
     optimizer = torch.optim.AdamW(decay_groups(model, model.head, None), lr=OPTIMIZER.learning_rate, fused=True)

@@ -1,7 +1,7 @@
-"""Runs an hour of two processes with a thread each (hydra/launcher=processes) against one process with two threads.
+"""Runs per hour of two processes with one thread each (hydra/launcher=processes) against one process with two threads.
 
-Small models at batch 16 do not fill two threads, so that two runs side by side do more than one run in half the time.
-Every side has a store of its own, and each run counts from the start of its command to its end, imports included.
+Small models at batch 16 do not keep two threads busy, so two runs side by side finish sooner than one after the other.
+Each side has its own store, and is timed from the start of its command to its end, including imports.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ SIDES = {
 
 
 def run() -> list[str]:
-    """Runs an hour of either side, and their ratio."""
+    """Runs per hour of each side, and their ratio."""
     if find_spec("hydra_plugins.hydra_joblib_launcher") is None:
         return ["hydra-joblib-launcher is not installed: pip install adapt[joblib]"]
-    hourly = {name: RUNS / hours(words) for name, words in SIDES.items()}
+    hourly = {name: RUNS / hours(overrides) for name, overrides in SIDES.items()}
     one, two = hourly.values()
-    shown = ", ".join(f"{name}: {runs:,.0f} runs an hour" for name, runs in hourly.items())
+    shown = ", ".join(f"{name}: {runs:,.0f} runs per hour" for name, runs in hourly.items())
     return [f"tiny, batch 16, {RUNS} runs, budget={BUDGET}", shown, f"{two / one:.2f} times (target: {TARGET})"]
 
 
-def hours(words: list[str]) -> float:
-    """Of the whole command, which trains one fine-tuning a run; the data stages are built before."""
+def hours(overrides: list[str]) -> float:
+    """Hours of the whole command, which fine-tunes once per run; the data stages are built before."""
     with tempfile.TemporaryDirectory() as root:
         same = [
             *(f"budget={BUDGET}", "pretrain=[]", "adversary=none", "evaluate=clean", "finetune.batch_size=16"),
@@ -39,11 +39,11 @@ def hours(words: list[str]) -> float:
         ]
         command([*same, "seed=1000"])
         started = time.perf_counter()
-        command(["-m", *same, f"seed=range(0,{RUNS})", *words])
+        command(["-m", *same, f"seed=range(0,{RUNS})", *overrides])
         assert len(list(Path(root).glob("runs/*.json"))) == RUNS + 1
         return (time.perf_counter() - started) / 3600
 
 
-def command(words: list[str]) -> None:
+def command(arguments: list[str]) -> None:
     """Run ``adapt``."""
-    subprocess.run([sys.executable, "-m", "adapt", *words], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "adapt", *arguments], check=True, capture_output=True)

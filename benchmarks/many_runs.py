@@ -1,6 +1,6 @@
-"""A table over 10,000 finished runs, and the status of a study of as many: seconds.
+"""Seconds to load the table of 10,000 finished runs, and to print the status of a study of that size.
 
-The files are those that runs of the quickstart's grid would write, over more seeds and with 30 random scores each.
+The files are those that runs of the quickstart's grid would write, but with more seeds and 30 random scores each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WORDS = [f"experiment={STUDY}", "pretrain=" + ",".join(CHAINS), "adversary=" + "
 
 
 def run() -> list[str]:
-    """Seconds of loading, the first time and again, and of ``adapt status`` as a process."""
+    """Seconds of loading, the first time and later, and of ``adapt status`` as a process."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         seeds = RUNS // (len(CHAINS) * len(ADVERSARIES)) + 1
@@ -50,15 +50,15 @@ def run() -> list[str]:
         assert runs == of_study["run_id"].nunique() and f"done     {runs}\n" in said, said
     return [
         f"{runs:,} runs, {len(table):,} rows of {table.shape[1]} columns",
-        f"load(root): {statistics.median(again):.2f} s; {cold:.2f} s the first time, when nothing is remembered",
-        f"load(root, study): {statistics.median(again_study):.2f} s; {cold_study:.2f} s with its labels unread",
+        f"load(root): {statistics.median(again):.2f} s; {cold:.2f} s the first time, when nothing is cached",
+        f"load(root, study): {statistics.median(again_study):.2f} s; {cold_study:.2f} s before its labels are cached",
         f"adapt status: {status:.2f} s",
-        f"target: each under {TARGET:g} s, the first load apart",
+        f"target: each under {TARGET:g} s, except for the first load",
     ]
 
 
 def write(root: Path, seeds: int) -> None:
-    """Runs, labels and jobs. One of each arm is written by the library, and its text serves the other seeds."""
+    """Write runs, labels and jobs. The library writes one run of each arm; the other seeds are copies of its text."""
     ConfigStore.instance().store(name="schema", node=Config)
     draw = random.Random(0)
     for chain, adversary in itertools.product(CHAINS, ADVERSARIES):
@@ -86,12 +86,12 @@ def write(root: Path, seeds: int) -> None:
 
 
 def job(words: list[str], seed: int) -> tuple[str, ...]:
-    """What Hydra gives the run."""
+    """The overrides that Hydra would give the run."""
     return tuple(sorted([*words, f"seed={seed}"]))
 
 
 def measurements(draw: random.Random) -> list[dict[str, object]]:
-    """30 rows: scores, clean and attacked, of two splits and three metrics."""
+    """30 rows: clean and attacked scores on two splits in three metrics."""
     return [
         {"split": split, "attack": "pgd" if epsilon else "none", "attack_epsilon": epsilon,
          "attack_steps": 10 if epsilon else 0, "metric": metric, "value": draw.random(), "n": 500}
@@ -100,7 +100,7 @@ def measurements(draw: random.Random) -> list[dict[str, object]]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and how many seconds it takes."""
+    """The result of the call, and its seconds."""
     started = time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - started
+    result = work()
+    return result, time.perf_counter() - started

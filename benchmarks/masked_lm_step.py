@@ -1,9 +1,9 @@
-"""A masked-LM step of the training loop against that of transformers' run_mlm.py, each with its own collator and loop.
+"""A masked-LM step of the training loop against one of transformers' run_mlm.py, each with its own collator and loop.
 
 The other side calls what the script calls: DataCollatorForLanguageModeling, BertForMaskedLM or RobertaForMaskedLM with
 labels at every position (-100 where nothing is predicted), and Trainer with its default optimizer. Both read the same
-sequences, full ones, so that neither pads. Random weights change no time. Rounds of both alternate within one run, and
-what is compared is the median step of a round. Dropout is off, for equal losses.
+sequences of full length, so that neither pads. The weights are random, which does not affect the times. Rounds of both
+alternate within one run, and the median steps of the rounds are compared. Dropout is off, for equal losses.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OPTIMIZER = OptimizerConfig(
 
 @dataclass(frozen=True)
 class Shape:
-    """A model, the batch that it is timed on, and how many times faster the step must be."""
+    """A model, the size of the batch that it is timed on, and the target: how many times faster the step must be."""
 
     name: str
     model: type[PreTrainedModel]
@@ -75,12 +75,12 @@ SHAPES = (
 
 
 def run() -> list[str]:
-    """For each shape the ratio of the step times, and the difference of the two losses under one draw of masks."""
+    """For each shape, the ratio of the step times, and the difference of the two losses under the same masks."""
     return [line for shape in SHAPES for line in compared(shape)]
 
 
 def compared(shape: Shape) -> list[str]:
-    """Both loops in turn on the same sequences and weights; the first step of each warms up and does not count."""
+    """Lines on both loops, in turn on the same sequences and weights; each loop's first step is a warm-up."""
     torch.manual_seed(0)
     model = shape.model(shape.config)
     tokenizer = tokenizer_of(shape.config.vocab_size)
@@ -92,14 +92,14 @@ def compared(shape: Shape) -> list[str]:
         ours.append(statistics.median(our_steps(model, tokenizer, ids, shape)))
     ratio = statistics.median(one / other for one, other in zip(theirs, ours, strict=True))
     return [
-        f"{shape.name}, {shape.rows * LENGTH:,} tokens a step: run_mlm.py's {statistics.median(theirs):.2f} s, "
+        f"{shape.name}, {shape.rows * LENGTH:,} tokens per step: run_mlm.py's {statistics.median(theirs):.2f} s, "
         f"ours {statistics.median(ours):.2f} s: {ratio:.2f} times faster",
         f"target: at least {shape.target}; losses under equal masks differ by {apart:.1e}",
     ]
 
 
 def tokenizer_of(size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of that many tokens, for the collators: they ask it for its special tokens alone."""
+    """A tokenizer of that many tokens for the collators, which use only its special tokens."""
     special = list(BERT_TOKENS.values())
     words = dict.fromkeys([*special, *(f"t{number}" for number in range(size - len(special)))])
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
@@ -107,7 +107,7 @@ def tokenizer_of(size: int) -> PreTrainedTokenizerFast:
 
 
 def difference(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> float:
-    """Of the script's loss and ours, under the masks that its collator draws."""
+    """The absolute difference of the script's loss and ours, under the masks that its collator draws."""
     batch = DataCollatorForLanguageModeling(tokenizer, mlm_probability=RATE)([{"input_ids": row} for row in ids])
     positions = (batch["labels"].flatten() != -100).nonzero().flatten()
     targets = batch["labels"].flatten()[positions]
@@ -125,14 +125,14 @@ class Clock(TrainerCallback):
         self.times: list[float] = []
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """One more step."""
+        """Note the time at which a step ended."""
         self.times.append(time.perf_counter())
 
 
 def trainer_steps(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]], shape: Shape
 ) -> list[float]:
-    """Seconds of each of the Trainer's steps but the first: collating, forward, backward, clipping, update."""
+    """Seconds of each of the Trainer's steps except the first: collating, forward, backward, clipping, update."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -150,7 +150,7 @@ def trainer_steps(
 def our_steps(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]], shape: Shape
 ) -> list[float]:
-    """Seconds of each of our loop's steps but the first, the same included."""
+    """Seconds of each of our loop's steps except the first, with the same parts."""
     encoded, begins = batching.Encoded(ids, None), []
 
     def collate(indices: list[int], step: int) -> loop.Batch:

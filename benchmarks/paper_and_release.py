@@ -1,7 +1,7 @@
-"""How far a release is from its paper: both option files on the same trained model, batch and dropout masks.
+"""How far a released method is from its paper: both option files on the same trained model, batch and dropout masks.
 
-The embedded model after two epochs of plain training on ``pydoc_topic``; then one step of each method over one batch,
-for several batches: the length of its perturbation, and its gradient beside that of its paper and of plain training.
+Trains the embedded model for two epochs of plain training on ``pydoc_topic``; then runs one step of each method on
+several batches, and compares the length of its perturbation, and its gradient with the paper's and plain training's.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def run() -> list[str]:
     for paper, release in PAIRS:
         first = [gradient(model, batch, option(paper)) for batch in batches]
         second = [gradient(model, batch, option(release)) for batch in batches]
-        for name, found in ((paper, first), (release, second)):
-            to_paper = median(cosine(mine[0], theirs[0]) for mine, theirs in zip(found, first, strict=True))
-            to_plain = median(cosine(mine[0], theirs) for mine, theirs in zip(found, plain, strict=True))
-            counts = found[0][1].counts
+        for name, gradients in ((paper, first), (release, second)):
+            to_paper = median(cosine(mine[0], theirs[0]) for mine, theirs in zip(gradients, first, strict=True))
+            to_plain = median(cosine(mine[0], theirs) for mine, theirs in zip(gradients, plain, strict=True))
+            counts = gradients[0][1].counts
             passes = f"{counts.forward_passes:g}, {counts.backward_passes:g}, {counts.delta_backward_passes:g}"
-            length = [step.adversary_report().get("delta_norm_p50") for _, step in found]
+            length = [step.adversary_report().get("delta_norm_p50") for _, step in gradients]
             moved = "none" if None in length else f"{median(length):.2g}"
             lines.append(f"| {name} | {passes} | {moved} | {to_paper:.3f} | {to_plain:.3f} |")
     return lines
@@ -79,14 +79,14 @@ def trained() -> tuple[heads.Classifier, list[Batch]]:
 
 
 def option(name: str) -> Adversary:
-    """An option file as what it describes."""
+    """The adversary that an option file describes."""
     settings = yaml.safe_load((OPTIONS / f"{name}.yaml").read_text())
     settings["ball"] = BallConfig(**settings["ball"]) if settings["ball"] else None
     return Adversary.of(AdversaryConfig(**settings))
 
 
 def gradient(model: nn.Module, batch: Batch, adversary: Adversary, number: int = 0) -> tuple[Tensor, Step]:
-    """All parameters' gradients of one step, in one vector, and the step. The weights' own .grad holds them too."""
+    """All gradients of one step as one vector, and the step; they are also left in the weights' ``.grad``."""
     torch.manual_seed(number)
     step = Step(model, Classification(), [batch], adversary=adversary, seed=0, step_number=number, update=lambda: None)
     model.zero_grad()
@@ -96,10 +96,10 @@ def gradient(model: nn.Module, batch: Batch, adversary: Adversary, number: int =
 
 
 def cosine(one: Tensor, other: Tensor) -> float:
-    """Of the angle between two gradients."""
+    """The cosine of the angle between two gradients."""
     return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
 
 
 def median(values: object) -> float:
-    """Of some numbers."""
+    """The median of some numbers."""
     return statistics.median(values)  # type: ignore[call-overload, no-any-return]

@@ -1,8 +1,8 @@
-"""LoRA against training all weights, of RoBERTa-base's shape with random weights: gradients, optimizer state, time of a
-step; and what the passes keep for the backward pass where only the top of the model is trained.
+"""LoRA against training all weights, for RoBERTa-base's shape with random weights: memory, and time per step.
 
-Times are those of rounds in which the two take turns. What passes keep is counted tensor by tensor, and beside it
-stands the peak resident memory of a process of its own (VmHWM, reset by /proc/self/clear_refs: Linux alone).
+Memory: gradients and optimizer state, and what is saved for the backward pass if only the top of the model is trained.
+Saved tensors are counted one by one, and compared with the peak resident memory of a separate process (VmHWM, reset by
+/proc/self/clear_refs: only on Linux). Times are from rounds in which the two take turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from adapt.perturbation.embeddings import find_embedding, perturbed
 ROWS, LENGTH, LABELS, ROUNDS = 8, 64, ["a", "b", "c", "d"], 7
 MEMORY_TARGET, SPEED_TARGET = 0.05, 1.2
 TOP = "peft.method.target_modules=[layer.10.*.*.query,layer.10.*.*.value,layer.11.*.*.query,layer.11.*.*.value]"
-KEPT = {  # name: overrides, whether an adversary asks for the gradient at the embeddings
+CASES = {  # name: overrides, whether an adversary asks for the gradient at the embeddings
     "all weights": (["peft=full"], False),
     "LoRA, all layers": (["peft=lora"], False),
     "LoRA, top two layers": (["peft=lora", TOP], False),
@@ -44,7 +44,7 @@ def run() -> list[str]:
 
 
 def training(base: Path) -> list[str]:
-    """Bytes of gradients and of AdamW's state, and the time of a step; full and LoRA in one process, by turns."""
+    """Bytes of gradients and of AdamW's state, and the time of a step; full and LoRA take turns in one process."""
     steps = {name: step_of(base, [f"peft={name}"]) for name in ("full", "lora")}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     state: dict[str, int] = {}
@@ -52,7 +52,7 @@ def training(base: Path) -> list[str]:
         for name, step in steps.items():
             started = time.perf_counter()
             state[name] = step()
-            if number:  # the first makes the optimizer's state
+            if number:  # the first step creates the optimizer's state
                 seconds[name].append(time.perf_counter() - started)
     ratio = float(np.median(np.array(seconds["full"]) / np.array(seconds["lora"])))
     share = state["lora"] / state["full"]
@@ -65,48 +65,48 @@ def training(base: Path) -> list[str]:
 
 
 def activations(base: Path) -> list[str]:
-    """What each way to train keeps for its backward pass and the process's peak in the passes."""
-    found = {name: child(base, name) for name in KEPT}
-    whole = found["LoRA, all layers"]
+    """The bytes that each way to train saves for its backward pass, and the process's peak during the passes."""
+    measured = {name: child(base, name) for name in CASES}
+    whole = measured["LoRA, all layers"]
     return [
-        f"kept for the backward pass, {name}: {one['kept'] / 1e6:.1f} MB, {one['kept'] / whole['kept']:.0%} of LoRA on "
-        f"all layers; peak of the passes {one['peak'] / 1e6:.0f} MB, {one['peak'] / whole['peak']:.0%}"
-        for name, one in found.items()
+        f"saved for the backward pass, {name}: {one['saved'] / 1e6:.1f} MB, {one['saved'] / whole['saved']:.0%} of "
+        f"LoRA on all layers; peak of the passes {one['peak'] / 1e6:.0f} MB, {one['peak'] / whole['peak']:.0%}"
+        for name, one in measured.items()
     ]
 
 
 def child(base: Path, name: str) -> dict[str, float]:
-    """What a fresh process measures of one entry of KEPT."""
+    """What ``measure`` returns for one entry of CASES, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.peft_memory", str(base), name, str(torch.get_num_threads())]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    return json.loads(found.stdout.splitlines()[-1])
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def measure(base: Path, name: str) -> dict[str, float]:
-    """Bytes kept for the backward pass, and the peak that both passes add to what weights and gradients take."""
+    """The bytes saved for the backward pass, and the peak of both passes beyond weights and gradients."""
     from adapt.training.costs import forget_peak, peak_resident_bytes
 
-    overrides, attacked = KEPT[name]
+    overrides, attacked = CASES[name]
     model, batch = classifier(base, overrides), random_batch(ROWS, LENGTH)
     passes = partial(with_delta if attacked else plain, model)
-    passes(random_batch(1, 8)).backward()  # now all gradients exist
+    passes(random_batch(1, 8)).backward()  # creates all gradients
     forget_peak()
     before = peak_resident_bytes()
     passes(batch).backward()
     peak = peak_resident_bytes() - before
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = passes(batch)
     del loss
-    return {"kept": sum(kept.values()), "peak": max(peak, 1)}
+    return {"saved": sum(saved.values()), "peak": max(peak, 1)}
 
 
 def plain(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -115,7 +115,7 @@ def plain(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 
 def with_delta(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """The same at a delta of zeros that wants its gradient, as an adversary asks."""
+    """Mean cross-entropy at a delta of zeros that requires a gradient, as under an adversary."""
     embedding = find_embedding(model, batch["input_ids"], lambda: plain(model, batch))
     delta = torch.zeros(*batch["input_ids"].shape, embedding.embedding_dim, requires_grad=True)
     with perturbed(embedding, delta, batch["attention_mask"].unsqueeze(-1)):
@@ -123,7 +123,7 @@ def with_delta(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 
 def step_of(base: Path, overrides: list[str]) -> Callable[[], int]:
-    """A training step with AdamW, which returns the bytes of gradients and of the optimizer's state."""
+    """A function that makes a training step with AdamW and returns the bytes of gradients and optimizer state."""
     from adapt.stages.finetune import head_of
     from adapt.training.optimization import decay_groups
 
@@ -144,7 +144,7 @@ def step_of(base: Path, overrides: list[str]) -> Callable[[], int]:
 
 
 def classifier(base: Path, overrides: list[str]) -> nn.Module:
-    """A classifier on the folder's encoder as fine-tuning begins with it, in training mode."""
+    """A classifier on the folder's encoder, as fine-tuning starts with it, in training mode."""
     from adapt.adapters import stage
     from adapt.models import loading
 
@@ -155,7 +155,7 @@ def classifier(base: Path, overrides: list[str]) -> nn.Module:
 
 
 def option(overrides: list[str]) -> PeftConfig:
-    """An option of conf/peft for the layers of RoBERTa."""
+    """An option of conf/peft, for the layers of RoBERTa."""
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
 
@@ -167,7 +167,7 @@ def option(overrides: list[str]) -> PeftConfig:
 
 
 def write_base(folder: Path) -> Path:
-    """RoBERTa-base's shape with random weights."""
+    """Write a model of RoBERTa-base's shape with random weights."""
     from transformers import RobertaConfig, RobertaModel
 
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
-"""Whether the leak report finds what was planted: test texts of ``pydoc_topic`` among documents of ``pydoc_general``.
+"""Whether the leak report finds planted leaks: test texts of ``pydoc_topic`` among documents of ``pydoc_general``.
 
-As many texts are planted in each of WAYS, and as many are left out as a control. The same documents without the plants
-are searched too. The last way is a paraphrase, which the report does not claim to find: no run of 8 words stays whole.
+EACH texts are planted in each of WAYS, and EACH are not planted, as a control. The same documents are also searched
+without the plants. The last way is a paraphrase, which the report does not claim to find: no run of 8 words is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAYS: dict[str, Callable[[str, str, str], str]] = {  # the text, and two documen
 
 
 def run() -> list[str]:
-    """A Markdown table: of each way the texts found at each level."""
+    """A Markdown table: how many texts were found at each level, for each way of planting."""
     examples = list(dict.fromkeys(text for text, _ in labelled(tasks.read_task(TASK), "test")))
     random.Random(0).shuffle(examples)
     documents = list(itertools.islice(corpus.corpus("general"), DOCUMENTS))
@@ -43,11 +43,11 @@ def run() -> list[str]:
     sought = {name: [(text, None) for text in texts] for name, texts in groups.items()}
     lines = [f"| {EACH} test texts each, {len(documents):,} documents | {' | '.join(LEVELS)} |", "|---|---:|---:|---:|"]
     with_plants = compare("corpus", ((text, None) for text in documents + plants), sought)
-    lines += [_line(found.target, found) for found in with_plants]
+    lines += [_line(comparison.target, comparison) for comparison in with_plants]
     every = {"": [one for texts in sought.values() for one in texts]}
     without = compare("corpus", ((text, None) for text in documents), every)
-    return [*lines, *(_line(f"all {len(found.texts)}, nothing planted", found) for found in without)]
+    return [*lines, *(_line(f"all {len(comparison.texts)}, nothing planted", comparison) for comparison in without)]
 
 
-def _line(name: str, found: Comparison) -> str:
-    return f"| {name} | {' | '.join(str(count.hits) for count in found.counts)} |"
+def _line(name: str, comparison: Comparison) -> str:
+    return f"| {name} | {' | '.join(str(count.hits) for count in comparison.counts)} |"

@@ -1,4 +1,4 @@
-"""The quickstart's grid at the smoke budget, twice: what is trained, and what a finished run costs.
+"""The quickstart's grid at the smoke budget, run twice: what is trained, and how long a finished run takes.
 
 72 runs over 4 chains; the second call must train nothing and give the same rows.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from adapt import results
 
-TARGET = 0.1  # seconds a finished run, beyond Hydra's own time for a job
+TARGET = 0.1  # seconds per finished run, without Hydra's own time for a job
 
 
 def run() -> list[str]:
-    """Counts of trained stages, and seconds a finished run as the runs themselves log them."""
+    """Counts of trained stages, and seconds per finished run, as the runs log them."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         first, first_seconds = call(root)
@@ -40,15 +40,15 @@ def run() -> list[str]:
         ]
 
 
-def call(root: Path, words: Sequence[str] = (), budget: str = "smoke") -> tuple[str, float]:
-    """Output and seconds of the quickstart's sweep; words: of another grid."""
+def call(root: Path, overrides: Sequence[str] = (), budget: str = "smoke") -> tuple[str, float]:
+    """Output and seconds of the quickstart's sweep; overrides: for another grid."""
     where = [f"runtime.root={root}", "runtime.progress=false"]
-    command = [sys.executable, "-m", "adapt", "experiment=quickstart", f"budget={budget}", *words, *where]
+    command = [sys.executable, "-m", "adapt", "experiment=quickstart", f"budget={budget}", *overrides, *where]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr, time.perf_counter() - started
 
 
 def seconds_of_runs(output: str) -> dict[str, float]:
-    """What each run logged at its end, by its id in their order; composing and validating are left out."""
+    """The seconds that each run logged at its end, by run id, in order; without composing and validating the config."""
     return {run_id: float(seconds) for run_id, seconds in re.findall(r"(\w+) finished in ([\d.]+) s", output)}

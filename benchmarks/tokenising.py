@@ -1,8 +1,8 @@
 """Tokenising a corpus: the token stage against ``datasets.map`` with the same tokenizer, and memory as text grows.
 
-The text is of docstrings, runs of whose words make new passages until there is enough. Both sides read one Arrow
-file, cut each text at the same length with special tokens of its own, and write the ids as Arrow to the same disk. They
-alternate within one run; ``datasets.map`` also with a process for each core, and the faster of its two counts.
+The text is made of random runs of words of docstrings. Both sides read one Arrow file, cut each text at the same
+length with its own special tokens, and write the ids as Arrow to the same disk. They alternate within one run.
+``datasets.map`` runs with one process and with one per core, and the faster of the two counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEGABYTES = (10, 100)
 
 
 def run() -> list[str]:
-    """The median of the rounds' ratios on 10 MB, and the peak memory of a process that tokenises 10 MB and 100 MB."""
+    """The median of the rounds' ratios on 10 MB, and the peak memory of tokenising 10 MB and 100 MB."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, large = (corpus_of(folder / str(size), size) for size in MEGABYTES)
@@ -43,7 +43,7 @@ def run() -> list[str]:
         peaks = [peak_of_a_child(text, folder / "tokens") for text in (small, large)]
     shown = ", ".join(f"{kind} {statistics.median(seconds):.2f} s" for kind, seconds in theirs.items())
     return [
-        f"{MEGABYTES[0]} MB of text, {LENGTH} tokens a sequence, {CORES} cores, median of {ROUNDS}",
+        f"{MEGABYTES[0]} MB of text, {LENGTH} tokens per sequence, {CORES} cores, median of {ROUNDS}",
         f"token stage {statistics.median(ours):.2f} s, datasets.map: {shown}: {ratio:.2f} times faster than {best}",
         f"target: at least {TARGET}; equal ids",
         *(f"peak memory of the stage at {size} MB: {peak / 1e6:.0f} MB, of which {start / 1e6:.0f} MB are imports"
@@ -53,7 +53,7 @@ def run() -> list[str]:
 
 
 def corpus_of(folder: Path, megabytes: int) -> Path:
-    """A corpus folder of that much text."""
+    """Write a corpus folder with that much text."""
     folder.mkdir()
     write_texts(folder / "train.arrow", passages(megabytes * 1_000_000))
     write_texts(folder / "heldout.arrow", ["one held-out text"])
@@ -62,7 +62,7 @@ def corpus_of(folder: Path, megabytes: int) -> Path:
 
 
 def passages(characters: int) -> Iterator[str]:
-    """Random runs of 20 to 200 words of docstrings, until there are so many characters."""
+    """Random runs of 20 to 200 words of docstrings, until there are that many characters."""
     draw, written, words = random.Random(0), 0, all_words()
     while written < characters:
         start, size = draw.randrange(len(words)), draw.randint(20, 200)
@@ -73,7 +73,7 @@ def passages(characters: int) -> Iterator[str]:
 
 @cache
 def all_words() -> list[str]:
-    """The words of the scientific packages' docstrings, in their order."""
+    """The words of the scientific packages' docstrings, in order."""
     return [word for docstring, _ in corpus.parsed("scientific") for word in docstring.text.split()]
 
 
@@ -83,34 +83,34 @@ def times(text: Path, folder: Path) -> tuple[list[float], dict[str, list[float]]
     theirs: dict[str, list[float]] = {"one process": [], f"{CORES} processes": []}
     for number in range(ROUNDS):
         ours.append(seconds(lambda: stage(text, folder / "tokens")))
-        for processes, found in enumerate(theirs.values(), start=1):
+        for processes, timed in enumerate(theirs.values(), start=1):
             file = folder / f"map-{number}-{processes}.arrow"
-            found.append(seconds(lambda file=file, processes=processes: mapped(text, file, processes)))  # type: ignore[misc]
+            timed.append(seconds(lambda file=file, processes=processes: mapped(text, file, processes)))  # type: ignore[misc]
     assert_equal_ids(folder / "tokens", folder / "map-0-1.arrow")
     return ours, theirs
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long it takes."""
+    """Seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def stage(text: Path, out: Path) -> None:
-    """The project's stage, its reading of tokenizer and corpus included."""
+    """Run the project's stage, including the reading of tokenizer and corpus."""
     out.mkdir(exist_ok=True)
     inputs = {"text": text, "tokenizer": ASSETS / "tiny"}
     tokens(None, inputs, out, RuntimeConfig(), max_length=LENGTH, packing=False, words=False)
 
 
 def mapped(text: Path, file: Path, processes: int) -> None:
-    """The same by ``datasets.map``: batches of a thousand texts, nothing kept but the ids and the text's number."""
+    """Do the same by ``datasets.map``, in batches of a thousand texts; writes only the ids and the text's number."""
     disable_progress_bars()
     tokenizer = load_tokenizer(ASSETS / "tiny")
 
     def cut(batch: dict[str, list[str]], rows: list[int]) -> dict[str, Any]:
-        found = tokenizer(
+        encoded = tokenizer(
             batch["text"],
             truncation=True,
             max_length=LENGTH,
@@ -118,7 +118,7 @@ def mapped(text: Path, file: Path, processes: int) -> None:
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        return {"ids": found["input_ids"], "row": [rows[sample] for sample in found["overflow_to_sample_mapping"]]}
+        return {"ids": encoded["input_ids"], "row": [rows[sample] for sample in encoded["overflow_to_sample_mapping"]]}
 
     dataset = Dataset.from_file(str(text / "train.arrow"))
     more = {"num_proc": processes} if processes > 1 else {}
@@ -129,27 +129,27 @@ def mapped(text: Path, file: Path, processes: int) -> None:
 
 
 def assert_equal_ids(ours: Path, theirs: Path) -> None:
-    """That both wrote as many sequences, and the same ids in every 97th of them."""
-    found = load_tokens(ours).train
+    """Assert that both wrote equally many sequences, with the same ids in every 97th of them."""
+    written = load_tokens(ours).train
     expected = Dataset.from_file(str(theirs))
-    assert len(found) == len(expected)
-    for index in range(0, len(found), 97):
-        assert found.ids(index).tolist() == expected[index]["ids"]
+    assert len(written) == len(expected)
+    for index in range(0, len(written), 97):
+        assert written.ids(index).tolist() == expected[index]["ids"]
 
 
 def peak_of_a_child(text: Path, out: Path) -> tuple[int, int]:
-    """Bytes that a fresh process holds before the stage, and at most during it."""
+    """Resident bytes of a fresh process before the stage, and the peak during it."""
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
     child = context.Process(target=tokenise_alone, args=(text, out, sending))
     child.start()
-    found = receiving.recv()
+    peak = receiving.recv()
     child.join()
-    return found
+    return peak
 
 
 def tokenise_alone(text: Path, out: Path, sending: Any) -> None:
-    """Send the resident memory before the stage and its peak after it; what the module imports is in both."""
+    """Send the resident memory before the stage, and its peak after it; both include the module's imports."""
     forget_peak()
     before = peak_resident_bytes()
     stage(text, out)

@@ -1,4 +1,4 @@
-"""AdaLoRA's share in a training: ranks that are taken away along it, and a penalty for what is not orthogonal."""
+"""What AdaLoRA adds to training: ranks are removed as it goes on, and factors that are not orthogonal are penalised."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ MEMORY = "rank_allocation"
 
 @dataclass(frozen=True)
 class Trained:
-    """What peft's allocator reads of a model, without what is frozen: no gradient there says what a rank is worth."""
+    """A model as peft's rank allocator sees it: only trained weights, since frozen ones have no gradient to rank by."""
 
     model: nn.Module
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The weights that are trained."""
+        """The trained weights, by name."""
         return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
 
 def allocation(tuner: Any, steps: int) -> AfterUpdate:
-    """What to call after each optimizer step, while its gradients are there, with its number from 1 and the memory.
+    """The function to call after each optimizer step, before its gradients are cleared: (step from 1, memory) -> None.
 
-    tuner: peft's AdaLoraModel. Its schedule (tinit, tfinal) is scaled from ``total_step`` to ``steps``. What the
-    importances (Zhang et al., 2023, equations 8 to 10) remember lies in the memory, so that a training can resume.
-    Layers that are frozen take no part: the others come to ``target_r`` ranks on average.
+    tuner: peft's AdaLoraModel. Its schedule (tinit, tfinal) is scaled from ``total_step`` to ``steps``. The running
+    averages of the importances (Zhang et al., 2023, equations 8 to 10) are stored in the memory, so that training can
+    resume. Frozen layers take no part: the others end with ``target_r`` ranks on average.
     """
     config = tuner.peft_config[tuner.trainable_adapter_name]
     first, last = (round(part * steps / config.total_step) for part in (config.tinit, config.tfinal))
@@ -43,22 +43,22 @@ def allocation(tuner: Any, steps: int) -> AfterUpdate:
     config.tfinal = min(last, steps - 1)
     trained = Trained(tuner.model)
     allocator = RankAllocator(trained, config, tuner.trainable_adapter_name)
-    kept = ("exp_avg_ipt", "exp_avg_unc")
+    averages = ("exp_avg_ipt", "exp_avg_unc")
 
     def after_update(step: int, memory: dict[str, Any]) -> None:
-        if MEMORY in memory:  # of this process's last step, or of the checkpoint
-            known = memory[MEMORY]
-            for name in kept:
-                setattr(allocator, name, dict(known[name]))
-            allocator.ipt = {name: torch.zeros_like(value) for name, value in known["exp_avg_ipt"].items()}
-            config.rank_pattern = {name: mask.tolist() for name, mask in known["rank_pattern"].items()} or None
-        settles = config.total_step - config.tfinal
-        due = step if config.rank_pattern else min(step, settles)  # the step that settles the ranks may be skipped
-        if due <= settles and not allocator.ipt:
-            allocator.update_ipt(trained)  # an only step allocates by its own importances
+        if MEMORY in memory:  # from this process's last step, or from a checkpoint
+            stored = memory[MEMORY]
+            for name in averages:
+                setattr(allocator, name, dict(stored[name]))
+            allocator.ipt = {name: torch.zeros_like(value) for name, value in stored["exp_avg_ipt"].items()}
+            config.rank_pattern = {name: mask.tolist() for name, mask in stored["rank_pattern"].items()} or None
+        final = config.total_step - config.tfinal
+        due = step if config.rank_pattern else min(step, final)  # the step that fixes the ranks may have been skipped
+        if due <= final and not allocator.ipt:
+            allocator.update_ipt(trained)  # a training of one step allocates by that step's importances
         allocate(allocator, trained, due)
         pattern = config.rank_pattern or {}
-        memory[MEMORY] = {name: getattr(allocator, name) for name in kept} | {
+        memory[MEMORY] = {name: getattr(allocator, name) for name in averages} | {
             "rank_pattern": {name: torch.tensor(mask) for name, mask in pattern.items()}
         }
 
@@ -66,7 +66,7 @@ def allocation(tuner: Any, steps: int) -> AfterUpdate:
 
 
 def allocate(allocator: Any, trained: Trained, step: int) -> None:
-    """AdaLoraModel.update_and_allocate, which would read frozen weights as well."""
+    """Do what AdaLoraModel.update_and_allocate does, but on trained weights only: peft's also reads frozen ones."""
     config = allocator.peft_config
     last = config.total_step - config.tfinal
     if step > last:

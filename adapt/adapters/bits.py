@@ -1,6 +1,6 @@
-"""Which linear layers of a model can be in 4 or 8 bits, and one of them in bits, by bitsandbytes.
+"""Which linear layers of a model can be quantised to 4 or 8 bits, and how bitsandbytes quantises one.
 
-Only the keys of stages on a quantised base know the VERSION (adapt.runs.pipeline): a change here retrains no others.
+Only the keys of stages on a quantised base hold this VERSION (adapt.runs.pipeline): a change here retrains no others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ THRESHOLD = 6.0
 def linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers of the base model's layer stacks, by their names in the network.
 
-    What is outside of the stacks keeps its precision: poolers and heads, which may be new and are trained whole, the
-    output matrix, projections of embeddings. So does a subclass, whose owner may read its weight by itself.
+    Layers outside the stacks keep their precision: poolers and heads, which may be new and are trained in full, the
+    output matrix, projections of embeddings. So do subclasses of nn.Linear, whose owner may read the weight directly.
     """
     base: Any = getattr(network, "base_model", network)
     inside = {id(module) for stack in layer_stacks(base) for module in stack.modules()}
@@ -49,9 +49,9 @@ def nf4(layer: nn.Linear) -> nn.Module:
 def keep_layout(network: nn.Module) -> None:
     """Keep the weights of NF4 layers in the layout that they are stored in, on every CPU.
 
-    Where the CPU knows AVX512-BF16, bitsandbytes (0.50.2) packs them anew at the first pass outside of training. It
-    then stops with an assertion where a layer's outputs are no multiple of 32, and what reads the bits in their stored
-    layout (a merge, an adapter's own pass) no longer finds it.
+    On a CPU with AVX512-BF16, bitsandbytes (0.50.2) repacks them at the first pass outside training. It then fails an
+    assertion if a layer's number of outputs is not a multiple of 32, and code that reads the bits in their stored
+    layout (a merge, an adapter's own pass) reads wrong values.
     """
     for module in network.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -59,10 +59,10 @@ def keep_layout(network: nn.Module) -> None:
 
 
 def int8(layer: nn.Linear) -> nn.Module:
-    """The layer in int8, its inputs too, but for features of THRESHOLD or more (Dettmers et al., 2022, section 3.2).
+    """The layer in int8, and its inputs except features of THRESHOLD or more (Dettmers et al., 2022, section 3.2).
 
-    Those are multiplied in the inputs' own precision. The gradient is that of the weights as their bits stand for, in
-    both parts. While it is trained on a CPU, bitsandbytes (0.50) rounds no input at all.
+    Those features are multiplied in the inputs' own precision. In both parts, the gradient is that of the dequantised
+    weights. During training on a CPU, bitsandbytes (0.50) rounds no inputs at all.
     """
     import bitsandbytes as bnb
 
@@ -76,11 +76,11 @@ def int8(layer: nn.Linear) -> nn.Module:
 
 @cache
 def int8_linear() -> type[nn.Module]:
-    """bitsandbytes' linear layer in 8 bits, which may be moved after it was quantised, within a model too.
+    """bitsandbytes' 8-bit linear layer, made safe to move to another device after it was quantised.
 
-    It keeps its scales where peft (0.21) makes the weight anew without them, as DoRA does in each pass on a CPU.
-    bitsandbytes (0.50) takes the scales along where the layer itself is asked to move. Of a model that moves, torch
-    moves the tensors, and the weights come to lie on the GPU without their scales.
+    bitsandbytes (0.50) moves the scales only if ``to`` is called on the layer itself. If it is called on the whole
+    model, torch moves the tensors, and the weights arrive on the GPU without their scales. The layer also keeps its
+    scales when peft (0.21) replaces the weight without them, as DoRA does in each pass on a CPU.
     """
     import bitsandbytes as bnb
 

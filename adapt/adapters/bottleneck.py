@@ -1,4 +1,4 @@
-"""Bottleneck adapters: a small network with a skip connection after a sublayer, by forward hooks."""
+"""Bottleneck adapters: a small network with a skip connection after a sublayer, added by forward hooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = "bottleneck"
 class BottleneckConfig(PeftConfig):
     """Houlsby et al. (2019), figure 2: after each of ``target_modules``, h + W_up gelu(W_down h), W_down to ``size``.
 
-    norms: the layers' normalisations are trained as well, as in section 2.1 there; Pfeiffer et al. (2021) leave them.
+    norms: also train the layers' normalisations, as in their section 2.1; Pfeiffer et al. (2021) keep those frozen.
     """
 
     size: int = key(at_least=1, default=64)
@@ -34,7 +34,7 @@ class BottleneckConfig(PeftConfig):
 
 
 class Bottleneck(nn.Module):
-    """Near the identity at first: weights from N(0, 1e-4) cut at two deviations, biases 0 (section 3.6 there)."""
+    """Starts close to the identity: weights from N(0, 1e-4) truncated at two sd, biases 0 (their section 3.6)."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def after(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
-        """A forward hook: the sublayer's output [B, L, H], moved."""
+        """A forward hook: the sublayer's output [B, L, H] plus the bottleneck's."""
         return output + self.up(torch.nn.functional.gelu(self.down(output)))
 
 
 def put_after(encoder: nn.Module, adapter: str, config: BottleneckConfig) -> None:
-    """Put a bottleneck after each layer that the config names; it is a module of that layer."""
+    """Put a bottleneck after each layer that the config names, as a child module of that layer."""
     for name in config.target_modules or []:
         layer = encoder.get_submodule(name)
         if NAME not in dict(layer.named_children()):
@@ -60,7 +60,7 @@ def put_after(encoder: nn.Module, adapter: str, config: BottleneckConfig) -> Non
 
 
 def width_of(layer: nn.Module) -> int:
-    """The width of a linear layer's output, whatever wraps it (peft) or turns it round (GPT-2's Conv1D)."""
+    """The width of a linear layer's output, also if peft wraps it or it is transposed (GPT-2's Conv1D)."""
     features: Any = getattr(layer, "out_features", None)
     return int(layer.nf if features is None else features)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Whether a model can have a method, asked of its modules without weights, before anything is trained."""
+"""Whether a method fits a model: decided from the model's modules, without weights, before anything is trained."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LLAMA_ADAPTER = ("llama", "mistral", "gpt2")
 
 
 def heads_fit(encoder: nn.Module) -> bool:
-    """Whether peft's llama_adapter finds the heads: it takes hidden size over keys' width for the sharing of keys.
+    """Whether peft's llama_adapter reads the heads right: it takes hidden size / key width for the heads per key head.
 
-    That is right where the queries of all heads together are as wide as the hidden states.
+    That is right only if the queries of all heads together are as wide as the hidden states.
     """
     attentions = [module for name, module in encoder.named_modules() if name.endswith(".self_attn")]  # none in GPT-2
     return all(
@@ -30,9 +30,9 @@ def heads_fit(encoder: nn.Module) -> bool:
 
 
 def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
-    """Refuse a method that the architecture cannot serve; says what can. Raises ConfigError.
+    """Refuse a method that the architecture does not support, and say which ones it does. Raises ConfigError.
 
-    network: a transformers model on the device "meta", which is changed.
+    network: a transformers model on the device "meta"; it is modified.
     """
     if cfg.method is None:
         return
@@ -50,12 +50,12 @@ def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
         )
     if isinstance(config, AdaptionPromptConfig) and kind not in LLAMA_ADAPTER:
         raise ConfigError(
-            f"{given}: serves {', '.join(LLAMA_ADAPTER)} alone, not a {kind}; possible are lora, ia3, prompt, bitfit"
+            f"{given}: serves only {', '.join(LLAMA_ADAPTER)}, not a {kind}; possible are lora, ia3, prompt, bitfit"
         )
     if isinstance(config, AdaptionPromptConfig) and not heads_fit(network.base_model):
         raise ConfigError(
-            f"{given}: peft's has heads of hidden_size / num_attention_heads, and this {kind} has others (head_dim="
-            f"{network.config.head_dim}); possible are lora, ia3, prompt"
+            f"{given}: peft's needs heads of width hidden_size / num_attention_heads, but this {kind} has others "
+            f"(head_dim={network.config.head_dim}); possible are lora, ia3, prompt"
         )
     if config.is_prompt_learning:
         virtual_tokens.check(given, config, core_of(network))
@@ -66,5 +66,5 @@ def check_method(key: str, cfg: PeftConfig, network: Any) -> None:
         with torch.device("meta"):
             put_on(network, Adapter("adapter0", config))
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        if "meta" not in str(error):  # VeRA draws its matrices on the CPU whatever the device
+        if "meta" not in str(error):  # VeRA draws its matrices on the CPU, whatever the device
             raise ConfigError(f"{given}: a {kind} cannot have it: {error}") from error

@@ -1,4 +1,4 @@
-"""How each method is put on a model, which weights are its own, and how it is folded into the base."""
+"""How each method is put on a model, which weights belong to it, and how it is merged into the base."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from adapt.adapters.selective import BitFitConfig, HeadConfig
 KEY_NAME = "adapters.methods"
 VERSION = 1
 WRAPPED = re.compile(r"\.base_layer(?=\.|$)|(?<=attn)\.model(?=\.)")  # what a wrapper adds to the name of a weight
-IN_FLOAT = {AdaLoraLayer: SVDLinear, LoraLayer: LoraLinear, IA3Layer: IA3Linear}  # of each kind, the more special first
+IN_FLOAT = {AdaLoraLayer: SVDLinear, LoraLayer: LoraLinear, IA3Layer: IA3Linear}  # float classes; subclasses first
 PREFIXES = {"IA3": "ia3_", "VERA": "vera_lambda_"}  # of the names of weights that peft's layers add; others: lora_
 
 
@@ -36,8 +36,8 @@ PREFIXES = {"IA3": "ia3_", "VERA": "vera_lambda_"}  # of the names of weights th
 class Adapter:
     """One learned change of a base.
 
-    name: ``adapter<n>``, by which its weights are known. whole: the names, within the transformers model, of weights of
-    the model's own that it trains (biases, norms, heads). tuner: peft's object, where it has one.
+    name: ``adapter<n>``, which marks its weights. whole: the names, within the transformers model, of the model's own
+    weights that it trains (biases, norms, heads). tuner: peft's object, where there is one.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Adapter:
 
     @property
     def is_virtual(self) -> bool:
-        """Whether it is virtual tokens before the text."""
+        """Whether it consists of virtual tokens before the text."""
         return self.config.is_prompt_learning
 
     def owns(self, name: str) -> bool:
-        """Whether a weight of the model, by its name, was added by this adapter."""
+        """Whether the weight of that name was added by this adapter."""
         if self.config.is_adaption_prompt:
             return name.endswith(("adaption_prompt", "adaption_gate"))
         if f".{self.name}." not in f"{name}.":
@@ -65,25 +65,25 @@ class Adapter:
 
 
 def kind(config: PeftConfig) -> str:
-    """peft's word for the method, such as LORA."""
+    """peft's name for the method, such as LORA."""
     return str(getattr(config.peft_type, "value", config.peft_type))
 
 
 def mergeable(config: PeftConfig) -> bool:
-    """Whether what the method learns is a change of weights that the base has, so that it can be folded into them."""
+    """Whether the method learns a change of the base's weights, so that it can be merged into them."""
     return not (config.is_prompt_learning or config.is_adaption_prompt or isinstance(config, BottleneckConfig))
 
 
 def core_of(network: PreTrainedModel) -> PreTrainedModel:
-    """The module that turns token ids into states in every pass: OPT's language model calls what its base wraps."""
+    """The module that turns token ids into states in every pass: in OPT the decoder, which the language model calls."""
     base = cast(PreTrainedModel, network.base_model)
     return cast(PreTrainedModel, base.get_decoder()) if base.config.model_type == "opt" else base
 
 
 def put_on(network: PreTrainedModel, adapter: Adapter, learned: Tensor | None = None) -> None:
-    """Add the adapter to the model, its new weights from torch's current random state.
+    """Add the adapter to the model; its new weights are drawn from torch's current random state.
 
-    learned: of a prompt or prefix, what it was when it was saved. Raises ValueError where peft does.
+    learned: the saved values of a prompt or prefix. Raises ValueError where peft does.
     """
     config, base = adapter.config, cast(PreTrainedModel, network.base_model)
     if adapter.is_virtual:
@@ -102,7 +102,7 @@ def put_on(network: PreTrainedModel, adapter: Adapter, learned: Tensor | None = 
 
 
 def own_weights(network: PreTrainedModel, names: list[str]) -> list[str]:
-    """Of names within the base model those of its own weights, as names within the whole model; wrappers left out."""
+    """The names, within the whole model, of those weights among ``names`` (of the base model) that no adapter added."""
     prefix = "" if network.base_model is network else f"{network.base_model_prefix}."
     return [prefix + plain(name) for name in names if not re.search(r"\.adapter\d+(\.|$)", name)]
 
@@ -113,12 +113,12 @@ def plain(name: str) -> str:
 
 
 def inject(base: PreTrainedModel, adapter: Adapter) -> None:
-    """Let peft wrap the layers that the config targets, and keep what was learned before active beside it."""
-    if hasattr(adapter.config, "fan_in_fan_out"):  # peft would find out by itself, and warn
+    """Let peft wrap the layers that the config targets, and keep earlier adapters active beside the new one."""
+    if hasattr(adapter.config, "fan_in_fan_out"):  # otherwise peft detects this itself, with a warning
         adapter.config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in base.modules())
     tuner_class: Any = PEFT_TYPE_TO_TUNER_MAPPING[adapter.config.peft_type]  # type: ignore[index]
     adapter.tuner = tuner_class(base, adapter.config, adapter_name=adapter.name)
-    cast_adapter_dtype(base, adapter.name)  # as get_peft_model does; over NF4 it is bf16, which loses small steps
+    cast_adapter_dtype(base, adapter.name)  # to float32, as get_peft_model does: over NF4 it is bf16, too coarse
     for module in base.modules():
         if isinstance(module, BaseTunerLayer):
             module.set_adapter(names_of(module))
@@ -126,15 +126,15 @@ def inject(base: PreTrainedModel, adapter: Adapter) -> None:
 
 def names_of(layer: BaseTunerLayer) -> list[str]:
     """The adapters of one of peft's layers, oldest first."""
-    found = {str(name) for own in layer.adapter_layer_names for name in getattr(layer, own)}
-    return sorted(found, key=lambda name: int(name.removeprefix("adapter")))
+    names = {str(name) for own in layer.adapter_layer_names for name in getattr(layer, own)}
+    return sorted(names, key=lambda name: int(name.removeprefix("adapter")))
 
 
 @torch.no_grad()
 def fold(base: Any) -> None:
-    """Fold all that peft's layers have learned into the weights under them, and take those layers out again.
+    """Merge what peft's layers have learned into the weights under them, and remove those layers.
 
-    A quantised base becomes float32, of the values that its bits stand for.
+    A quantised base becomes float32, with the dequantised values.
     """
 
     def innermost(layer: Any) -> bool:
@@ -156,13 +156,13 @@ def layer_of_peft(module: Any) -> bool:
 
 
 def folded(layer: Any) -> nn.Module:
-    """The layer under one of peft's, with its change."""
+    """The layer under one of peft's layers, with the adapters merged into it."""
     if quantization.is_quantized(layer.base_layer):
         layer.base_layer = quantization.dequantized(layer.base_layer)
-        layer.quantization_backend = None  # by which VeRA's would read the weight
-    if type(layer).__module__.endswith(".bnb"):  # whose merge rounds once more to the bits, or is not there
+        layer.quantization_backend = None  # otherwise VeRA's layer would still read the weight as quantised
+    if type(layer).__module__.endswith(".bnb"):  # its merge rounds to the bits once more, or does not exist
         layer.__class__ = next(kind for own, kind in IN_FLOAT.items() if isinstance(layer, own))
-        layer.fan_in_fan_out = False  # as of every nn.Linear
+        layer.fan_in_fan_out = False  # as for every nn.Linear
     layer.merge(safe_merge=True, adapter_names=names_of(layer))
     under: nn.Module = layer.base_layer
     return under

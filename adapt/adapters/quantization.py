@@ -26,22 +26,23 @@ def check(key: str, quantization: str | None) -> None:
 
 
 def quantize(network: nn.Module, quantization: str, unquantized: Iterable[str]) -> None:
-    """Put the linear layers of the network's layer stacks into NF4 or int8; their inputs and outputs stay as they are.
+    """Replace the linear layers of the network's layer stacks by NF4 or int8 ones; inputs and outputs stay as they are.
 
-    What is called as ``unquantized``, or lies in it, stays too. Raises ConfigError where no layer is left.
+    unquantized: the names of modules that keep their precision, with all that is in them. Raises ConfigError where no
+    layer is left to quantise.
     """
     in_bits = {"nf4": bits.nf4, "int8": bits.int8}[quantization]
     prefix = f"{getattr(network, 'base_model_prefix', '')}."
     keep = [name.removeprefix(prefix) for name in unquantized]
-    found = False
+    replaced = False
     for name, layer in bits.linear_layers(network).items():
         inner = name.removeprefix(prefix)
         if any(inner == one or inner.startswith(f"{one}.") for one in keep):
             continue
         parent, _, own = name.rpartition(".")
         setattr(network.get_submodule(parent), own, in_bits(layer))
-        found = True
-    if not found:
+        replaced = True
+    if not replaced:
         raise ConfigError(f"quantization={quantization}: {type(network).__name__} has no nn.Linear to quantise")
     encoder = getattr(network, "base_model", network)
     setattr(encoder, "is_loaded_in_4bit" if quantization == "nf4" else "is_loaded_in_8bit", True)  # where peft looks
@@ -53,7 +54,7 @@ def is_quantized(layer: nn.Module) -> bool:
 
 
 def dequantized(layer: Any) -> nn.Linear:
-    """The layer with weights as its 4 or 8 bits stand for, in float32."""
+    """The layer in float32, with the values that its 4 or 8 bits stand for."""
     from peft.utils.integrations import dequantize_bnb_weight
 
     weight = dequantize_bnb_weight(layer.weight, state=getattr(layer, "state", None)).float()
@@ -65,7 +66,7 @@ def dequantized(layer: Any) -> nn.Linear:
 
 
 def no_new_pooler(config: Any) -> dict[str, bool]:
-    """What keeps a pooler from being made over 8 or 4 bits, where transformers cannot draw new weights (5.23)."""
+    """The argument that loads a quantised model without a pooler: transformers (5.23) cannot make a new one there."""
     quantized = getattr(config, "quantization_config", None) is not None
     architecture: Any = MODEL_MAPPING[type(config)]
     has_one = "add_pooling_layer" in inspect.signature(architecture).parameters

@@ -1,4 +1,4 @@
-"""Methods that train some of the model's own weights and add none: BitFit, and the head alone."""
+"""Methods that train some of the model's own weights and add none: BitFit, and training only the head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BitFitConfig(PeftConfig):
 
 @dataclass
 class HeadConfig(PeftConfig):
-    """Nothing of the encoder."""
+    """Train nothing of the encoder, only the head."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -30,5 +30,5 @@ class HeadConfig(PeftConfig):
 
 
 def biases(encoder: nn.Module) -> list[str]:
-    """The names of the bias terms; a model without (Llama) has none."""
+    """The names of the bias terms; empty for a model without them (Llama)."""
     return [name for name, _ in encoder.named_parameters() if name.rpartition(".")[2] == "bias"]

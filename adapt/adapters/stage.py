@@ -1,4 +1,4 @@
-"""What a stage trains: its parent's model, the adapter merged, stacked or dropped, and the stage's method on it."""
+"""What a stage trains: its parent's model, with the parent's adapter merged, stacked or dropped, and a new adapter."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ FULL = PeftConfig(name="full", method=None, inherit="merge", quantization=None, 
 def begin(
     model: Any, cfg: PeftConfig, out: Path, *, new_weights: Sequence[str] = (), unquantized: Sequence[str] = ()
 ) -> Adapters:
-    """Make a parent's model ready to be trained by ``cfg``: what it does not train is frozen.
+    """Prepare a parent's model for training as ``cfg`` says; weights that it does not train are frozen.
 
     model: a headed encoder or a language model, as it was loaded (under ``cfg.inherit=drop`` without adapters).
-    out: the stage's folder, into which a base that adapters were merged into is written at once. new_weights: the
-    language-model head's, where it is new; then all of the head is trained and kept with the adapter.
+    out: the stage's folder; if adapters were merged, the merged base is written there at once. new_weights: names of
+    the language-model head's weights that are new; if there are any, the whole head is trained and saved with the
+    adapter. unquantized: modules (heads) that keep their precision when the base is quantised.
     Returns what its training asks of the adapters. Raises ConfigError where an adapter cannot be merged.
     """
     network = model.model
@@ -44,7 +45,7 @@ def begin(
         penalty=partial(penalty, model),
         after_update=partial(after_update, model),
         checkpoint_gradients=partial(checkpoint_gradients, model),
-        kept_bytes=partial(files.kept_bytes, network),
+        bytes_beside_base=partial(files.bytes_beside_base, network),
     )
     inherited = files.of(network)
     merged = inherited is not None and cfg.inherit == "merge"
@@ -80,14 +81,14 @@ def begin(
 
 
 def head_weights(model: Any, adapter: Adapter, new: bool) -> list[nn.Parameter]:
-    """The weights of the model's head: a classifier's always; a language model's where they are new or asked for."""
+    """The weights of the head, if it is trained: a classifier's always, a language model's if new or if asked for."""
     if not hasattr(model, "head_parameters"):
         return retention.outside(model)
     return model.head_parameters() if new or isinstance(adapter.config, HeadConfig) else []
 
 
 def method_of(cfg: PeftConfig, network: Any) -> Any:
-    """The method's config, its layers by full names."""
+    """The method's config, with its target layers by their full names."""
     from hydra.utils import instantiate
 
     from adapt.adapters.targets import targets
@@ -101,13 +102,13 @@ def method_of(cfg: PeftConfig, network: Any) -> Any:
 
 
 def merge(network: Any) -> None:
-    """Fold all adapters into the model's weights. Raises ConfigError for one that is no change of weights."""
+    """Merge all adapters into the model's weights. Raises ConfigError for one that does not change those weights."""
     adaptation = files.of(network)
     for adapter in adaptation.adapters if adaptation else []:
         if not mergeable(adapter.config):
             raise ConfigError(
-                f"peft.inherit=merge: a {type(adapter.config).__name__} is no change of the base's weights; set it to "
-                "stack or drop"
+                f"peft.inherit=merge: a {type(adapter.config).__name__} does not change the base's weights, so it "
+                "cannot be merged into them; set it to stack or drop"
             )
     fold(network)
     for module in (network, network.base_model):
@@ -115,7 +116,7 @@ def merge(network: Any) -> None:
 
 
 def penalty(model: Any, pull: Pull | None) -> Pull | None:
-    """What is added to the gradients of each update: ``pull``, and what the method asks for (AdaLoRA's penalty)."""
+    """What adds to the gradients of each update: ``pull``, and the method's own penalty (AdaLoRA's)."""
     tuner = allocating(model)
     if tuner is None:
         return pull
@@ -131,13 +132,13 @@ def penalty(model: Any, pull: Pull | None) -> Pull | None:
 
 
 def after_update(model: Any, steps: int) -> AfterUpdate | None:
-    """What the method does after each of a training's ``steps`` updates (AdaLoRA's ranks); None for nothing."""
+    """What to call after each of the ``steps`` updates (AdaLoRA reallocates its ranks); None for other methods."""
     tuner = allocating(model)
     return None if tuner is None else allocation(tuner, steps)
 
 
 def allocating(model: Any) -> Any:
-    """peft's AdaLoraModel, if that is what the model is trained by, in one layer or more."""
+    """peft's AdaLoraModel if AdaLoRA is being trained in at least one layer, else None."""
     adaptation = files.of(model.model)
     newest = adaptation.adapters[-1] if adaptation else None
     if newest is None or not isinstance(newest.config, AdaLoraConfig):
@@ -147,18 +148,18 @@ def allocating(model: Any) -> Any:
 
 
 def adapter_weights(model: Any) -> list[nn.Parameter]:
-    """The weights that adapters have added: nothing of the base."""
+    """The weights that adapters have added, without any of the base's."""
     adaptation = files.of(model.model)
     adapters = adaptation.adapters if adaptation else []
     return [weight for name, weight in model.model.named_parameters() if any(one.owns(name) for one in adapters)]
 
 
 def checkpoint_gradients(model: Any) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them; not in evaluation mode.
+    """Recompute each layer's activations in the backward pass instead of storing them; only in training mode.
 
-    Non-reentrant, because the reentrant kind computes no gradient for a delta under frozen embeddings and knows no
-    ``torch.autograd.grad``. Raises ConfigError where the architecture cannot, and under a prefix, which transformers
-    would leave out.
+    Non-reentrant: the reentrant kind computes no gradient for a delta under frozen embeddings and does not support
+    ``torch.autograd.grad``. Raises ConfigError if the architecture has no checkpointing, and for a prefix, which
+    transformers would ignore.
     """
     network = model.model
     if not network.supports_gradient_checkpointing:
@@ -167,7 +168,7 @@ def checkpoint_gradients(model: Any) -> None:
     tokens = dict(core_of(network).named_children()).get("virtual_tokens")
     if tokens is not None and len(tokens.prefixes):  # type: ignore[arg-type]
         raise ConfigError(
-            "runtime.gradient_checkpointing=true: transformers gives a layer no past keys then, so that a prefix would "
-            "train to nothing; set it to false, or choose peft=prompt, lora or another that is no prefix"
+            "runtime.gradient_checkpointing=true: transformers then passes no past keys to the layers, so a prefix "
+            "would learn nothing; set it to false, or choose peft=prompt, lora or another method without a prefix"
         )
     network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

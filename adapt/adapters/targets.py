@@ -1,4 +1,4 @@
-"""Which modules of a model a method works on: the option file's patterns as full names."""
+"""Which modules of a model a method is put on: resolves the option file's patterns to full names."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ LINEAR = (nn.Linear, Conv1D)
 
 
 def matching(names: Iterable[str], pattern: str) -> list[str]:
-    """The dotted names that end with a pattern, part by part; ``*`` is any one part."""
+    """The dotted names that end with a pattern, part by part; ``*`` stands for any one part."""
     form = re.compile(r"(?:.*\.)?" + re.escape(pattern).replace(r"\*", r"[^.]+"))
     return [name for name in names if form.fullmatch(name)]
 
 
 def targets(key: str, encoder: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """The full names, in the encoder's order, of its linear layers that any of the patterns matches.
+    """The full names, in the encoder's order, of the linear layers that match at least one of the patterns.
 
-    Raises ConfigError for a pattern without a layer, with the names that the architecture has.
+    Raises ConfigError for a pattern that matches none, and lists the names that the architecture has.
     """
     linear = [
-        name.replace(".base_layer", "")  # of one that an adapter wraps already
+        name.replace(".base_layer", "")  # in the name of a layer that an adapter already wraps
         for name, module in encoder.named_modules()
         if isinstance(module, LINEAR) and not re.search(r"\.adapter\d+(\.|$)", name)
     ]
@@ -36,16 +36,16 @@ def targets(key: str, encoder: nn.Module, patterns: Iterable[str]) -> list[str]:
         raise ConfigError(f"{key}=[]: names no layer of {type(encoder).__name__}; it has {', '.join(kinds(linear))}")
     chosen: set[str] = set()
     for pattern in patterns:
-        found = matching(linear, pattern)
-        if not found:
+        layers = matching(linear, pattern)
+        if not layers:
             raise ConfigError(
                 f"{key}: {type(encoder).__name__} has no linear layer called {pattern}; it has "
-                f"{', '.join(kinds(linear))}; name its own under model.modules"
+                f"{', '.join(kinds(linear))}; set the names of this architecture under model.modules"
             )
-        chosen.update(found)
+        chosen.update(layers)
     return [name for name in linear if name in chosen]
 
 
 def kinds(names: Iterable[str]) -> list[str]:
-    """The names with * for the number of a layer, each once."""
+    """The names with ``*`` in place of layer numbers, without repetitions."""
     return list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names))

@@ -1,8 +1,8 @@
-"""Soft prompts and prefixes around the module that a model calls: what is learned stands before the text.
+"""Soft prompts and prefixes: learned virtual tokens that an encoder reads before the text.
 
-The prompts themselves are peft's modules. The pass is ours, because peft's own gives the head the states of the virtual
-tokens as well: a [CLS] head would read the first of them, and masked positions and pooling masks would be off. Here
-the encoder answers with the states of the text alone, so that every head, loss and adversary stays as it is.
+The prompts themselves are peft's modules. The forward pass is ours, because peft's also hands the states of the virtual
+tokens to the head: a [CLS] head would read the first of them, and masked positions and pooling masks would be off.
+Here the encoder returns only the states of the text, so that every head, loss and adversary works unchanged.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ NAME = "virtual_tokens"
 
 
 class VirtualTokens(nn.Module):
-    """The virtual tokens of an encoder, oldest first; its ``forward`` is called through :meth:`around`."""
+    """The virtual tokens of an encoder, oldest first; :meth:`around` replaces the encoder's ``forward``."""
 
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
-        self.of = (encoder,)  # a tuple: as an attribute the encoder would be a module of its own module
+        self.of = (encoder,)  # in a tuple, so that torch does not register the encoder as a submodule of its own child
         self.prompts = nn.ModuleDict()
         self.prefixes = nn.ModuleDict()
 
     def around(self, input_ids: Tensor, attention_mask: Tensor | None = None, **more: Any) -> Any:
         """The encoder's output for the text, [B, L, ...], with the virtual tokens before it in all layers.
 
-        The text keeps the absolute positions that it was pretrained at, so that nothing is lost of its length; where a
-        model tells positions by their distance, or counts them by the attention mask (OPT), it moves behind the prompt,
-        as in peft. ``position_ids``, where a batch is padded on the left, are those of the text alone.
+        With absolute positions the text keeps those that it was pretrained at, so that its maximum length stays. With
+        relative positions, or positions counted from the attention mask (OPT), the text moves behind the prompt, as in
+        peft. ``position_ids``, given where a batch is padded on the left, count only the text.
         """
         (encoder,) = self.of
-        assert not more.get("use_cache"), "a cache: each pass begins with the virtual tokens"
+        assert not more.get("use_cache"), "no cache: each pass must begin with the virtual tokens"
         assert attention_mask is None or attention_mask.ndim == 2, "a packed batch: suitability has refused it"
         batch, length = input_ids.shape
         start = first_position(encoder)
@@ -75,19 +75,19 @@ class VirtualTokens(nn.Module):
             more["position_ids"] = places.expand(batch, -1)
         output = type(encoder).forward(encoder, attention_mask=attention_mask, **more)
         output["last_hidden_state"] = output[0][:, before:]
-        if output.get("pooler_output") is not None:  # of the first token, which is the text's
+        if output.get("pooler_output") is not None:  # pool the text's first token, not a virtual one
             output["pooler_output"] = cast(nn.Module, encoder.pooler)(output["last_hidden_state"])
         return output
 
 
 def whole(prompt: nn.Module) -> Tensor:
-    """All virtual tokens of one prompt, [V, d]; of a prefix [V, layers * 2 * d]."""
+    """All virtual tokens of one prompt [V, d] or prefix [V, layers * 2 * d]."""
     table = whole_table(prompt)
     return prompt(torch.arange(table.num_embeddings, device=table.weight.device))
 
 
 def whole_table(prompt: nn.Module) -> nn.Embedding:
-    """The table from which a prompt's or prefix's virtual tokens are made, one row each."""
+    """The embedding table of a prompt or prefix, one row per virtual token."""
     return cast(nn.Embedding, prompt.embedding if hasattr(prompt, "embedding") else prompt)
 
 
@@ -100,7 +100,7 @@ def keys_and_values(encoder: PreTrainedModel, states: Tensor, batch: int) -> lis
 
 
 def shape_of(encoder: PreTrainedModel) -> tuple[int, int, int]:
-    """Layers, heads of keys and values, and the width of one."""
+    """The number of layers, the number of key-value heads, and the width of one head."""
     config = encoder.config
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -117,14 +117,14 @@ def first_position(encoder: PreTrainedModel) -> int | None:
 
 
 def put_before(encoder: PreTrainedModel, adapter: str, config: Any, learned: Tensor | None) -> None:
-    """Put virtual tokens before every text that the encoder reads, behind those that are there.
+    """Put virtual tokens before every text that the encoder reads, after the virtual tokens that it already has.
 
-    learned: what ``whole`` gave when they were saved; None makes new ones by peft's module of ``config``.
+    learned: their saved values, as ``whole`` gives them; None makes new ones with peft's module for ``config``.
     """
     if NAME not in dict(encoder.named_children()):
         tokens = VirtualTokens(encoder)
         encoder.add_module(NAME, tokens)
-        encoder.forward = tokens.around  # of the instance: hooks and copies of the model go on working
+        encoder.forward = tokens.around  # set on the instance, so that hooks and copies of the model go on working
     tokens = cast(VirtualTokens, encoder.get_submodule(NAME))
     prefix = isinstance(config, PrefixTuningConfig)
     table = tokens.prefixes if prefix else tokens.prompts
@@ -142,7 +142,7 @@ def put_before(encoder: PreTrainedModel, adapter: str, config: Any, learned: Ten
 
 
 def describe(encoder: PreTrainedModel, config: Any) -> None:
-    """Fill in what peft's modules must know of the model: the width of a virtual token."""
+    """Fill in what peft's modules need to know about the model, such as the width of a virtual token."""
     layers, heads, width = shape_of(encoder)
     prefix = isinstance(config, PrefixTuningConfig)
     config.num_layers, config.num_attention_heads = layers, heads
@@ -154,7 +154,7 @@ def describe(encoder: PreTrainedModel, config: Any) -> None:
 
 
 def check(key: str, config: Any, encoder: PreTrainedModel) -> None:
-    """Refuse virtual tokens where the encoder has no way in for them. Raises ConfigError."""
+    """Refuse virtual tokens if the encoder's forward does not take what they need. Raises ConfigError."""
     takes = inspect.signature(type(encoder).forward).parameters
     kind = encoder.config.model_type
     if encoder.config.is_encoder_decoder or "inputs_embeds" not in takes:

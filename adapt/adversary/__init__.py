@@ -1,1 +1,1 @@
-"""Training methods: one file each, over the ball, the perturbation and the attacks that they share."""
+"""Training methods, one file each; they share the ball, the perturbation and the ascent (adapt.perturbation)."""

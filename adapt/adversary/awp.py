@@ -1,4 +1,4 @@
-"""AWP: the model is trained at weights that were moved up the loss, and its own weights take that gradient."""
+"""AWP: the gradient is taken at weights that were perturbed up the loss, and is applied to the unperturbed weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PERTURBS = False
 def awp(step: Step, *, gamma: NotNegative) -> Generator[Tensor, None, None]:
     """l at w + v, with v = gamma * ||w|| * g / ||g|| for each layer (Wu et al., 2020, section 4, with one step).
 
-    g is the gradient of l over the whole step, all micro-batches and processes, and is dropped once v is known: only
-    the gradient at w + v trains, and w is back, to the bit, before the optimizer's step. The norms are those of a
-    layer's weight matrix, word embeddings included; biases and normalisations do not move, nor does a matrix that is
-    zero (LoRA's B at the start). The paper perturbs inputs too; here they are clean.
+    g is the gradient of l over the whole step (all micro-batches and processes) and is dropped once v is known: only
+    the gradient at w + v trains the model. w is restored exactly before the optimizer's step. The norms are over a
+    layer's weight matrix, also for the word embeddings. Biases and normalisations are not perturbed, nor is a matrix
+    that is zero (LoRA's B at the start). The paper perturbs inputs too; here they are clean.
 
     gamma: ||v|| in units of ||w||. Costs 2F + 2Bp, and the memory of one more copy of the trained matrices.
     """

@@ -1,4 +1,4 @@
-"""CreAT: an attack on what the encoder makes of a text, and not only on the answer."""
+"""CreAT: an attack on the encoder's contextual states, and not only on the prediction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def creat(
     Wu et al. (2023); h_i is the encoder's last hidden state at token i, over the real tokens of an example. The
     cosine has no gradient at delta = 0, where it is largest, so delta starts in a random direction.
 
-    num_steps: K passes at a perturbation, the last of them for the loss: K - 1 steps of ascent.
+    num_steps: K perturbed passes, the last of which is the loss that trains: K - 1 steps of ascent.
     step_size: a of delta <- Pi(delta + a * unit(g)), and init, the norm of the start, in units of epsilon;
     temperature: T.
 
@@ -50,10 +50,10 @@ def creat(
 def creat_as_released(
     step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, temperature: NotNegative
 ) -> Generator[Tensor, None, None]:
-    """The same at e + delta_0 + ... + delta_k: the authors' code adds each delta to embeddings that hold the others.
+    """CreAT at e + delta_0 + ... + delta_k: the authors' code adds each delta to embeddings that hold the earlier ones.
 
     github.com/gingasan/CreAT, trainer/creat.py, commit 66b3da4: each delta_{k+1} = Pi(delta_k + a * unit(g_k)) is in
-    the ball, their sum reaches K times as far. delta_0 is N(0, 1) * init * epsilon at each element. Costs as above.
+    the ball, but their sum reaches K times as far. delta_0 is N(0, 1) * init * epsilon at each element. Costs as creat.
     """
     for view in step:
         clean = view.forward(hidden=True)

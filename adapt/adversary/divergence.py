@@ -1,4 +1,4 @@
-"""How far apart two answers are: Kullback-Leibler divergences of class distributions given as logits."""
+"""How far apart two predictions are: Kullback-Leibler divergences of class distributions given as logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FreeAT: every pass trains the model and the perturbation, so that adversarial training costs what plain does."""
+"""FreeAT: every pass updates both the model and the perturbation, so adversarial training costs as much as plain."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def free_at(step: Step, *, num_steps: Count, step_size: NotNegative) -> Generato
 
     num_steps: K, the optimizer steps on one batch (the paper's m); step_size: a, in units of epsilon.
 
-    Costs K(F + Bp) a batch; ``length: 1/K`` in the option file makes the training cost what plain training costs. The
-    learning rate moves once a batch, and the loss that is recorded is the sum of the K.
+    Costs K(F + Bp) per batch; ``length: 1/K`` in the option file makes the training cost as much as plain training.
+    The learning rate schedule advances once per batch, and the recorded loss is the sum over the K steps.
     """
     deltas = [view.zero() for view in step]
     for round_ in range(num_steps):

@@ -1,4 +1,4 @@
-"""FreeLB: every step of the ascent trains too, so that one batch is seen at K perturbations."""
+"""FreeLB: every step of the ascent also trains the model, so that each batch is seen at K perturbations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def freelb(
     """The mean over k < K of l(e + delta_k), with delta_{k+1} = Pi(delta_k + a * unit(g_k)) (Zhu et al., 2020, alg. 1).
 
     delta_0 = U(-1, 1) * init * epsilon / sqrt(N d) for an example of N tokens. There is no clean pass, and the
-    gradient reaches the embeddings at every pass. The authors' fairseq version makes one pass more; algorithm 1
-    counts.
+    gradient reaches the embeddings at every pass. This follows algorithm 1; the authors' fairseq code makes one pass
+    more.
 
-    num_steps: K; step_size: a, and init, in units of epsilon; bounded: false takes Pi away, so that delta goes as far
-    as its K - 1 steps lead, and with many steps that is FreeLB++ (Li et al., 2021). Costs K(F + Bp).
+    num_steps: K; step_size: a, and init, in units of epsilon; bounded: false leaves Pi out, so that delta may leave the
+    ball in its K - 1 steps; with many steps that is FreeLB++ (Li et al., 2021). Costs K(F + Bp).
     """
     for view in step:
         delta = view.ball.project(init * view.cube())

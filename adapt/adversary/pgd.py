@@ -1,4 +1,4 @@
-"""PGD: several small steps up the loss, each projected back into the ball, and then the loss at their end."""
+"""PGD: several small steps up the loss, each projected back into the ball; the model is trained at the last point."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def pgd(
     """c * l(e) + l(e + delta_K), delta <- Pi(delta + a * unit(g)) (Madry et al., 2018, equation 2.1).
 
     num_steps: K; step_size: a, in units of epsilon; clean_weight: c.
-    random_starts: 0 starts at delta = 0, 1 at a random point of the ball; from more than one, each example takes the
+    random_starts: 0 starts at delta = 0, 1 at a random point of the ball; with more than one, each example takes the
     delta of its highest loss on any of the paths.
 
-    Costs from zero (K+1)F + K Bi + Bp; with a clean term, whose backward pass gives the first gradient,
-    (K+1)F + (K-1)Bi + 2Bp. From R > 1 random starts (R(K+1)+1)F + RK Bi + Bp, and F + Bp more with a clean term.
+    Starting from zero, costs (K+1)F + K Bi + Bp; with a clean term, whose backward pass gives the first gradient,
+    (K+1)F + (K-1)Bi + 2Bp. With R > 1 random starts, (R(K+1)+1)F + RK Bi + Bp, and F + Bp more with a clean term.
     """
     if num_steps < 1:
         raise ConfigError(f"adversary.method.num_steps is {num_steps}: must be 1 or more")

@@ -1,4 +1,4 @@
-"""R3F: the answer should hold still under random noise; nothing is searched for."""
+"""R3F: the prediction should not change under random noise; there is no search for a worst case."""
 
 from __future__ import annotations
 

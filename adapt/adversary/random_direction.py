@@ -19,7 +19,7 @@ PASSES = 2.0
 def random_direction(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     """l(e) + w * l(e + epsilon * u), with u uniform on the unit sphere.
 
-    weight: w. What is left of FGM's effect when its gradient is taken away. Costs 2F + 2Bp.
+    weight: w. Shows how much of FGM's effect remains without its gradient. Costs 2F + 2Bp.
     """
     for view in step:
         yield view.loss()

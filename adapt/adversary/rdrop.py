@@ -1,4 +1,4 @@
-"""R-Drop: the answers under two dropout masks should agree; nothing is perturbed."""
+"""R-Drop: the predictions under two dropout masks should agree; no embedding is perturbed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def rdrop(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
 def rdrop_as_released(step: Step, *, weight: NotNegative, clean_weight: NotNegative) -> Generator[Tensor, None, None]:
     """c * (l1 + l2) + alpha / 2 * the SUM over the step's items of KL(p1 || p2) + KL(p2 || p1).
 
-    As the release's text classifiers have it (dropreg/R-Drop, huggingface_transformer_src): l is a mean over the
-    batch and KL a sum, so that its weight grows with the batch: alpha .5 on 32 examples is R-Drop's alpha of 16.
+    As in the release's text classifiers (dropreg/R-Drop, huggingface_transformer_src): l is a mean over the batch but
+    KL a sum, so that its weight grows with the batch: alpha .5 on 32 examples is R-Drop's alpha of 16.
     weight: alpha; clean_weight: c, 1 in that code and .5 (the mean) in the example of its README. The release
-    takes the sum over a micro-batch; here it is over the step, however that is cut. Costs 2F + 2Bp.
+    sums over a micro-batch; here the sum is over the step, however it is split. Costs 2F + 2Bp.
     """
     refuse_one_mask(step)
     for view in step:

@@ -30,10 +30,10 @@ def sift(
     Pi(delta + a * unit(g)). weight: w; noise: sigma, and step_size: a, both in units of epsilon, itself in units of s.
 
     The release (microsoft/DeBERTa, DeBERTa/sift) puts x = word + position + type embeddings through a LayerNorm
-    without weights, adds delta there, and goes on to the model's own LayerNorm. As LayerNorm does not see shift and
-    scale, that is x + std(x) * delta in the model as it is; here s is that of the word embedding alone, and a model
-    without a LayerNorm there stays as it is. The release also steps by a * g / max|g| of a token, does not project
-    after the step, ascends on KL(p(e) || .) alone, cuts the distributions that weigh the two KLs off from the graph,
+    without weights, adds delta there, and then applies the model's own LayerNorm. As LayerNorm is invariant to shift
+    and scale, that equals x + std(x) * delta in the unchanged model. Here s is the deviation of the word embedding
+    only, so that a model without that LayerNorm needs no change. The release also steps by a * g / max|g| of a token,
+    does not project after the step, ascends only on KL(p(e) || .), detaches the distributions that weight the two KLs,
     and keeps the perturbed pass from training the embedding. Costs (2 + num_steps)F + num_steps Bi + 2Bp.
     """
     if step.adversary.ball is not None and step.adversary.ball.relative:
@@ -48,6 +48,6 @@ def sift(
         yield view.mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, moved))
 
 
-def divergences(view: View, answer: Tensor, deviation: Tensor, delta: Tensor) -> Tensor:
-    """S(answer, p(e + s * delta)) of each item, [P], for the gradient to delta alone."""
-    return symmetric_kl(answer, view.inner(deviation * delta).logits)
+def divergences(view: View, clean: Tensor, deviation: Tensor, delta: Tensor) -> Tensor:
+    """S(p(e), p(e + s * delta)) of each item, [P]; only delta gets a gradient. clean: the logits of p(e), detached."""
+    return symmetric_kl(clean, view.inner(deviation * delta).logits)

@@ -1,4 +1,4 @@
-"""SMART: answers that hold still under the worst perturbation, and weights that stay near their own average."""
+"""SMART: predictions that do not change under the worst perturbation, and weights that stay near their own average."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ def smart(
 
     SMART (Jiang et al., 2020, section 3 and algorithm 1); without a teacher, ALUM (Liu et al., 2020, algorithm 1).
     delta starts at Pi(sigma * N(0, 1)) and takes num_steps of delta <- Pi(delta + a * unit(g)). The papers step by
-    a * g, but at their sigma of 1e-5 g is as small, and such a step goes nowhere: unit(g) follows its direction.
+    a * g, but at their sigma of 1e-5 g is just as small, and such a step hardly moves delta: unit(g) keeps only the
+    direction.
 
     weight: w; noise: sigma, and step_size: a, both in units of epsilon; teacher_weight: m, 0 for no teacher.
-    The teacher's weights are an average of the trained ones that is moved on at the start of each step, with
-    early_beta during early_share of the training and late_beta from there on. Its pass is without gradient, by the
-    ``dropout`` of the inner passes: with ``same`` it draws the student's mask, so that only the weights differ.
+    The teacher's weights are a moving average of the trained ones, updated at the start of each step, with early_beta
+    during the first early_share of the training and late_beta after it. Its pass has no gradient and uses the
+    ``dropout`` of the inner passes: with ``same`` it has the student's mask, so that only the weights differ.
 
     Costs (2 + num_steps)F + num_steps Bi + 2Bp, and F more with a teacher.
     """
@@ -63,9 +64,9 @@ def smart(
         yield view.mean(losses)
 
 
-def divergences(view: View, answer: Tensor, delta: Tensor) -> Tensor:
-    """S(answer, p(e + delta)) of each item, [P], for the gradient to delta alone."""
-    return symmetric_kl(answer, view.inner(delta).logits)
+def divergences(view: View, clean: Tensor, delta: Tensor) -> Tensor:
+    """S(p(e), p(e + delta)) of each item, [P]; only delta gets a gradient. clean: the logits of p(e), detached."""
+    return symmetric_kl(clean, view.inner(delta).logits)
 
 
 @torch.no_grad()

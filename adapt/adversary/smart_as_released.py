@@ -18,13 +18,13 @@ KEY_NAME = "adversary.smart_as_released"
 VERSION = 1
 PASSES = 2.0
 PASSES_PER_STEP = 0.67
-TINY = 1e-6  # the release's, in all three places
+TINY = 1e-6  # as in the release, in all three places
 
 
 def smart_as_released(
     step: Step, *, weight: NotNegative, num_steps: Count, step_size: NotNegative, noise: float, inner: str
 ) -> Generator[Tensor, None, None]:
-    """l(e) + w * [KL(p' || q) + KL(q' || p)], p = p(e), q = p(e + delta), a prime where it is cut off from the graph.
+    """l(e) + w * [KL(p' || q) + KL(q' || p)], p = p(e), q = p(e + delta); a prime marks a detached distribution.
 
     delta starts at noise * N(0, 1); num_steps of delta <- epsilon * (delta + eta * g) / (||delta + eta * g|| + 1e-6).
     With epsilon 1 this is the release of SMART (namisan/mt-dnn, mt_dnn/perturbation.py at 3228e7c) and of ALUM
@@ -35,7 +35,7 @@ def smart_as_released(
     inner: what g is the gradient of: ``log_odds`` (SMART, see :func:`log_odds_gap`) or ``kl``, KL(p' || q) (ALUM).
     Not as released: ALUM perturbs after the embedding's LayerNorm and keeps the perturbed pass from training the
     embedding; here, as in SMART's release, delta is added to the word embedding, which learns from both passes.
-    A g that is not finite is left out for its example, not for the batch. Costs those of SMART without its teacher.
+    A g that is not finite is dropped for its example only, not for the batch. Costs as much as SMART without a teacher.
     """
     if inner not in INNER:
         raise ConfigError(f"adversary.method.inner is {inner!r}: must be one of {', '.join(INNER)}")
@@ -54,7 +54,7 @@ def smart_as_released(
 
 
 def log_odds_gap(p: Tensor, q: Tensor) -> Tensor:
-    """2 * sum over classes of q * [o(q) - o(p)], [P], o(x) = log(x / (1 - x)) cut off from the graph.
+    """2 * sum over classes of q * [o(q) - o(p)], [P], where o(x) = log(x / (1 - x)) is detached.
 
     The release's stand-in for a divergence (mt_dnn/loss.py, stable_kl): only the q in front has a gradient.
     """

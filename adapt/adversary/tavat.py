@@ -1,4 +1,4 @@
-"""TAVAT: FreeLB whose perturbation has a part of each token's own, remembered from batch to batch."""
+"""TAVAT: FreeLB with an additional perturbation per vocabulary token, which is remembered from batch to batch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PASSES_PER_STEP = 1.0
 def tavat(step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative) -> Generator[Tensor, None, None]:
     """The mean over k < K of l(e + delta_k + eta_k), both parts climbing its gradient g (Li & Qiu, 2021, algorithm 1).
 
-    delta_0 = U(-1, 1) * init * epsilon / sqrt(N d) is the example's, eta_0^i = V[w_i] the token's, from a table of the
-    vocabulary that starts as U(-1, 1) * init * epsilon / sqrt(d). A step is :func:`climb`. After K steps
-    V[w] <- eta_K^i, in the mean over all places i of the step (all micro-batches and processes) where w stands, so
-    that neither the order of the examples nor the cut of the batch matters; which place wins the paper leaves open.
+    delta_0 = U(-1, 1) * init * epsilon / sqrt(N d) belongs to the example, eta_0^i = V[w_i] to the token: V is a table
+    of the vocabulary that starts as U(-1, 1) * init * epsilon / sqrt(d). A step is :func:`climb`. After K steps, V[w]
+    is the mean of eta_K^i over all positions i of the step (all micro-batches and processes) where w stands, so that
+    neither the order of the examples nor the split into batches matters; the paper does not say which position counts.
 
-    The ball holds the sum delta + eta, from the start on: the model sees nothing else, and the authors' code, too,
-    projects the sum.
+    The sum delta + eta is inside the ball from the start: the model sees only the sum, and the authors' code projects
+    the sum, too.
 
     num_steps: K; step_size: a, and init, in units of epsilon. Costs K(F + Bp), and V x d numbers in the checkpoint.
     """
@@ -55,12 +55,12 @@ def tavat(step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNega
 def tavat_as_released(
     step: Step, *, num_steps: Count, step_size: NotNegative, init: NotNegative, token_norm: NotNegative
 ) -> Generator[Tensor, None, None]:
-    """The same as the authors' code does it (github.com/LinyangLee/Token-Aware-VAT, token_vat.py, commit ef5b427).
+    """TAVAT as in the authors' code (github.com/LinyangLee/Token-Aware-VAT, token_vat.py, commit ef5b427).
 
     It rescales what it reads from V so that the norm over the whole micro-batch is token_norm (1 there, whatever
     epsilon is), does not project the start, adds up the K losses without dividing by K, makes K - 1 steps, and adds
-    eta_{K-1} to V after each micro-batch, once for every place of a word. Only padding is left out of the norms and
-    of V here; there it is in both.
+    eta_{K-1} to V after each micro-batch, once for every position of a token. One difference: here padding is left out
+    of the norms and of V; there it is part of both.
 
     token_norm: in units of epsilon, as init and step_size (a). Costs K(F + Bp), and V x d numbers in the checkpoint.
     """
@@ -80,7 +80,7 @@ def tavat_as_released(
 
 
 def token_table(step: Step, init: float) -> Tensor:
-    """V [vocabulary, d], kept in the step's memory; at first U(-1, 1) * init * epsilon / sqrt(d) by the seed."""
+    """V [vocabulary, d] from the step's memory; at first U(-1, 1) * init * epsilon / sqrt(d), drawn from the seed."""
     if "token_perturbations" not in step.memory:
         width = step.embedding.embedding_dim
         random = np.random.default_rng(step.seed)
@@ -92,11 +92,11 @@ def token_table(step: Step, init: float) -> Tensor:
 
 
 def climb(ball: Ball, delta: Tensor, tokens: Tensor, gradient: Tensor, step_size: float) -> tuple[Tensor, Tensor]:
-    """One step of both parts of ``delta``, which holds ``tokens``; gives the same two, [B, L, d].
+    """One ascent step of delta and its token part; returns both, [B, L, d]. delta: the sum, which holds ``tokens``.
 
-    delta <- delta + a * unit(g) over the ball's scope; eta^i <- n^i * (eta^i + a * g^i / ||g^i||) at each token, where
-    n^i = ||eta^i|| / max_j ||eta^j|| after the step, so that tokens that moved little move less; then the sum into the
-    ball. In token scope every n^i is 1.
+    The example's part: delta <- delta + a * unit(g) over the ball's scope. The tokens' part: eta^i <- n^i * (eta^i +
+    a * g^i / ||g^i||) at each token, where n^i = ||eta^i|| / max_j ||eta^j|| after the step, so that tokens that moved
+    little move less. Then the sum is projected into the ball. In token scope every n^i is 1.
     """
     reach, own = step_size * ball.radius, replace(ball, scope="token")
     example = delta.detach() - tokens + reach * ball.unit(gradient)
@@ -107,7 +107,7 @@ def climb(ball: Ball, delta: Tensor, tokens: Tensor, gradient: Tensor, step_size
 
 
 def into_ball(ball: Ball, example: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Pi(example + tokens), and the part of ``tokens`` in it."""
+    """Pi(example + tokens), and the share of ``tokens`` in it."""
     whole = example + tokens
     inside = ball.project(whole)
     return inside, tokens * torch.where(whole == 0, 1.0, inside / whole)

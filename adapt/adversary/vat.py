@@ -1,4 +1,4 @@
-"""VAT, virtual adversarial training: the answer should not move in the direction in which it moves most."""
+"""VAT, virtual adversarial training: the prediction should not change in the direction in which it changes most."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PASSES_PER_STEP = 0.67
 
 
 def vat(step: Step, *, weight: NotNegative, num_steps: Count, xi: float) -> Generator[Tensor, None, None]:
-    """l(e) + w * KL(p(e) || p(e + epsilon * d)), p(e) cut off from the graph (Miyato et al., 2018, equations 5 to 7).
+    """l(e) + w * KL(p(e) || p(e + epsilon * d)), with p(e) detached (Miyato et al., 2018, equations 5 to 7).
 
-    KL is flat at 0, so its gradient there is 0 and d, the top eigenvector of its Hessian, comes by power iteration:
-    d <- unit(gradient of KL(p(e) || p(e + xi * d))) from d = unit(N(0, 1)) (section 3.3). No label enters the second
-    term. weight: w; num_steps: iterations; xi: the length of the finite difference, in units of epsilon (the smaller,
-    the nearer to the Hessian and to float32's rounding). Any dropout but ``same`` adds a divergence of its own, which
-    is not flat at 0. Costs (2 + num_steps)F + num_steps Bi + 2Bp.
+    KL has gradient 0 at 0, so d, the top eigenvector of its Hessian there, is found by power iteration:
+    d <- unit(gradient of KL(p(e) || p(e + xi * d))) from d = unit(N(0, 1)) (section 3.3). The second term uses no
+    label. weight: w; num_steps: iterations; xi: the length of the finite difference, in units of epsilon (a smaller one
+    is closer to the Hessian, but also to float32's rounding). Any dropout but ``same`` adds a divergence of its own,
+    whose gradient at 0 is not 0. Costs (2 + num_steps)F + num_steps Bi + 2Bp.
     """
     for view in step:
         clean = view.forward().logits

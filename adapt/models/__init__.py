@@ -1,4 +1,4 @@
-"""Models: from a folder to a network and back. What opens the folder of a run or an export is handed on here."""
+"""Models: from a folder to a network and back. Re-exports the functions that open the folder of a run or an export."""
 
 from adapt.models.loading import load_classifier as load_classifier
 from adapt.models.loading import load_encoder as load_encoder

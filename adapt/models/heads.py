@@ -1,4 +1,4 @@
-"""Heads on an encoder, and the folder that such a model is saved to."""
+"""Encoders with a head, and the folder that such a model is saved to."""
 
 from __future__ import annotations
 
@@ -39,16 +39,18 @@ def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 class HeadedEncoder(nn.Module):
-    """An encoder with a head for a task: the architecture's own in transformers (``head`` is None), or one of ours."""
+    """An encoder with a head for a task: the head that transformers has for it (``head`` is None), or one of ours."""
 
     def __init__(self, model: PreTrainedModel, head: nn.Module | None) -> None:
         super().__init__()
         self.model = model
-        self.head = head if head is None else head.to(model.device)  # transformers puts 8 and 4 bits on a GPU by itself
+        self.head = (
+            head if head is None else head.to(model.device)
+        )  # transformers puts quantised models on a GPU itself
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device that the model computes on."""
         return self.model.device
 
     @property
@@ -62,11 +64,11 @@ class HeadedEncoder(nn.Module):
         return "cls" if self.head is None else "mean"
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
-        """A plain transformers folder, plus our head's own file; ``more`` stands in its note."""
+        """Write a plain transformers folder, plus our head's file; ``more`` is added to the head's note."""
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: index for index, label in enumerate(labels)}
         if self.head is None and is_decoder(self.model.config) and self.model.config.pad_token_id is None:
-            self.model.config.pad_token_id = tokenizer.pad_token_id  # transformers finds the last token by it
+            self.model.config.pad_token_id = tokenizer.pad_token_id  # by this id, transformers finds the last token
         adapters.save(self.model, folder)
         tokenizer.save_pretrained(folder)
         note = {**more, "pooling": self.pooling, "labels": labels}
@@ -77,10 +79,10 @@ class HeadedEncoder(nn.Module):
 
 
 class Classifier(HeadedEncoder):
-    """An encoder with a classification head: for BERT and RoBERTa's own [CLS], dense, tanh, linear; or MeanHead.
+    """An encoder with a classification head: MeanHead, or the architecture's own (BERT's: [CLS], dense, tanh, linear).
 
-    A decoder's own head is linear, on the state of the last real token: transformers finds that by the padding
-    token's id, which may stand in a text; here the mask says which it is, on whichever side the padding lies.
+    A decoder's own head is a linear layer on the state of the last real token. transformers finds that token by the
+    padding id, which may also occur in a text; here the attention mask says which it is, with padding on either side.
     """
 
     head: MeanHead | None
@@ -99,7 +101,7 @@ class Classifier(HeadedEncoder):
 
 
 def make_relocatable(folder: Path) -> None:
-    """Drop the path that the weights once came from, so that equal weights give equal bytes anywhere."""
+    """Drop the path that the weights were loaded from, so that equal weights give equal bytes everywhere."""
     for name in ("config.json", "tokenizer_config.json"):
         file = folder / name
         if file.exists():

@@ -1,4 +1,4 @@
-"""Language models that project to the vocabulary where a token is predicted, and never to all scores at once."""
+"""Language models that compute vocabulary scores only where a token is predicted, and in chunks if there are many."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from adapt.models.packing import packed_inputs
 
 KEY_NAME = "models.language"
 VERSION = 1
-WHOLE_SCORES = 2**26  # scores that may be alive at once: 256 MiB in float32, as many again for their gradient
-CHUNK_SCORES = 2**24  # of a chunk, where there are more
+WHOLE_SCORES = 2**26  # scores that may be in memory at once: 256 MiB in float32, and as much again for their gradient
+CHUNK_SCORES = 2**24  # scores per chunk, where there are more
 
 
 class LanguageModel(nn.Module):
-    """A transformers model with a vocabulary head, of which the predicted positions alone are computed.
+    """A transformers model with a vocabulary head that is computed only at the predicted positions.
 
     With 15% of the tokens predicted, the dense projection that transformers computes spends 85% of its work on
-    logits that no loss reads. A hook on the base model keeps the hidden states at ``positions``, so the architecture's
-    own head runs on those, whatever it consists of.
+    logits that no loss reads. A hook on the base model selects the hidden states at ``positions``, so the
+    architecture's own head, whatever it consists of, runs on those only.
     """
 
     causal = False
@@ -41,7 +41,7 @@ class LanguageModel(nn.Module):
     def encoder(self) -> PreTrainedModel:
         """The transformers model under the head, whose embedding output is what an adversary perturbs.
 
-        Of a decoder not its ``base_model``: OPT's head calls what that one wraps.
+        A decoder is not taken by ``base_model``: OPT's head calls the module inside it.
         """
         return self.model.get_decoder() if self.causal else self.model.base_model  # type: ignore[return-value]
 
@@ -56,9 +56,9 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Logits [P, V] in float32 at ``positions`` [P], flat indices row * L + column.
 
-        targets [P]: return the cross-entropies [P] with them instead, in nats. Where P * V is large, scores are
-        computed chunk by chunk, and once more in the backward pass, so that [P, V] is never whole in memory.
-        document_ids [B, L]: the texts of a packed sequence, none of which attends to another.
+        targets [P]: if given, return the cross-entropies [P] to them instead, in nats. If P * V is large, scores are
+        computed chunk by chunk, and again in the backward pass, so that [P, V] is never in memory as a whole.
+        document_ids [B, L]: which text of a packed sequence each token belongs to; no text attends to another.
         """
         inputs = self.inputs(input_ids, attention_mask, document_ids, **more)
         if targets is None or len(positions) * self.model.config.vocab_size <= WHOLE_SCORES:
@@ -80,7 +80,7 @@ class LanguageModel(nn.Module):
         if document_ids is not None:
             more |= packed_inputs(self.encoder, document_ids, causal=self.causal)
         if self.causal:
-            more["use_cache"] = False  # keys and values kept for a generation that never comes
+            more["use_cache"] = False  # nothing is generated, so no keys and values need to be stored
         return {"input_ids": input_ids, "attention_mask": attention_mask, **more}
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -103,11 +103,11 @@ class LanguageModel(nn.Module):
             logits = self.model(**inputs).logits[0].float()
         finally:
             handle.remove()
-        assert cut, f"{type(self.model).__name__} does not call {type(self.encoder).__name__}: these are all logits"
+        assert cut, f"{type(self.model).__name__} does not call {type(self.encoder).__name__}: the hook never ran"
         return logits
 
     def _losses(self, kind: type, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropies [p] of a chunk's hidden states [p, H]; kind: the type of the base model's output."""
+        """Cross-entropies [p] of one chunk: hidden states [p, H], targets [p]; kind: the base model's output type."""
         with answering(self.encoder, kind(last_hidden_state=hidden.unsqueeze(0))):
             logits = self.model(input_ids=targets.unsqueeze(0)).logits[0]  # the ids are not read
         return cross_entropy(logits.float(), targets, reduction="none")
@@ -115,7 +115,7 @@ class LanguageModel(nn.Module):
 
 @contextmanager
 def answering(encoder: nn.Module, output: Any) -> Iterator[None]:
-    """Within the block the encoder computes nothing and gives ``output``: what is left of its model is the head."""
+    """Within the block the encoder computes nothing and returns ``output``, so that its model runs only the head."""
     asked = False
 
     def answer(*_args: Any, **_inputs: Any) -> Any:
@@ -135,25 +135,25 @@ def answering(encoder: nn.Module, output: Any) -> Iterator[None]:
 
 
 class MaskedLM(LanguageModel):
-    """An encoder that guesses masked tokens: it sees the text on both sides of them."""
+    """An encoder that predicts masked tokens from the text on both sides."""
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        """A plain transformers folder of encoder, masked-LM head and tokenizer."""
+        """Write a plain transformers folder with encoder, masked-LM head and tokenizer."""
         save_language_model(self, folder, tokenizer)
 
 
 class CausalLM(LanguageModel):
-    """A decoder that guesses the next token: position p of ``positions`` predicts what stands at p + 1."""
+    """A decoder that predicts the next token: position p of ``positions`` predicts the token at p + 1."""
 
     causal = True
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        """A plain transformers folder of decoder, output matrix and tokenizer."""
+        """Write a plain transformers folder with decoder, output matrix and tokenizer."""
         save_language_model(self, folder, tokenizer)
 
 
 def save_language_model(model: LanguageModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """What transformers opens again under the same class, and the same bytes for equal weights."""
+    """Write a folder that transformers opens with the same class; equal weights give equal bytes."""
     adapters.save(model.model, folder)
     tokenizer.save_pretrained(folder)
     make_relocatable(folder)

@@ -1,4 +1,4 @@
-"""Encoder, head and tokenizer, from an option file's name or from a folder that a stage has saved."""
+"""Load an encoder, a head and a tokenizer from the folder of a base model, or from one that a stage has saved."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ from adapt.models.packing import keeps_apart
 
 KEY_NAME = "models.loading"
 VERSION = 2
-transformers_logging.disable_progress_bar()  # a bar for every file read or written would hide the training's own
+transformers_logging.disable_progress_bar()  # one bar per file that is read or written would hide the training's own
 transformers_logging.set_verbosity_error()  # new weights are recorded in the stage's manifest, not warned about
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder; code that the folder may hold is not run.
+    """The tokenizer of a folder; code in the folder is not run.
 
-    One without a padding token (GPT-2) pads with its end of text: nothing reads padding, and the vocabulary stays.
+    A tokenizer without a padding token (GPT-2) pads with its end of text: nothing reads padding, and the vocabulary
+    stays as it is.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -47,7 +48,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_language_model(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[MaskedLM | CausalLM, list[str]]:
-    """The folder's model for masked or next tokens, whichever it is made for, and the names of its new weights.
+    """The folder's masked-LM or causal-LM model, as its architecture requires, and the names of its new weights.
 
     adapted: False leaves out the folder's adapters, here and wherever a folder is loaded.
     """
@@ -57,7 +58,7 @@ def load_language_model(folder: Path, *, dropout: float, adapted: bool = True) -
 
 
 def keeps_packed_apart(folder: Path) -> bool:
-    """Whether the folder's language model gives packed texts the states that each has alone; tries it."""
+    """Whether the folder's language model gives packed texts the same states as unpacked ones; runs it to find out."""
     model, _ = load_language_model(folder, dropout=0.0)
     model.eval()
     return keeps_apart(model.encoder, lambda *given: model.encoder(**model.inputs(*given))[0])
@@ -98,8 +99,8 @@ def new_classifier(
 ) -> Classifier:
     """A classifier on the folder's encoder; its head is drawn from torch's current random state.
 
-    The dense layer under a [CLS] head (BERT's pooler) is new in every chain: a checkpoint fresh from masked-LM
-    training has none, and a chain with one would otherwise start ahead of a chain without.
+    The dense layer under a [CLS] head (BERT's pooler) is new in every chain. A checkpoint that comes from masked-LM
+    training has none, so a chain that could reuse one would otherwise have an advantage over a chain that cannot.
     """
     if pooling == "mean":
         encoder = load_encoder(folder, dropout=dropout, adapted=adapted)
@@ -127,7 +128,7 @@ def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, 
     note = json.loads((folder / HEAD_NOTE).read_text())
     if note["pooling"] == "cls":
         config = config_with_dropout(folder, dropout)
-        config.num_labels = len(note["labels"])  # under adapters the config is the base's
+        config.num_labels = len(note["labels"])  # a folder with adapters has the base's config
         model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
         adapters.restore(model, folder, [], adapted=True)
         return Classifier(model, None), note["labels"]
@@ -138,12 +139,12 @@ def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, 
 
 
 def safe_loading() -> dict[str, Any]:
-    """float32 whatever the checkpoint holds; safetensors alone; no code from the checkpoint."""
+    """Arguments of from_pretrained: float32 whatever the checkpoint holds, only safetensors, no code from it."""
     return {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
 
 
 def config_with_dropout(folder: Path, dropout: float) -> Any:
-    """The folder's config with every dropout rate, by whatever name its architecture has for it, set to one value."""
+    """The folder's config with all dropout rates, whatever the architecture calls them, set to one value."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     for name, value in config.to_dict().items():
         rate = isinstance(value, float) or name == "classifier_dropout"
@@ -153,7 +154,7 @@ def config_with_dropout(folder: Path, dropout: float) -> Any:
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
-    """Drop a pooler that nothing reads: it would train to nothing and count as trainable."""
+    """Drop a pooler whose output is not used: it would learn nothing, but count as trainable."""
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # type: ignore[assignment]  # None is how nn.Module unsets a submodule
     return encoder
@@ -162,7 +163,7 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
 def most_tokens(encoder: nn.Module) -> int | None:
     """How many tokens have a position embedding; None where positions are relative.
 
-    RoBERTa and its kin number the positions from the padding index + 1 on, so theirs hold fewer than their config says.
+    RoBERTa-like models number the positions from the padding index + 1 on, so they hold fewer than their config says.
     """
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2] in ("position_embeddings", "wpe") and isinstance(module, nn.Embedding):

@@ -1,4 +1,4 @@
-"""Several texts in one sequence, none of which sees another: attention in blocks, and positions that begin anew."""
+"""Several texts in one sequence that do not see each other: attention in blocks, and positions that restart."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ VERSION = 1
 PACKABLE = (
     *("albert", "bert", "distilbert", "electra", "gemma", "gpt2", "llama", "mistral", "modernbert", "mpnet", "opt"),
     *("qwen2", "roberta", "xlm-roberta"),
-)  # those that a test holds to it; any other that passes ``keeps_apart`` may be packed as well
+)  # architectures that are tested; any other that passes ``keeps_apart`` may be packed as well
 
 
 def packed_inputs(encoder: PreTrainedModel, document_ids: Tensor, *, causal: bool) -> dict[str, Any]:
     """attention_mask and position_ids for ``document_ids`` [B, L]: 0 at padding, 1, 2, ... for a sequence's texts.
 
-    Equal ids lie side by side. Padding attends to padding, so that no row of a softmax is empty. The mask is what is
-    added to the scores, [B, 1, L, L]: 0 within a text, the type's lowest number elsewhere. A model whose layers differ
-    in how far they see gets one for each kind of layer.
+    The tokens of a text lie side by side. Padding attends to padding, so that no row of a softmax is empty. The mask
+    [B, 1, L, L] is added to the attention scores: 0 within a text, the dtype's lowest number elsewhere. A model that
+    has layers with and without a sliding window gets one mask for each kind of layer.
     """
     same = document_ids.unsqueeze(2) == document_ids.unsqueeze(1)
     steps = torch.arange(document_ids.shape[1], device=document_ids.device)
-    back = steps.unsqueeze(1) - steps.unsqueeze(0)  # how far the attended token lies before the attending one
+    back = steps.unsqueeze(1) - steps.unsqueeze(0)  # how far the key's token lies before the query's
     full = same & (back >= 0) if causal else same
     window = window_of(encoder.config)
     near = full if window is None else full & ((back < window) if causal else (back.abs() <= window))
@@ -46,16 +46,16 @@ def packed_inputs(encoder: PreTrainedModel, document_ids: Tensor, *, causal: boo
 
 
 def window_of(config: PretrainedConfig) -> int | None:
-    """How far a layer with a sliding window sees; None where every layer sees all."""
+    """The width of the sliding window, in tokens; None if every layer sees the whole sequence."""
     if getattr(config, "use_sliding_window", True) is False:
         return None
     return getattr(config, "sliding_window", None)
 
 
 def positions_of(encoder: PreTrainedModel, document_ids: Tensor) -> Tensor:
-    """Each token's place in its own text, [B, L], as the encoder counts.
+    """Each token's position id in its own text, [B, L].
 
-    Counting begins at 0, with RoBERTa and its kin after the padding index, which padding itself has.
+    Positions begin at 0; in RoBERTa-like models they begin after the padding index, which is padding's own position.
     """
     steps = torch.arange(document_ids.shape[1], device=document_ids.device).expand_as(document_ids)
     begins = torch.ones_like(document_ids, dtype=torch.bool)
@@ -66,7 +66,7 @@ def positions_of(encoder: PreTrainedModel, document_ids: Tensor) -> Tensor:
 
 
 def padding_place(encoder: PreTrainedModel) -> int | None:
-    """The row of the position embeddings that is padding's; None where padding has none of its own."""
+    """The row of the position embeddings that belongs to padding; None if there is no such row."""
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2] == "position_embeddings" and isinstance(module, nn.Embedding):
             return module.padding_idx
@@ -75,7 +75,7 @@ def padding_place(encoder: PreTrainedModel) -> int | None:
 
 @torch.no_grad()
 def keeps_apart(model: nn.Module, hidden_states: Callable[..., Tensor]) -> bool:
-    """Whether two texts packed into a sequence give the states that each gives alone, to 1e-3 of their size.
+    """Whether two texts packed into one sequence get the same states as unpacked, to 1e-3 of their largest value.
 
     hidden_states(input_ids, attention_mask, document_ids | None) -> [B, L, H] of ``model`` in evaluation mode.
     """
@@ -84,10 +84,10 @@ def keeps_apart(model: nn.Module, hidden_states: Callable[..., Tensor]) -> bool:
     documents = torch.tensor([[1, 1, 1, 1, 2, 2, 2]])
     try:
         packed = hidden_states(ids, torch.ones_like(ids), documents)
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # each architecture refuses in its way
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # each architecture fails in its own way
         return False
     for part in (slice(0, 4), slice(4, 7)):
-        alone = hidden_states(ids[:, part], torch.ones_like(ids[:, part]), None)
-        if not (packed[:, part] - alone).abs().max() <= 1e-3 * alone.abs().max():
+        unpacked = hidden_states(ids[:, part], torch.ones_like(ids[:, part]), None)
+        if not (packed[:, part] - unpacked).abs().max() <= 1e-3 * unpacked.abs().max():
             return False
     return True

@@ -1,6 +1,6 @@
-"""New tokens for a text: which words deserve one, how a tokenizer learns them, and where their embeddings start.
+"""New tokens for a text: which words get one, how the tokenizer takes them in, and how their embeddings start.
 
-Whole words only, so that every other word keeps its pieces: text without a new word has the tokens that it had.
+Only whole words are added, so that every other word keeps its pieces: text without a new word is tokenised as before.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from adapt.models.loading import load_tokenizer
 KEY_NAME = "models.vocabulary"
 VERSION = 1
 TEXTS_AT_A_TIME = 1000
-_WORD = re.compile(r"(?<!\w)[^\W_]+(?!\w)")  # not before or after _, which the backend counts as part of a word
+_WORD = re.compile(r"(?<!\w)[^\W_]+(?!\w)")  # not next to _, which the backend counts as part of a word
 
 
 class NewWord(NamedTuple):
-    """A word that becomes a token: as the tokenizer writes it, its count in the text, and the ids it was split into."""
+    """A word that becomes a token: how the tokenizer writes it, how often it occurs, and the ids it is split into."""
 
     token: str
     occurrences: int
@@ -36,17 +36,17 @@ class NewWord(NamedTuple):
 
     @property
     def saved(self) -> int:
-        """How many tokens of the text one id for the word saves."""
+        """How many tokens the text has fewer if the word is one token."""
         return self.occurrences * (len(self.pieces) - 1)
 
 
 def choose_words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], cfg: VocabularyConfig) -> list[NewWord]:
-    """At most ``cfg.new_tokens`` words of ``texts`` that are split in two or more, those that save most tokens first.
+    """At most ``cfg.new_tokens`` words of ``texts`` that are split into several tokens; those that save most first.
 
-    A word is a run of letters and digits with a letter in it, as the tokenizer's normaliser leaves it (a byte-level
-    tokenizer: with the space before it). Ties stand in alphabetical order. AVocaDo (Hong et al., 2021) takes subwords
-    of a vocabulary that is trained on the text, until the text's fragment score, its tokens a word, falls below a
-    threshold; here the number is given and each word is ranked by what it takes off that score.
+    A word is a run of letters and digits with at least one letter, after the tokenizer's normalisation (for a
+    byte-level tokenizer, with the space before it). Ties are in alphabetical order. AVocaDo (Hong et al., 2021) takes
+    subwords of a vocabulary that is trained on the text, until the text's fragment score, its tokens per word, falls
+    below a threshold; here the number of words is given, and they are ranked by how much they lower that score.
 
     Raises ConfigError for a tokenizer that is neither WordPiece nor byte-level BPE, or where no word qualifies.
     """
@@ -56,28 +56,28 @@ def choose_words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], cfg: 
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(words_of(text))
-    found = [
+    candidates = [
         NewWord(word, count, split(word))
         for word, count in counts.items()
         if count >= cfg.min_frequency and word not in known
     ]
     unknown = tokenizer.unk_token_id
-    worth = [word for word in found if len(word.pieces) > 1 and unknown not in word.pieces]
+    worth = [word for word in candidates if len(word.pieces) > 1 and unknown not in word.pieces]
     if not worth:
         raise ConfigError(
-            f"vocabulary.min_frequency={cfg.min_frequency}: no word of the text that the tokenizer splits occurs as "
-            f"often, of {len(counts)} different words; lower it, give more text, or set vocabulary=none"
+            f"vocabulary.min_frequency={cfg.min_frequency}: of the text's {len(counts)} different words, none that the "
+            "tokenizer splits occurs so often; lower it, give more text, or set vocabulary=none"
         )
     return sorted(worth, key=lambda word: (-word.saved, word.token))[: cfg.new_tokens]
 
 
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], folder: Path) -> list[int]:
-    """Write the tokenizer with ``tokens`` into the folder; returns their ids, one each.
+    """Write the tokenizer, extended by ``tokens``, into the folder; returns their ids, one each.
 
-    A WordPiece takes them as added tokens that match whole words of normalised text: in its own vocabulary a word
-    would also become the beginning of others. Byte-level BPE takes them into its vocabulary, without merges, and looks
-    each word up there before it merges (``ignore_merges``): an added token would lose the space before it. The written
-    tokenizer then is a plain fast one, because classes such as RobertaTokenizer build their BPE anew without that.
+    WordPiece gets them as added tokens that match whole words of normalised text: in its own vocabulary, a word would
+    also match the beginning of longer words. Byte-level BPE gets them in its vocabulary, without merges, and looks
+    each word up there before it merges (``ignore_merges``): an added token would lose the space before it. It is then
+    written as a plain fast tokenizer, because classes such as RobertaTokenizer rebuild their BPE without that setting.
     """
     folder.mkdir(parents=True, exist_ok=True)
     byte_level = is_byte_level(backend_of(tokenizer))
@@ -98,8 +98,8 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], 
 def extend_weights(model: PreTrainedModel, pieces: Mapping[int, Sequence[int]]) -> None:
     """Give each new id the mean of its pieces' rows (Hong et al., 2021): E[new] = sum of E[piece] / pieces.
 
-    Done alike in the input embedding, in an output embedding of its own and in the output's bias; the other rows stay
-    as they are. pieces: new id -> ids of its pieces. Rows are added where the model has too few.
+    Applied to the input embedding, to the output embedding if it is not tied, and to the output's bias; the other rows
+    stay as they are. pieces: new id -> ids of its pieces. Rows are added where the model has too few.
     """
     rows = max(len(tables(model)[0]), max(pieces) + 1)
     model.resize_token_embeddings(rows, mean_resizing=False)
@@ -110,15 +110,15 @@ def extend_weights(model: PreTrainedModel, pieces: Mapping[int, Sequence[int]]) 
 
 
 def tables(model: PreTrainedModel) -> list[Tensor]:
-    """The parameters with a row for each token, each once: [V, d] and, as a bias, [V]."""
+    """The parameters that have one row per token, each listed once: [V, d], and biases [V]."""
     output = model.get_output_embeddings()
-    found = [cast(nn.Embedding, model.get_input_embeddings()).weight]
-    found += [] if output is None else list(cast(nn.Module, output).parameters())
-    return list({id(table): table for table in found}.values())
+    weights = [cast(nn.Embedding, model.get_input_embeddings()).weight]
+    weights += [] if output is None else list(cast(nn.Module, output).parameters())
+    return list({id(table): table for table in weights}.values())
 
 
 def fertility(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
-    """Tokens, special ones left out, for each word between spaces of the texts."""
+    """Tokens per word of the texts: without special tokens; words are what stands between spaces."""
     backend, tokens, words = backend_of(tokenizer), 0, 0
     for start in range(0, len(texts), TEXTS_AT_A_TIME):
         some = [texts[index] for index in range(start, min(start + TEXTS_AT_A_TIME, len(texts)))]
@@ -128,7 +128,7 @@ def fertility(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float
 
 
 def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of a fast tokenizer's backend that cuts and pads nothing.
+    """A copy of a fast tokenizer's backend, without truncation and padding.
 
     Raises ConfigError unless it is WordPiece or byte-level BPE.
     """
@@ -136,8 +136,8 @@ def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     kind = "no fast tokenizer" if backend is None else type(backend.model).__name__
     if backend is None or not (kind == "WordPiece" or (kind == "BPE" and is_byte_level(backend))):
         raise ConfigError(
-            f"vocabulary.new_tokens: the model's tokenizer is of the kind {kind}; possible for WordPiece and "
-            "byte-level BPE; set vocabulary=none"
+            f"vocabulary.new_tokens: the model's tokenizer is of the kind {kind}; only WordPiece and byte-level BPE "
+            "can be extended; set vocabulary=none"
         )
     copy = Tokenizer.from_str(backend.to_str())
     copy.no_truncation()
@@ -146,13 +146,13 @@ def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 def is_byte_level(backend: Tokenizer) -> bool:
-    """Whether words reach the tokenizer's model as bytes, a space before them among these."""
+    """Whether words reach the tokenizer's model as bytes, including the space before them."""
     before = json.loads(backend.to_str())["pre_tokenizer"] or {}
     return any(part["type"] == "ByteLevel" for part in before.get("pretokenizers", [before]) if part)
 
 
 def word_reader(backend: Tokenizer) -> Callable[[str], Iterator[str]]:
-    """The function that gives the words of a text that may become tokens, as the tokenizer would write them."""
+    """A function that gives those words of a text that may become tokens, as the tokenizer would write them."""
     normalizer, before = backend.normalizer, backend.pre_tokenizer
 
     def normalised(text: str) -> str:
@@ -172,19 +172,19 @@ def word_reader(backend: Tokenizer) -> Callable[[str], Iterator[str]]:
 
 
 def has_letter(word: str) -> bool:
-    """Whether a word is more than a number."""
+    """Whether a word contains a letter, so that it is more than a number."""
     return any(map(str.isalpha, word))
 
 
 def splitter(backend: Tokenizer) -> Callable[[str], tuple[int, ...]]:
-    """The function that gives the ids of a word's pieces."""
+    """A function that gives the ids of a word's pieces."""
     if is_byte_level(backend):
         return lambda word: tuple(token.id for token in backend.model.tokenize(word))
     return lambda word: tuple(backend.encode(word, add_special_tokens=False).ids)
 
 
 def learn(bpe: dict, added: Mapping[str, int]) -> None:
-    """Put tokens with their ids into the JSON of a BPE that looks whole words up first."""
+    """Put tokens with their ids into the JSON of a BPE, and make it look up whole words first."""
     bpe["vocab"].update(added)
     bpe["ignore_merges"] = True
 

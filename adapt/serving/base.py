@@ -1,4 +1,4 @@
-"""One base model in memory, and networks that share its weights: modules of their own around the same tensors."""
+"""One base model in memory, and networks that share its weights: separate modules around the same tensors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from adapt.adapters.folder import Adaptation
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.runs.finetuned import longest_input
-from adapt.serving.identity import Identity, identity
+from adapt.serving.content import BaseContent, content_of
 from adapt.store.sources import checked_folder
 from adapt.training.objectives import model_inputs
 
 
 class Base:
-    """The encoder and tokenizer of a folder, without the adapters and heads that may lie in it; nothing changes them.
+    """The encoder and tokenizer of a folder, without any adapters and heads in it; they are never modified.
 
-    Raises ConfigError for a folder that is no model, or holds pickled weights alone.
+    Raises ConfigError for a folder that does not hold a model, or holds only pickled weights.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
@@ -34,38 +34,38 @@ class Base:
         self.tokenizer = loading.load_tokenizer(folder)
         encoder = loading.load_encoder(folder, adapted=False).to(device).eval()  # type: ignore[arg-type]
         self.encoder = frozen(encoder)
-        self.identity: Identity = identity(folder, self.encoder)
+        self.content: BaseContent = content_of(folder, self.encoder)
         self._quantized: dict[tuple[str, tuple[str, ...]], PreTrainedModel] = {}
         self._shell: PreTrainedModel | None = None
         self._pooler: nn.Module | None = None
         self._tokenizing = Lock()
 
     def encode(self, texts: Sequence[tuple[str, str | None]]) -> batching.Encoded:
-        """Token ids of texts, or pairs of texts, each as if it came alone."""
-        found: dict[int, tuple[list[int], list[int] | None]] = {}
+        """The token ids of texts or pairs of texts, each encoded as if it were the only one."""
+        encoded: dict[int, tuple[list[int], list[int] | None]] = {}
         for paired in (False, True):
             chosen = [number for number, (_, pair) in enumerate(texts) if (pair is not None) == paired]
             if not chosen:
                 continue
             first = [texts[number][0] for number in chosen]
             second = [str(texts[number][1]) for number in chosen] if paired else None
-            with self._tokenizing:  # a fast tokenizer refuses a second thread
+            with self._tokenizing:  # a fast tokenizer fails if a second thread uses it
                 part = batching.encode(self.tokenizer, first, longest_input(self.encoder), second)
             segments: Sequence[list[int] | None] = part.segments or [None for _ in part.ids]
-            found |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
-        ordered = [found[number] for number in range(len(texts))]
+            encoded |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
+        ordered = [encoded[number] for number in range(len(texts))]
         segmented = [segment for _, segment in ordered if segment is not None]
         return batching.Encoded([ids for ids, _ in ordered], segmented or None)
 
     def batch(self, encoded: batching.Encoded, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """Some of the texts as a model reads them: [B, L] each, on the base's device."""
+        """The model inputs of some of the texts, [B, L] each, on the base's device; numbers: their indices."""
         batch = model_inputs(batching.collate(self.tokenizer, encoded, numbers))
         return {name: value.to(self.device) for name, value in batch.items()}
 
     def skin(self, precision: str | None, unquantized: Sequence[str]) -> PreTrainedModel:
-        """A network of its own around the base's weights, in float32 or in 4 or 8 bits, which are made once.
+        """New modules around the base's weights: in float32, or in 4 or 8 bits, which are computed once and shared.
 
-        unquantized: the names of what keeps its precision. Raises ConfigError where bitsandbytes is missing.
+        unquantized: names of modules that keep their precision. Raises ConfigError where bitsandbytes is missing.
         """
         if precision is None:
             return sharing(self.encoder)
@@ -75,15 +75,16 @@ class Base:
             network = sharing(self.encoder)
             for layer in network.modules():
                 if isinstance(layer, nn.Linear) and layer.bias is not None:
-                    layer.bias = nn.Parameter(layer.bias.clone())  # bitsandbytes rounds it in place as it computes
+                    layer.bias = nn.Parameter(layer.bias.clone())  # bitsandbytes rounds it in place when it computes
             quantization.quantize(network, precision, list(unquantized))
             self._quantized[key] = frozen(network)
         return sharing(self._quantized[key])
 
     def headed(self, encoder: nn.Module | None) -> PreTrainedModel:
-        """The architecture's own classifier around a skin; around None one that reads states as ``inputs_embeds``.
+        """The architecture's own classifier around an encoder from :meth:`skin`.
 
-        Its head and pooler are new modules, with weights that are to be replaced.
+        Without an encoder, it reads last hidden states as ``inputs_embeds``. Its head and pooler are new modules, whose
+        weights the caller replaces.
         """
         if self._shell is None:
             config = loading.config_with_dropout(self.folder, 0.0)
@@ -103,7 +104,7 @@ class Base:
 
 
 class Given(nn.Module):
-    """In the place of an encoder: answers with the states that it is given, so that a head can be run by itself."""
+    """A stand-in for an encoder: returns the states that it is given, so that a head can be run without one."""
 
     pooler: nn.Module | None
 
@@ -114,14 +115,14 @@ class Given(nn.Module):
 
 
 def frozen(network: Any) -> Any:
-    """The network, none of whose weights asks for a gradient."""
+    """The network, with requires_grad off for all its weights."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network
 
 
 def sharing(network: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the network's modules around the very same weights."""
+    """A copy of the network's modules that shares its weights."""
     shared: list[Any] = [*network.parameters(), *network.buffers()]
     for module in network.modules():
         if quantization.is_quantized(module):
@@ -132,10 +133,10 @@ def sharing(network: PreTrainedModel) -> PreTrainedModel:
 
 
 def constants(layer: Any) -> list[Any]:
-    """What a layer of bitsandbytes keeps beside its weight: a quantisation state, or int8 values and their scales."""
+    """What a bitsandbytes layer stores beside its weight: a quantisation state, or int8 values and their scales."""
     if getattr(layer.weight, "CB", None) is not None:
-        layer.init_8bit_state()  # what its first pass would do, and leave nothing for the pass of another copy
+        layer.init_8bit_state()  # otherwise the first pass of one copy would do this and leave nothing for the others
     state = getattr(layer, "state", None)
-    found = [] if state is None else [value for value in vars(state).values() if isinstance(value, Tensor)]
+    tensors = [] if state is None else [value for value in vars(state).values() if isinstance(value, Tensor)]
     quantized = getattr(layer.weight, "quant_state", None)
-    return found if quantized is None else [*found, quantized]
+    return tensors if quantized is None else [*tensors, quantized]

@@ -1,4 +1,4 @@
-"""Rows of several LoRAs in one pass over their base: peft's mixed batches."""
+"""Several LoRAs over one base in the same pass, each for its own rows of the batch: peft's mixed batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from adapt.adapters.folder import relative
 from adapt.models.decoders import decoder_inputs, is_decoder
 from adapt.serving.base import frozen, sharing
 
-BASE = "__base__"  # peft's word for a row without an adapter
+BASE = "__base__"  # peft's name for a row without an adapter
 
 
 def takes_part(config: PeftConfig) -> bool:
-    """Whether peft can mix rows of this adapter with rows of others: a plain LoRA; not DoRA, AdaLoRA, (IA)3 or VeRA."""
+    """Whether peft can mix rows of this adapter with rows of others: only a plain LoRA, not DoRA, AdaLoRA and so on."""
     if type(config) is not LoraConfig or config.bias != "none" or config.use_dora:
         return False
     further = ("target_parameters", "layer_replication", "trainable_token_indices", "alora_invocation_tokens")
@@ -28,16 +28,16 @@ def takes_part(config: PeftConfig) -> bool:
 
 
 def settings(config: PeftConfig) -> dict[str, Any]:
-    """What decides the modules of a LoRA; not what it was trained on, or how it was loaded."""
-    aside = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "init_lora_weights")
-    return {name: value for name, value in config.to_dict().items() if name not in aside}
+    """The settings that decide a LoRA's modules; not what it was trained on, or how it was loaded."""
+    others = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "init_lora_weights")
+    return {name: value for name, value in config.to_dict().items() if name not in others}
 
 
 class MixedBatches:
-    """LoRAs over one base. One pass, or one change, at a time: peft tells the layers by hooks which row wants which.
+    """LoRAs over one base. Only one pass or one change at a time: peft uses hooks to tell layers which row wants which.
 
-    To put modules into a network and to take them out, peft walks over all of it, several times. So a LoRA that goes
-    leaves its modules for the next one of the same settings, one for each settings; no row names them meanwhile.
+    To add or delete modules, peft walks over the whole network several times. So the modules of a removed LoRA stay for
+    the next one with the same settings; until then no row uses them. At most one such set is kept for each settings.
     """
 
     def __init__(self, encoder: PreTrainedModel) -> None:
@@ -49,9 +49,9 @@ class MixedBatches:
         self._numbers = count()
 
     def add(self, config: PeftConfig, state: dict[str, Tensor]) -> str:
-        """Take in a LoRA; state: its file. Returns the word for it in :meth:`states`.
+        """Add a LoRA; state: the content of its file. Returns its key, which :meth:`states` takes.
 
-        Raises ValueError or RuntimeError where it does not fit, and forgets it.
+        Raises ValueError or RuntimeError where it does not fit, and removes it again.
         """
         wanted = settings(config)
         key = next((free for free in self._free if self._settings[free] == wanted), None)
@@ -67,7 +67,7 @@ class MixedBatches:
         return key
 
     def remove(self, key: str) -> None:
-        """Forget a LoRA; the weights under it were never touched."""
+        """Remove a LoRA; the base's weights were never changed."""
         network = cast(PeftModel, self._network)
         if all(self._settings[free] != self._settings[key] for free in self._free):
             self._free.append(key)
@@ -80,8 +80,8 @@ class MixedBatches:
     def _make_room(self, config: PeftConfig) -> str:
         key = f"adapter{next(self._numbers)}"
         config = copy.copy(config)
-        config.init_lora_weights = True  # type: ignore[attr-defined]  # what is drawn is replaced; some draw with a cost
-        with torch.random.fork_rng(devices=[]):  # peft draws weights that are then replaced
+        config.init_lora_weights = True  # type: ignore[attr-defined]  # cheap; the weights are replaced anyway
+        with torch.random.fork_rng(devices=[]):  # peft draws these weights
             if self._network is None:
                 self._network = PeftModel(sharing(self._encoder), config, adapter_name=key)
             else:
@@ -100,16 +100,16 @@ class MixedBatches:
         room = self._weights[key]
         if own.keys() != room.keys():
             lacking, beyond = sorted(room.keys() - own.keys()), sorted(own.keys() - room.keys())
-            raise ValueError(f"its file lacks {lacking[:2]}, and holds {beyond[:2]} beyond")
+            raise ValueError(f"its file lacks {lacking[:2]}, and holds {beyond[:2]} that do not belong to it")
         for name, value in own.items():
             if value.shape != room[name].shape:
-                shapes = f"{list(value.shape)}, and its configuration asks for {list(room[name].shape)}"
-                raise ValueError(f"its file has {name} of {shapes}")
+                shapes = f"{list(value.shape)}, but its configuration asks for {list(room[name].shape)}"
+                raise ValueError(f"its file has {name} of the shape {shapes}")
         for name, value in own.items():
             room[name].copy_(value)
 
     def states(self, keys: list[str], batch: dict[str, Tensor]) -> Tensor:
-        """The last hidden states [B, L, H] of a batch whose row b wants the LoRA keys[b], or BASE."""
+        """The last hidden states [B, L, H] of a batch; row b uses the LoRA keys[b], or none where that is BASE."""
         if is_decoder(self._encoder.config):
             batch = batch | decoder_inputs(self._encoder, batch["attention_mask"])
         if self._network is None or set(keys) == {BASE}:
@@ -122,7 +122,7 @@ class MixedBatches:
 
 
 def forget_rows(network: nn.Module) -> None:
-    """Take away the hooks that tell layers which row wants which: peft leaves them there where a pass fails."""
+    """Remove the hooks that tell layers which row wants which adapter: peft leaves them in place if a pass fails."""
     for module in network.modules():
         for number, hook in list(module._forward_pre_hooks.items()):
             if "adapter_names" in getattr(hook, "keywords", {}):

@@ -1,4 +1,4 @@
-"""Passes over a base whose rows want different adapters, while adapters come and go between them."""
+"""Passes over a base whose rows want different adapters, while adapters are added and removed between passes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Chosen = dict[int, Served]
 
 
 class Passes:
-    """Rows that can be mixed share a pass; a LoRA is taken in or out between two of these, whoever is asking.
+    """Rows that can be mixed share a pass; a LoRA is added or removed between two passes.
 
-    So a change waits for one pass and not for a caller's thousand requests. An adapter that goes stays for the calls
-    that began with it.
+    So a change waits for one pass, and not for all of a caller's thousand requests. A removed adapter stays until the
+    calls that started with it are done.
     """
 
     def __init__(self, base: Base) -> None:
@@ -31,9 +31,9 @@ class Passes:
         self._turn, self._counting = Turns(), Lock()
 
     def take_in(self, served: Served) -> None:
-        """Give it a place among the mixed batches where it can have one. Raises what peft does where it does not fit.
+        """Add an adapter to the mixed batches, if it can be mixed. Raises what peft raises if it does not fit.
 
-        One call at a time.
+        Not thread-safe: one call at a time.
         """
         if not served.folder.is_mixed:
             return
@@ -47,7 +47,7 @@ class Passes:
             served.mixed = self._mixed[place].add(served.folder.configs[0], served.folder.states[0])
 
     def end(self, served: Served) -> None:
-        """Take it out again, now or when the last call that holds it is over; nobody may choose it from now on."""
+        """Remove an adapter, now or when the last call that uses it is done. No call may choose it from now on."""
         with self._counting:
             served.ended = True
             free = served.held == 0
@@ -56,7 +56,7 @@ class Passes:
 
     @contextmanager
     def holding(self, choose: Callable[[], Chosen]) -> Iterator[Chosen]:
-        """What ``choose`` finds; none of it goes before the block is left."""
+        """The adapters that ``choose`` returns; none of them is removed before the block ends."""
         with self._counting:
             chosen = choose()
             held = list({id(one): one for one in chosen.values()}.values())
@@ -73,12 +73,12 @@ class Passes:
                 self._take_out(one)
 
     def group(self, served: Served) -> Any:
-        """Equal for adapters whose rows can share a pass."""
+        """A value that is equal for adapters whose rows can share a pass."""
         return id(served) if served.mixed is None else _precision(served)
 
     @torch.no_grad()
     def run(self, rows: list[Served], batch: dict[str, Tensor]) -> list[Tensor]:
-        """One pass over a batch whose rows are of one group. Logits [C] of each row."""
+        """One pass over a batch whose rows all belong to one group; returns the logits [C] of each row."""
         if rows[0].mixed is None:
             return list(rows[0].logits(batch))
         with self._turn:

@@ -1,4 +1,4 @@
-"""Requests for a server: a JSON object that names an adapter and holds a text, or why it is none."""
+"""Requests for a server: JSON objects that name an adapter and hold a text; says what is wrong with others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Line = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """place: the request's number in its batch."""
+    """A valid request; place: its number in the batch."""
 
     place: int
     adapter: str
@@ -28,11 +28,11 @@ class Request:
 
 
 def check_request(place: int, where: str, given: Any) -> Request:
-    """Raises ConfigError, which begins with ``where``, for what is no request."""
+    """The request; raises ConfigError, beginning with ``where``, if ``given`` is not a valid one."""
     if not isinstance(given, Mapping):
         raise ConfigError(f'{where}: {str(given)[:40]}: a request is a JSON object, {{"adapter": ..., "text": ...}}')
     if not isinstance(given.get("adapter"), str):
-        raise ConfigError(f"{where}: adapter={given.get('adapter')!r}: names the adapter that is to answer")
+        raise ConfigError(f"{where}: adapter={given.get('adapter')!r}: must be the name of the adapter that answers")
     row = (where, dict(given))
     text = files.text_column(row, "text", "the text that is answered")
     pair = None
@@ -42,9 +42,9 @@ def check_request(place: int, where: str, given: Any) -> Request:
 
 
 def read_requests(path: Path, at_once: int) -> Iterator[list[Line]]:
-    """The lines that are not blank, up to so many at once: each with ``file:line`` and its JSON, or why it has none.
+    """The lines that are not blank, at most ``at_once`` together: each as ``file:line`` and its JSON or a ConfigError.
 
-    ``-`` is the standard input, of which what has come is given at once. Raises ConfigError for a file that is missing
+    ``-`` is the standard input, whose lines are given as soon as they arrive. Raises ConfigError for a missing file,
     before anything is read.
     """
     if str(path) == "-":
@@ -55,15 +55,15 @@ def read_requests(path: Path, at_once: int) -> Iterator[list[Line]]:
 
 
 def of_file(path: Path, at_once: int) -> Iterator[list[Line]]:
-    """The lines of a file, so many at once."""
+    """The lines of a file, at most ``at_once`` together."""
     with path.open("rb") as stream:
         lines = read_lines(path, stream)
-        while found := list(islice(lines, at_once)):
-            yield found
+        while batch := list(islice(lines, at_once)):
+            yield batch
 
 
 def as_they_come(lines: Iterator[Line], at_once: int) -> Iterator[list[Line]]:
-    """What is there, one line or more: who writes into a pipe may wait for the answer before the next request."""
+    """The lines that have arrived, at least one: a pipe's writer may wait for an answer before its next request."""
     waiting: Queue[Line | None] = Queue(at_once)
 
     def read() -> None:
@@ -75,13 +75,13 @@ def as_they_come(lines: Iterator[Line], at_once: int) -> Iterator[list[Line]]:
 
     Thread(target=read, daemon=True).start()
     while (line := waiting.get()) is not None:
-        found = [line]
-        while len(found) < at_once and not waiting.empty():
+        batch = [line]
+        while len(batch) < at_once and not waiting.empty():
             if (line := waiting.get()) is None:
-                yield found
+                yield batch
                 return
-            found.append(line)
-        yield found
+            batch.append(line)
+        yield batch
 
 
 def read_lines(path: Path, stream: Iterable[bytes]) -> Iterator[Line]:
@@ -93,7 +93,7 @@ def read_lines(path: Path, stream: Iterable[bytes]) -> Iterator[Line]:
 
 
 def parsed(where: str, line: bytes) -> Any:
-    """The line's JSON, or the ConfigError that says why it has none."""
+    """The line's JSON, or a ConfigError that says why it cannot be read."""
     try:
         given = files.json_of_line(where, line.decode("utf-8-sig"))
         if isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""A fine-tuned adapter over a base in memory: whether it fits, its network around the base's weights, its head."""
+"""A fine-tuned adapter over a base in memory: whether it fits, its modules around the base's weights, its head."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from adapt.models import heads
 from adapt.models.decoders import is_decoder, last_token, last_token_head
 from adapt.runs.finetuned import CLASSIFICATION, kind_of
 from adapt.serving.base import Base
-from adapt.serving.identity import identity
+from adapt.serving.content import content_of
 from adapt.serving.mixed import takes_part
 
-KEEP_BASE = (True, False, "gaussian", "eva", "orthogonal")  # beginnings of a LoRA that leave the base as it is
+KEEP_BASE = (True, False, "gaussian", "eva", "orthogonal")  # initialisations of a LoRA that leave the base as it is
 DOES_NOT_FIT = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, OSError, SafetensorError)
 
 
 @dataclass
 class Folder:
-    """What lies in a fine-tuned model's folder, checked against a base.
+    """The content of a fine-tuned model's folder, checked against a base.
 
-    states: the weights of each adapter, oldest first; of a model without adapters, those of its own head.
+    states: the weights of each adapter, oldest first; for a model without adapters, the weights of its own head.
     """
 
     path: Path
@@ -47,11 +47,11 @@ class Folder:
     quantization: str | None
     unquantized: list[str]
     changes_base: bool
-    """Whether an adapter holds weights that the base has: biases, norms."""
+    """Whether an adapter replaces weights of the base: biases, norms."""
 
     @property
     def is_mixed(self) -> bool:
-        """Whether its rows can share a pass with those of other adapters: one plain LoRA, or the base as it is."""
+        """Whether its rows can share a pass with other adapters' rows: one plain LoRA, or the base as it is."""
         if len(self.configs) > 1 or self.changes_base:
             return False
         return all(takes_part(config) or isinstance(config, HeadConfig) for config in self.configs)
@@ -61,7 +61,7 @@ class Folder:
 class Served:
     """An adapter that is being served; a new version of it is a new object.
 
-    network: all of its model, or, where its rows share a pass with others', its head (``mixed`` is its key there).
+    network: the whole model; or only the head, where its rows share a pass with others' (``mixed`` is its key there).
     """
 
     folder: Folder
@@ -69,22 +69,22 @@ class Served:
     head: heads.MeanHead | None
     mixed: str | None = None
     lock: Lock = field(default_factory=Lock)
-    held: int = 0  # calls at work with it
-    ended: bool = False  # served no more, once they are done
+    held: int = 0  # number of calls that use it now
+    ended: bool = False  # to be removed once those are done
 
     @property
     def method(self) -> str:
-        """peft's words for its adapters, oldest first, or HEAD."""
+        """peft's names for its adapters, oldest first, or HEAD."""
         return "+".join(map(kind, self.folder.configs)) or "HEAD"
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """[B, C] of its own pass; one at a time, because a pass may keep something in its modules."""
+        """Logits [B, C] of a pass of its own; one at a time, because a pass may store state in its modules."""
         assert self.network is not None and self.mixed is None
         with self.lock:
             return heads.Classifier(self.network, self.head)(**batch)
 
     def of_states(self, hidden: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """[B, C] of its head on the last hidden states [B, L, H] of a mixed pass."""
+        """Logits [B, C] of its head on the last hidden states [B, L, H] of a mixed pass."""
         if self.head is not None:
             return self.head(hidden, batch["attention_mask"]).float()
         assert self.network is not None
@@ -95,7 +95,7 @@ class Served:
 
 
 def read(base: Base, name: str, path: Path) -> Folder:
-    """Read a fine-tuned folder. Raises ConfigError where it is none, of another base, or of another kind of task."""
+    """Read a fine-tuned folder. Raises ConfigError if it is none, or of another base, or of another kind of task."""
     if not (path / heads.HEAD_NOTE).exists():
         raise ConfigError(
             f"{name}: {path} holds no fine-tuned classifier ({heads.HEAD_NOTE} is missing); possible are folders of "
@@ -103,22 +103,24 @@ def read(base: Base, name: str, path: Path) -> Folder:
         )
     note = json.loads((path / heads.HEAD_NOTE).read_text())
     if kind_of(note) != CLASSIFICATION:
-        raise ConfigError(f"{name}: {path} is a model for {note['kind']}; served are classifiers: use adapt predict")
+        raise ConfigError(
+            f"{name}: {path} is a model for {note['kind']}; only classifiers are served: use adapt predict"
+        )
     adapters = files.adapter_folders(path)
-    mismatch = base.identity.mismatch(identity(path, base.encoder))
+    mismatch = base.content.mismatch(content_of(path, base.encoder))
     if mismatch is not None and adapters:
         raise ConfigError(
-            f"{name}: {path} was fine-tuned on another base than {base.folder}: {mismatch}; serve it over its own, "
-            f"base={path}"
+            f"{name}: {path} was fine-tuned on another base than {base.folder}: {mismatch}; serve it over its own base "
+            f"with base={path}"
         )
     if mismatch is not None:
         raise ConfigError(
-            f"{name}: {path} has no adapter, and its own weights are not the base's ({mismatch}): a model that was "
-            "trained whole is served by adapt predict"
+            f"{name}: {path} has no adapter, and its own weights are not the base's ({mismatch}): for a model whose "
+            "weights were all trained, use adapt predict"
         )
     for adapter in adapters:
         if not (adapter / files.WEIGHTS).exists():
-            raise ConfigError(f"{name}: {adapter} has no {files.WEIGHTS}; weights are read from safetensors alone")
+            raise ConfigError(f"{name}: {adapter} has no {files.WEIGHTS}; weights are read only from safetensors")
     base_note = json.loads((path / files.ADAPTERS / files.NOTE).read_text()) if adapters else {}
     try:
         states = [load_file(adapter / files.WEIGHTS) for adapter in adapters] or [own_head(path, base)]
@@ -132,33 +134,33 @@ def read(base: Base, name: str, path: Path) -> Folder:
     return Folder(
         path, note["labels"], note["pooling"], configs, states,
         base_note.get("quantization"), base_note.get("unquantized", []),
-        changes_base=not held.isdisjoint(base.identity.weights),
+        changes_base=not held.isdisjoint(base.content.weights),
     )  # fmt: skip
 
 
 def refuse_another_start(where: str, config: PeftConfig) -> None:
-    """Refuse a LoRA whose start takes a part of the base's weights out of them, such as PiSSA. Raises ConfigError."""
+    """Refuse a LoRA whose initialisation changes the base's weights, such as PiSSA. Raises ConfigError."""
     start = getattr(config, "init_lora_weights", True)
     if start not in KEEP_BASE:
         raise ConfigError(
             f"{where}: init_lora_weights={start}: it changes the base's weights, which all adapters share; possible "
-            f"are {', '.join(map(str, KEEP_BASE))}, or the adapter converted to a plain LoRA (peft's "
+            f"are {', '.join(map(str, KEEP_BASE))}; or convert the adapter to a plain LoRA (with peft's "
             "path_initial_model_for_weight_conversion)"
         )
 
 
 def own_head(path: Path, base: Base) -> dict[str, Tensor]:
-    """Of a model without adapters the weights outside its encoder, and its pooler's."""
+    """The weights outside the encoder of a model without adapters, and those of its pooler."""
     prefix = f"{base.encoder.base_model_prefix}."
-    inside = set(base.identity.weights)
-    found: dict[str, Tensor] = {}
+    inside = set(base.content.weights)
+    weights: dict[str, Tensor] = {}
     for file in path.glob("model*.safetensors"):
-        found |= {name: value for name, value in load_file(file).items() if name.removeprefix(prefix) not in inside}
-    return found
+        weights |= {name: value for name, value in load_file(file).items() if name.removeprefix(prefix) not in inside}
+    return weights
 
 
 def build(base: Base, folder: Folder) -> Served:
-    """The adapter's modules around the base's weights. Raises what torch and peft do where it does not fit."""
+    """Put the adapter's modules around the base's weights. Raises what torch and peft raise if it does not fit."""
     head = None
     if folder.pooling == "mean":
         head = heads.MeanHead(base.encoder.config.hidden_size, len(folder.labels), 0.0).to(base.device).eval()
@@ -171,7 +173,7 @@ def build(base: Base, folder: Folder) -> Served:
         return Served(folder, None, head)
     skin = base.skin(folder.quantization, folder.unquantized)
     network = skin if head is not None else base.headed(skin)
-    make_room(network, folder.states, set(base.identity.weights))
+    make_room(network, folder.states, set(base.content.weights))
     files.put_back(network, files.adapter_folders(folder.path))
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -179,14 +181,14 @@ def build(base: Base, folder: Folder) -> Served:
 
 
 def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]], inside: Collection[str] = ()) -> list[str]:
-    """Give the network weights of its own where an adapter has trained the model's: the base's stay as they are.
+    """Replace the weights that an adapter has trained by new ones, so that the base's stay as they are.
 
-    inside: the names of the encoder's weights. The others are a head's, and get the file's shape, which is that of its
-    labels. Returns their names.
+    inside: the names of the encoder's weights. All others belong to a head and get the shape in the file, which depends
+    on the number of labels. Returns the names of the replaced weights.
     """
     prefix = f"{network.base_model_prefix}."
     names = {name: name for name, _ in network.named_parameters(remove_duplicate=False)}
-    found = []
+    replaced = []
     for state in states:
         for key, value in state.items():
             name = located(relative(key), names, network)
@@ -196,12 +198,12 @@ def make_room(network: PreTrainedModel, states: list[dict[str, Tensor]], inside:
                 like = old if name.removeprefix(prefix) in inside else value
                 weight = nn.Parameter(torch.zeros_like(like, device=old.device), requires_grad=False)
                 setattr(network.get_submodule(parent), own, weight)
-                found.append(name)
-    return found
+                replaced.append(name)
+    return replaced
 
 
 def lay_in(network: Any, states: list[dict[str, Tensor]]) -> None:
-    """Fill a head by itself. Raises KeyError for a weight that no file has."""
+    """Fill a head without its encoder. Raises KeyError for a weight that no file has."""
     names = make_room(network, states)
     lacking = {name for name, _ in network.named_parameters(remove_duplicate=False)} - set(names)
     if lacking:

@@ -1,10 +1,10 @@
-"""Many adapters over one base in memory: each request names the one that answers it.
+"""Many adapters over one base in memory: each request names the adapter that answers it.
 
-A plain LoRA (``lora``, and over their own quantised base ``qlora`` and ``int8_lora``), ``head_only`` and a new head on
-the base as it is share one pass, whatever the rows of a batch want: peft's mixed batches, and after them each head on
-its rows. Every other method, and adapters that are stacked, cannot be mixed by peft, or by anybody where what a row
-wants changes weights of the base (``dora``, ``adalora``, ``vera``, ``ia3``, ``bitfit``, prompts, prefixes,
-``llama_adapter``, bottlenecks): their rows are grouped, with one pass an adapter. Both give what separate passes give.
+Plain LoRAs (``lora``, and over their own quantised base ``qlora`` and ``int8_lora``), ``head_only`` and new heads on
+the base as it is share one pass: peft's mixed batches, and then each head on its own rows. The other methods
+(``dora``, ``adalora``, ``vera``, ``ia3``, ``bitfit``, prompts, prefixes, ``llama_adapter``, bottlenecks) and stacked
+adapters cannot be mixed by peft, and methods that change weights of the base cannot be mixed at all: their rows are
+grouped, with one pass per adapter. Both ways give the same answers as separate passes.
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ from adapt.serving.requests import Request, check_request
 from adapt.serving.served import DOES_NOT_FIT, Served, build, read
 
 Answer = dict[str, Any]
-OURS = ("predicted", "probabilities", "error")  # of a request they are left out, as when answers are asked again
+OURS = ("predicted", "probabilities", "error")  # dropped from a request, which may be an answer that is sent again
 
 
 class Server:
-    """A base, and the adapters that were registered on it. May be used from any number of threads."""
+    """A base, and the adapters that were registered on it. Thread-safe."""
 
     def __init__(self, base: Path, *, device: str = "cpu", batch_size: int = 32) -> None:
-        """base: a model's folder. Raises ConfigError where it is none."""
+        """base: a model's folder. Raises ConfigError if it is not one."""
         self.base = Base(base, torch.device(device))
         self.batch_size = batch_size
-        self._served: dict[str, Served] = {}  # replaced whole, so that a batch keeps the one that it began with
+        self._served: dict[str, Served] = {}  # replaced as a whole, so that a batch keeps the dict that it started with
         self._passes = Passes(self.base)
         self._changing = Lock()
 
     @property
     def adapters(self) -> dict[str, Served]:
-        """What is being served, by name."""
+        """The adapters that are being served, by name."""
         return dict(self._served)
 
     def register(self, name: str, folder: Path) -> None:
-        """Serve the classifier of a fine-tuning stage's folder (or an export) under a name that is free.
+        """Serve the classifier of a fine-tuning stage's folder (or an export) under a name that is not in use.
 
-        Raises ConfigError where it was fine-tuned on another base, is of another architecture or kind of task, is
-        damaged, or does not answer; nothing that is being served changes then.
+        Raises ConfigError if it was fine-tuned on another base, is of another architecture or kind of task, is
+        damaged, or does not answer; then nothing that is being served changes.
         """
         if not name or name != name.strip():
-            raise ConfigError(f"{name!r}: the name of an adapter is a word or more, without blanks around")
+            raise ConfigError(f"{name!r}: the name of an adapter must not be empty, nor begin or end with a blank")
         with self._changing:
             if name in self._served:
-                raise ConfigError(f"{name}: this name is being served; swap it, or unload it first")
+                raise ConfigError(f"{name}: an adapter of this name is being served; swap it, or unload it first")
             self._put(name, folder)
 
     def swap(self, name: str, folder: Path) -> None:
-        """Serve another folder under a name: requests that came before get the old one's answers. Raises as register.
+        """Serve another folder under a name: earlier requests still get the old adapter's answers.
 
-        The old one goes on being served where the new one is refused.
+        Raises as ``register`` does; the old adapter is served on if the new one is refused.
         """
         with self._changing:
             self._known(name)
             self._put(name, folder)
 
     def unload(self, name: str) -> None:
-        """Serve a name no more. Raises ConfigError for one that is not served."""
+        """Stop serving a name. Raises ConfigError for one that is not served."""
         with self._changing:
             self._known(name)
             self._publish({one: served for one, served in self._served.items() if one != name})
 
     def answer(self, requests: Sequence[Any], where: Sequence[str] | None = None) -> list[Answer]:
-        """Answer requests ``{"adapter", "text"}``, perhaps with ``text_pair``, in their order.
+        """Answer requests ``{"adapter", "text"}``, optionally with ``text_pair``, in their order.
 
-        An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. A request that is
-        none, names no adapter that is served, has a text of which the tokenizer makes no token at all, or with which a
-        pass fails gets ``error`` in their place, and disturbs no other. A text is cut after as many tokens as the base
-        has positions for, 512 at most. where: what errors call each request.
+        An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. It has ``error``
+        instead if the request is malformed or names no adapter that is served, if the tokenizer makes no token of its
+        text, or if its pass fails; other requests are not affected. A text is cut to as many tokens as the base has
+        positions for, at most 512. where: what errors call each request.
         """
         called = where if where is not None else [f"request {number}" for number in range(len(requests))]
         answers: list[Answer] = [
@@ -119,7 +119,7 @@ class Server:
             )
 
     def _put(self, name: str, path: Path) -> None:
-        """Build, try and publish an adapter; only after that the one of the same name goes."""
+        """Build, try and publish an adapter; only then is the old one of the same name removed."""
         served: Served | None = None
         try:
             served = build(self.base, read(self.base, name, path))
@@ -130,36 +130,36 @@ class Server:
                 self._passes.end(served)
             if isinstance(error, ConfigError):
                 raise
-            kind = self.base.identity.architecture
-            raise ConfigError(f"{name}: {path}: what it holds does not fit a {kind}: {error}") from error
+            kind = self.base.content.architecture
+            raise ConfigError(f"{name}: {path}: its content does not fit a {kind}: {error}") from error
         self._publish({**self._served, name: served})
 
     def _publish(self, served: dict[str, Served]) -> None:
-        """Serve these; what is no longer among them goes as soon as no call is at work with it."""
+        """Serve these; an adapter that is no longer among them is removed as soon as no call uses it."""
         gone = [one for name, one in self._served.items() if served.get(name) is not one]
         self._served = served
         for one in gone:
             self._passes.end(one)
 
     def _try(self, name: str, served: Served) -> None:
-        """One pass, so that what cannot answer is refused when it is registered. Raises ConfigError."""
+        """Run one pass, so that an adapter that cannot answer is refused at registration. Raises ConfigError."""
         encoded = self.base.encode([("a", None), ("a b c", None)])
-        if not all(encoded.ids):  # of a tokenizer that knows none of these letters
+        if not all(encoded.ids):  # the tokenizer knows none of these letters
             encoded = batching.Encoded([[0], [0, 0]], None)
         logits = self._passes.run([served, served], self.base.batch(encoded, [0, 1]))
         labels = len(served.folder.labels)
         if logits[0].ndim != 1:  # ALBERT's pooler is a linear layer, and its model does the rest
             raise ConfigError(
-                f"{name}: the own head of a {self.base.identity.architecture} does not read last hidden states alone; "
-                "served is one of finetune.pooling=mean"
+                f"{name}: the own head of a {self.base.content.architecture} reads more than last hidden states; only "
+                "one with finetune.pooling=mean is served"
             )
         if logits[0].shape[-1] != labels:
-            raise ConfigError(f"{name}: its head has {logits[0].shape[-1]} answers, but its note {labels} labels")
+            raise ConfigError(f"{name}: its head has {logits[0].shape[-1]} outputs, but its note {labels} labels")
         if not all(row.isfinite().all() for row in logits):
-            raise ConfigError(f"{name}: {served.folder.path} answers with numbers that are not finite")
+            raise ConfigError(f"{name}: {served.folder.path} gives numbers that are not finite")
 
     def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor | str]]:
-        """By the number of each request whose adapter is served, who answers, and its logits [C] or what went wrong."""
+        """For each request whose adapter is served, by its number: the adapter, and logits [C] or what went wrong."""
         readable = [number for number in range(len(wanted)) if encoded.ids[number]]
 
         def among() -> Chosen:
@@ -170,21 +170,21 @@ class Server:
             groups: dict[Any, list[int]] = defaultdict(list)
             for number, one in who.items():
                 groups[self._passes.group(one)].append(number)
-            found: dict[int, Tensor | str] = {}
+            results: dict[int, Tensor | str] = {}
             for group in groups.values():
                 for places in batching.sorted_batches([len(encoded.ids[number]) for number in group], self.batch_size):
-                    found |= self._answered([group[place] for place in places], who, encoded)
-            return {number: (who[number], logits) for number, logits in found.items()}
+                    results |= self._answered([group[place] for place in places], who, encoded)
+            return {number: (who[number], logits) for number, logits in results.items()}
 
     def _answered(self, numbers: list[int], who: Chosen, encoded: batching.Encoded) -> dict[int, Tensor | str]:
-        """One batch; where its pass fails each row gets one of its own, so that what fails alone is alone left out."""
+        """The logits of one batch; if its pass fails, each row gets a pass of its own, so that only bad rows fail."""
         try:
             logits = self._passes.run([who[number] for number in numbers], self.base.batch(encoded, numbers))
         except (RuntimeError, IndexError, ValueError) as error:
             if len(numbers) == 1:
                 return {numbers[0]: first_line(error)}
-            alone = [self._answered([number], who, encoded) for number in numbers]
-            return {number: answer for found in alone for number, answer in found.items()}
+            one_by_one = [self._answered([number], who, encoded) for number in numbers]
+            return {number: answer for results in one_by_one for number, answer in results.items()}
         finite = [bool(row.isfinite().all()) for row in logits]
         return {
             number: row.cpu() if known else "its logits are not finite"

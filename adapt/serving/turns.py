@@ -1,4 +1,4 @@
-"""A lock that goes round: threads get it in the order in which they ask."""
+"""A fair lock: threads get it in the order in which they ask."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from threading import Lock
 
 
 class Turns:
-    """Held by ``with``. A plain lock may go to the thread that has just left it, again and again."""
+    """A fair lock, for ``with``. A plain lock may go to the thread that has just released it, again and again."""
 
     def __init__(self) -> None:
         self._guard = Lock()
-        self._asked: deque[Lock] = deque()  # whose turn it is, and those who wait
+        self._asked: deque[Lock] = deque()  # first the thread whose turn it is, then those that wait
 
     def __enter__(self) -> None:
         mine = Lock()
@@ -21,8 +21,8 @@ class Turns:
             if self._asked[0] is mine:
                 return
         try:
-            mine.acquire()  # until the one before is done
-        except BaseException:  # an interrupt from the keyboard: the others go on
+            mine.acquire()  # waits until the thread before is done
+        except BaseException:  # such as a keyboard interrupt: the other threads go on
             self._leave(mine)
             raise
 

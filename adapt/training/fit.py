@@ -35,8 +35,8 @@ class Adapters:
 
     learning_rate_factor: on the stage's rate. added(): the weights that adapters have added to the base.
     penalty(pull): what to add to the gradients of each update, ``pull`` included. after_update(steps): what to call
-    after each of so many updates. checkpoint_gradients(): recompute activations. kept_bytes(folder): the size of what
-    the stage wrote and its base lacks.
+    after each of so many updates. checkpoint_gradients(): recompute activations. bytes_beside_base(folder): the size
+    of what the stage wrote and its base lacks.
     """
 
     learning_rate_factor: float
@@ -44,7 +44,7 @@ class Adapters:
     penalty: Callable[[Pull | None], Pull | None]
     after_update: Callable[[int], loop.AfterUpdate | None]
     checkpoint_gradients: Callable[[], None]
-    kept_bytes: Callable[[Path], int]
+    bytes_beside_base: Callable[[Path], int]
 
 
 @dataclass(frozen=True)
@@ -129,5 +129,5 @@ def keep(fitted: Fitted, out: Path, save: Callable[[Any], None], **record: Any) 
         (out / "training.json").write_text(json.dumps(record) + "\n")
     cost = {**fitted.cost, "trainable_parameters": float(trainable_parameters(fitted.model))}
     if processes.leads():
-        cost["checkpoint_bytes"] = float(fitted.adapters.kept_bytes(out))
+        cost["checkpoint_bytes"] = float(fitted.adapters.bytes_beside_base(out))
     return cost

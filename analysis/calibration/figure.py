@@ -13,15 +13,15 @@ from analysis.drawing import style
 from analysis.power import attainable_level, power, sign_flip_power
 from analysis.stats.paired import smallest_p
 
-LOOKS = {6: ("#D55E00", "s"), 10: ("#0072B2", "o")}  # of numbers of pairs: colour and shape
-APART = 0.17  # of the two numbers of pairs around a row's middle
+LOOKS = {6: ("#D55E00", "s"), 10: ("#0072B2", "o")}  # number of pairs: colour and shape
+APART = 0.17  # how far the marks of the two numbers of pairs lie from the middle of a row
 
 
 @style.styled
 def figure(rates: pd.DataFrame) -> Figure:
-    """Three panels; rates: as calibration.measured gives them."""
+    """Three panels; rates: as calibration.measure.measured gives them."""
     drawn = style.new_figure(style.TWO_COLUMNS, 2.7)
-    alone, family, found = drawn.subplots(1, 3, width_ratios=[1, 1, 1.15])
+    alone, family, curves = drawn.subplots(1, 3, width_ratios=[1, 1, 1.15])
     aa = rates[rates["kind"] == "A/A"]
     rows = list(dict.fromkeys(aa["noise"]))
     for panel, part, title in (
@@ -33,7 +33,7 @@ def figure(rates: pd.DataFrame) -> Figure:
     alone.set_yticks(range(len(rows)), rows)
     family.set_yticks(range(len(rows)), [])
     planted = rates[rates["kind"] == "planted"]
-    _power(found, planted)
+    _power(curves, planted)
     style.legend(drawn, [_keys(next(noise for noise in planted["noise"] if noise != "normal"))])
     style.footnote(drawn, _how_to_read(aa))
     return drawn
@@ -62,7 +62,7 @@ def _power(panel: Axes, planted: pd.DataFrame) -> None:
     effects = np.linspace(0, 2.2, 23).round(1).tolist()
     for pairs, (colour, shape) in LOOKS.items():
         panel.plot(effects, [power(effect, pairs) for effect in effects], color=colour)
-        exact = [sign_flip_power(effect, pairs, studies=10_000) for effect in effects]  # of the same draws: smooth
+        exact = [sign_flip_power(effect, pairs, studies=10_000) for effect in effects]  # from the same draws: smooth
         panel.plot(effects, exact, color=colour, linestyle=(0, (1, 1)))
         part = planted[planted["pairs"] == pairs]
         for simulated in (True, False):

@@ -1,8 +1,8 @@
-"""Calibration: how often the verdicts of this analysis are wrong, on studies of which the truth is known.
+"""Calibration: how often the verdicts of this analysis are wrong, measured on studies whose truth is known.
 
-``python -m analysis.calibration`` simulates studies, and divides the real runs of experiments/calibration, into
-methods that are the same (A/A), of equal mean but unlike shape, and a planted effect apart. It prints what the verdicts
-were and writes calibration.csv, calibration.md and figures/calibration beside the study's rows.
+``python -m analysis.calibration`` makes studies by simulation and by dividing the real runs of experiments/calibration.
+Their methods are the same (A/A), have equal means but different shapes, or differ by a planted effect. It prints the
+verdicts and writes calibration.csv, calibration.md and figures/calibration beside the study's rows.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ STUDIES = 10_000
 PAIRS = (6, 10)
 FAMILY = 10  # methods beside one baseline: one Holm family
 EFFECTS = (0.5, 1.0, 2.0)  # in standard deviations of the paired differences
-CHECKED = 3  # studies of each row that are also written as a table and read by comparisons.compare
+CHECKED = 3  # studies per row that are also written as a table and read by comparisons.compare
 COLUMNS = ["kind", "noise", "pairs", "effect", "family", "studies", "found", "rate", "low", "high", "checked"]
 
 
 def measured(real: Floats, studies: int = STUDIES, seed: int = 0) -> pd.DataFrame:
-    """Verdicts on studies of known truth, a row (COLUMNS) for each kind of study; real: scores [runs] of one cell.
+    """Verdicts on studies of known truth, one row (COLUMNS) per kind of study; real: scores [runs] of one cell.
 
-    kind: 'A/A', 'equal means', 'planted'. found: the studies in which a difference was called: p <= LEVEL, or among a
-    family of several any Holm p <= LEVEL. rate: their share, low to high its 95% Clopper-Pearson interval. checked: how
-    many of them comparisons.compare read too, with the same verdict.
+    kind: 'A/A', 'equal means', 'planted'. found: the number of studies in which a difference was called: p <= LEVEL, or
+    in a family of several, any Holm p <= LEVEL. rate: their share, low to high its 95% Clopper-Pearson interval.
+    checked: the number of studies that comparisons.compare read too, with the same verdict.
     """
     rows: list[tuple[Any, ...]] = []
     for kind, noise, pairs, effect, family, draw in _kinds(real):
@@ -49,15 +49,15 @@ def measured(real: Floats, studies: int = STUDIES, seed: int = 0) -> pd.DataFram
         checked = [through_the_tables(one) for one in scores[:CHECKED]]
         readings = [{c.reading for c in compared} for compared in checked]
         assert [bool(said & {"better", "worse"}) for said in readings] == called[:CHECKED].tolist()
-        found = int(called.sum())
-        interval = binomtest(found, studies).proportion_ci(method="exact")
-        numbers = (found / studies, float(interval.low), float(interval.high), len(checked))
-        rows.append((kind, noise, pairs, effect, family, studies, found, *numbers))
+        detected = int(called.sum())
+        interval = binomtest(detected, studies).proportion_ci(method="exact")
+        numbers = (detected / studies, float(interval.low), float(interval.high), len(checked))
+        rows.append((kind, noise, pairs, effect, family, studies, detected, *numbers))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def verdicts(scores: Floats) -> np.ndarray:
-    """Whether a difference is called in each study [studies]: scores [studies, cells, pairs], cell 0 the baseline.
+    """Whether a difference is called in each study, [studies]; scores: [studies, cells, pairs], cell 0 is the baseline.
 
     Holm calls some difference if and only if the smallest of m p-values is at most LEVEL / m.
     """
@@ -70,7 +70,8 @@ def verdicts(scores: Floats) -> np.ndarray:
 def through_the_tables(scores: Floats) -> list[Comparison]:
     """The comparisons of one study, scores [cells, pairs], written as rows of results and read by the analysis.
 
-    Written as shares between 0 and 1, because a score above 1 is read as percent: the sign-flip test knows no scale.
+    Scores are rescaled to between 0 and 1, because a score above 1 is read as percent; the sign-flip test does not
+    depend on the scale.
     """
     scores = (scores - scores.min()) / max(float(np.ptp(scores)), 1.0)
     fixed = dict(model="tiny", task="task", pretrain="none", adaptation="none", adaptation_seed="none", split="test")
@@ -84,17 +85,17 @@ def through_the_tables(scores: Floats) -> list[Comparison]:
 
 
 def scores_of_one_cell(runs: pd.DataFrame) -> pd.Series:
-    """The clean scores of a study of one cell, a run a seed. Raises NotInTable for several cells or too few seeds."""
+    """The clean scores of a study of one cell, one run per seed. Raises NotInTable for other studies."""
     scores = cells.scores(runs)
     least, several = 2 * max(PAIRS), cells.keys(scores).nunique()
     if several > 1 or scores["seed"].duplicated().any() or len(scores) < least:
-        found = f"{several} cells and {len(scores)} runs of {scores['seed'].nunique()} seeds"
-        raise cells.NotInTable(f"one cell with {least} seeds or more is needed, a run each, not {found}")
+        given = f"{several} cells and {len(scores)} runs of {scores['seed'].nunique()} seeds"
+        raise cells.NotInTable(f"one cell with {least} seeds or more is needed, one run per seed, not {given}")
     return scores["value"]
 
 
 def _kinds(real: Floats) -> Iterator[tuple[str, str, int, float, int, Draw]]:
-    """Every kind of study that is measured: kind, noise, pairs, effect, methods, and how its scores are drawn."""
+    """Every kind of study to measure: kind, noise, pairs, effect, number of methods, and how its scores are drawn."""
     of_runs, sd = f"{len(real)} real runs", float(real.std(ddof=1))
     for pairs in PAIRS:
         for noise, draw in NOISE.items():
@@ -111,7 +112,7 @@ def _kinds(real: Floats) -> Iterator[tuple[str, str, int, float, int, Draw]]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write the page, its numbers and its figure."""
     parser = argparse.ArgumentParser(prog="python -m analysis.calibration", description=__doc__)
-    parser.add_argument("--studies", type=int, default=STUDIES, help="of each row (default: %(default)s)")
+    parser.add_argument("--studies", type=int, default=STUDIES, help="studies per row (default: %(default)s)")
     parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
     given = parser.parse_args(arguments)
     csv = given.experiments / STUDY / "results.csv"

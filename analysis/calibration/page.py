@@ -1,4 +1,4 @@
-"""The calibration as a Markdown page: rates of wrong verdicts, power beside theory, and seeds that an effect needs."""
+"""The calibration as a Markdown page: rates of wrong verdicts, power against theory, and seeds that an effect needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POWERS = (0.5, 0.8, 0.9)
 
 
 def page(rates: pd.DataFrame, real: pd.Series) -> str:
-    """The page; rates: as calibration.measured gives them; real: the scores of the runs that were divided."""
+    """The page; rates: as calibration.measure.measured gives them; real: the scores of the runs that were divided."""
     aa = rates[rates["kind"] == "A/A"]
     above = aa[aa["low"] > LEVEL]
     count = f"{len(aa) - len(above)} of {len(aa)}"

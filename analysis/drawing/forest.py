@@ -1,4 +1,4 @@
-"""A panel of a forest plot: a row a comparison, with its seeds, mean and interval, and n and p beside it."""
+"""A panel of a forest plot: one row per comparison, with its seeds, mean and interval, and n and p beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.drawing import style
 
 
 def draw(panel: Axes, comparisons: list[Comparison], places: dict[str, float]) -> None:
-    """The comparisons of one context; places: the height of each by its method."""
+    """Draw the comparisons of one context; places: method -> height in the panel."""
     colours = style.colours(c.cell["pretrain"] for c in comparisons)
     style.light_grid(panel, "x")
     panel.axvline(0, color=style.INK, linewidth=0.7)
@@ -46,14 +46,14 @@ def _marks(panel: Axes, comparison: Comparison, y: float, colour: str) -> None:
 
 
 def _limit(panel: Axes, comparisons: list[Comparison]) -> None:
-    """As wide as these seeds and intervals, and 0."""
+    """Make the panel wide enough for these seeds and intervals, and for 0."""
     ends = [0.0, *(x for c in comparisons for x in (*c.differences, *c.t_interval) if math.isfinite(x))]
     room = 0.04 * (max(ends) - min(ends)) or 0.01
     panel.set_xlim(min(ends) - room, max(ends) + room)
 
 
 def _beyond(panel: Axes, comparison: Comparison, y: float, colour: str) -> None:
-    """An arrow at the edge for a difference beyond it, with its mean and interval in numbers."""
+    """Draw an arrow at the edge for a difference beyond it, with its mean and interval in numbers."""
     below = comparison.mean < 0
     x, shape, side, shift = (0.0, "<", "left", 4) if below else (1.0, ">", "right", -4)
     across = panel.get_yaxis_transform()
@@ -70,7 +70,7 @@ def _beyond(panel: Axes, comparison: Comparison, y: float, colour: str) -> None:
 
 
 def _beside(panel: Axes, y: float, n: str, p: str, style: str) -> None:
-    """n and p to the right of the panel."""
+    """Write n and p to the right of the panel."""
     for points, text in {14: n, 38: p}.items():
         at: dict[str, Any] = {"xycoords": panel.get_yaxis_transform(), "textcoords": "offset points"}
         panel.annotate(text, (1, y), (points, 0), ha="right", va="center", fontsize=6, style=style, **at)

@@ -1,4 +1,4 @@
-"""Where names and marks stand when there are many: side by side on a line, or beside their points on a plane."""
+"""Placement of names and marks when there are many: side by side on a line, or beside their points on a plane."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HEAP = 3.0  # points between two marks that a reader cannot tell apart
 
 
 def apart(wanted: ArrayLike, distance: float, length: float) -> Floats:
-    """Ascending places on [0, length], no two closer than distance, as near to the wanted ones as can be.
+    """Ascending places on [0, length], no two closer than distance, as close to the wanted ones as possible.
 
-    Least squares by pooling neighbours; where they do not all fit, they are evenly spread.
+    Least squares by pooling neighbours; if they do not all fit, they are spread evenly.
     """
     x = np.asarray(wanted, dtype=np.float64)
     distance = min(distance, length / len(x))
@@ -37,10 +37,10 @@ def apart(wanted: ArrayLike, distance: float, length: float) -> Floats:
 
 
 def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, size: float = 5.6) -> None:
-    """Write each number near its point with a line to it, away from the other points and texts; the layout must stand.
+    """Write each number near its point with a line to it, away from other points and texts; call it after the layout.
 
-    points: [numbers, 2]; avoid: [any, 2], small marks to leave free. Marks that lie on each other share a text such as
-    '3, 5-8'. Greedy, in the given order: of the STEPS around the point the one that covers and crosses least.
+    points: [numbers, 2]; avoid: [any, 2], small marks to leave free. Marks that overlap share a text such as '3, 5-8'.
+    Greedy, in the given order: takes the one of the STEPS around the point that covers and crosses least.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -56,7 +56,7 @@ def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, 
         choices = []
         for radius, turn in STEPS:
             dx, dy = radius * math.cos(turn * math.pi / 8), radius * math.sin(turn * math.pi / 8)
-            dx += math.copysign(0.28 * size * (len(text) - 1), dx) if abs(dx) > 1 else 0.0  # clear of a long text
+            dx += math.copysign(0.28 * size * (len(text) - 1), dx) if abs(dx) > 1 else 0.0  # room for a long text
             (box,) = _boxes([(x + dx, y + dy)], 0.32 * size * len(text) + 0.5, 0.42 * size + 0.5)
             outside = box[0] < left or box[1] < bottom or box[2] > right or box[3] > top
             line = [(x + dx * f / 6, y + dy * f / 6) for f in range(1, 6)]
@@ -75,7 +75,7 @@ def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, 
 
 
 def _heaps(centres: Floats) -> list[list[int]]:
-    """Which marks lie on each other, or on one that lies on another: indices, ascending within each heap."""
+    """Groups of marks that overlap, directly or through others: indices, ascending within each group."""
     heaps: list[list[int]] = []
     for i, centre in enumerate(centres):
         near = [heap for heap in heaps if (np.linalg.norm(centres[heap] - centre, axis=1) < HEAP).any()]
@@ -96,7 +96,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _boxes(centres: ArrayLike, width: float, height: float) -> list[tuple[float, ...]]:
-    """Left, bottom, right and top of boxes of half the width and height around the centres."""
+    """Left, bottom, right and top of boxes around the centres; width and height are half of the boxes'."""
     return [(x - width, y - height, x + width, y + height) for x, y in np.asarray(centres).tolist()]
 
 

@@ -1,4 +1,4 @@
-"""One look for all figures: sizes of a two-column page, colours that survive colour-blindness and grey, fixed bytes."""
+"""One look for all figures: sizes of a two-column page, colours that also work in grey, fixed bytes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ONE_COLUMN = 3.03  # inches: the column and the text width of an ACL page
 TWO_COLUMNS = 6.30
 
 INK = "#000000"
-GREY = "#8c8c8c"  # what the test does not support
+GREY = "#8c8c8c"  # for differences that the test does not support
 RULE = "#d9d9d9"
-AWAY = 0.35  # of the width of what is drawn: how far a reference line may be from it
+AWAY = 0.35  # how far a reference line may be from what is drawn, as a share of its width
 
-# Okabe and Ito (2008), of lightness L* 0, 70, 46, 58, 70, 61, 54; three more for those who compare more than seven.
+# Okabe and Ito (2008), of lightness L* 0, 70, 46, 58, 70, 61, 54; three more for comparisons of more than seven.
 _PALETTE = ["#000000", "#E69F00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#D55E00"]
 _PALETTE += ["#5a3e85", "#7f4f24", "#a3a500"]
 USUAL = {"none": "#000000", "dapt": "#E69F00", "tapt": "#0072B2", "dapt+tapt": "#009E73"}
@@ -59,53 +59,53 @@ RC: Any = {
 
 
 def styled(function: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
-    """A decorator for a figure function: everything that it draws has this look, and no global state is changed."""
+    """A decorator for a figure function: everything it draws has this look, without changing global state."""
     decorated: Callable[[pd.DataFrame], Figure] = rc_context(RC)(function)
     return decorated
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of the given size in inches, bound to no window."""
+    """An empty figure of the given size in inches, without a window."""
     return Figure(figsize=(width, height))
 
 
 def colours(chains: Iterable[str]) -> dict[str, str]:
-    """A colour for each pretraining chain: the usual chains have the same one in every figure."""
+    """A colour for each pretraining chain; the usual chains have the same colour in every figure."""
     names = list(dict.fromkeys(chains))
     free = iter([c for c in _PALETTE if c not in {USUAL.get(name) for name in names}] * len(names))
     return {name: USUAL[name] if name in USUAL else next(free) for name in names}
 
 
 def edge(chain: str, colour: str) -> str:
-    """The colour of a mark's edge: black for chains of several stages, which tells them apart in grey too."""
+    """The colour of a mark's edge: black for chains of several stages, so that they can be told apart in grey."""
     return INK if "+" in chain else colour
 
 
 def adversary_looks(adversaries: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a shape for each adversary, in their order; the colours are not those of the usual chains."""
+    """A colour and a shape for each adversary, in order; the colours are not those of the usual chains."""
     names = list(dict.fromkeys(adversaries))
     colours = ["#000000", "#D55E00", "#56B4E9", "#CC79A7", *_PALETTE[7:]]
-    count = len(_MARKERS)  # that of the colours too: the second round pairs them otherwise
+    count = len(_MARKERS)  # as many as colours: the second round pairs them differently
     return {name: (colours[i % count], _MARKERS[(i + i // count) % count]) for i, name in enumerate(names)}
 
 
 def chain_looks(chains: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a shape for each chain, in their order: its own colour, and shapes that no two neighbours share."""
+    """A colour and a shape for each chain, in order: its own colour, and never a neighbour's shape."""
     own = colours(chains)
     shapes = [shape for _, shape in adversary_looks(own).values()]
     return {name: (colour, shape) for (name, colour), shape in zip(own.items(), shapes, strict=True)}
 
 
 def key(label: str, **properties: Any) -> Line2D:
-    """An entry of a legend that stands for marks drawn one by one."""
+    """A legend entry for marks that are drawn one by one."""
     look: dict[str, Any] = {"linestyle": "none", "markersize": 4.5} | properties
     return Line2D([], [], label=label, **look)
 
 
 def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
-    """One legend above the plots, read row by row; each block of keys starts a new row; as wide as the figure lets.
+    """Draw one legend above the plots, read row by row and as wide as fits; each block of keys starts a new row.
 
-    Returns the number of its rows.
+    Returns the number of rows.
     """
     room = figure.get_figwidth() * 72 - 10
     for columns in range(max(map(len, blocks)), 0, -1):
@@ -114,13 +114,13 @@ def legend(figure: Figure, blocks: list[list[Line2D]]) -> int:
         widest = [max(len(str(entry.get_label())) for entry in column) for column in by_column]
         if sum(3.6 * letters + 26 for letters in widest) <= room:  # points: a letter; the mark and the gaps
             break
-    handles = [entry for column in by_column for entry in column]  # the order in which matplotlib fills it
+    handles = [entry for column in by_column for entry in column]  # matplotlib fills a legend column by column
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
     return len(grid)
 
 
 def seeds_in_words(counts: Iterable[int], what: str = "seed") -> str:
-    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' where marks differ; what: or 'pair'."""
+    """How many seeds a mark stands for: '1 seed', '6 seeds', or '3 to 6 seeds' if marks differ; what: or 'pair'."""
     ordered = sorted(counts)
     low, high = ordered[0], ordered[-1]
     number = f"{low}" if low == high else f"{low} to {high}"
@@ -128,9 +128,9 @@ def seeds_in_words(counts: Iterable[int], what: str = "seed") -> str:
 
 
 def reference_lines(axes: Axes, values: dict[str, float]) -> float:
-    """Dotted vertical lines with their names above the axes, where what is drawn already lets them stand.
+    """Draw dotted vertical lines with their names above the axes, for values near what is already drawn.
 
-    A line further from it than AWAY of its width would squeeze it: it is named at that edge, with its value.
+    A line further away than AWAY of the width would squeeze the rest: it is named at that edge, with its value.
     Returns the height of the names above the axes, in points.
     """
     left, right = axes.get_xlim()
@@ -139,11 +139,11 @@ def reference_lines(axes: Axes, values: dict[str, float]) -> float:
     for x in near.values():
         axes.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=0)
     left, right = axes.get_xlim()
-    letter = 3.2 / (axes.bbox.width * 72 / axes.figure.dpi)  # of the axes' width: about, before the layout
+    letter = 3.2 / (axes.bbox.width * 72 / axes.figure.dpi)  # as a share of the axes' width, roughly: no layout yet
     named = [(near[name], name, "center") for name in near]
     named += [(left, f"\N{LEFTWARDS ARROW} {name} {_signed(x)}", "left") for name, x in values.items() if x < left]
     named += [(right, f"{name} {_signed(x)} \N{RIGHTWARDS ARROW}", "right") for name, x in values.items() if x > right]
-    ends: list[float] = []  # of the names on each level, from below
+    ends: list[float] = []  # the right end of the names on each level, from the lowest
     for x, name, side in sorted(named):
         start = (x - left) / (right - left) - letter * len(name) * {"left": 0, "center": 0.5, "right": 1}[side]
         level = next((i for i, end in enumerate(ends) if end < start), len(ends))
@@ -154,9 +154,9 @@ def reference_lines(axes: Axes, values: dict[str, float]) -> float:
 
 
 def far_out(values: ArrayLike) -> NDArray[np.bool_]:
-    """Which of the values lie beyond the outer fences, three times the quartiles' distance from them (Tukey, 1977).
+    """Which values lie beyond the outer fences: 3 interquartile ranges outside the quartiles (Tukey, 1977).
 
-    Of fewer than 8 none: quartiles of so few say nothing.
+    None of fewer than 8 values: their quartiles say too little.
     """
     x = np.asarray(values, dtype=float)
     if len(x) < 8:
@@ -166,9 +166,9 @@ def far_out(values: ArrayLike) -> NDArray[np.bool_]:
 
 
 def seeds_behind(counts: pd.Series) -> tuple[dict[str, str], str]:
-    """What stands behind the name of each chain, and the seeds in words; counts: of each name, and maybe more.
+    """A suffix for each chain's name, and the number of seeds in words; counts: indexed by the name, and maybe more.
 
-    Nothing where all marks stand for as many, else their number in brackets. The words are '' where there is none.
+    The suffix is the number of seeds in brackets; it is empty if all marks have the same. Without counts, no words.
     """
     if counts.empty:
         return {}, ""
@@ -186,19 +186,19 @@ def _signed(value: float) -> str:
 
 
 def span(values: pd.Series) -> str:
-    """The numbers of examples behind some marks: '500', or '200 to 500' where they differ."""
+    """The number of examples behind some marks: '500', or '200 to 500' if they differ."""
     low, high = values.min(), values.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """A line below the figure that says how to read it; wrapped to the figure's width."""
+    """Write below the figure how to read it, wrapped to the figure's width."""
     characters = int(figure.get_figwidth() * 72 / (5.8 * 0.53))  # a DejaVu letter is about .53 em wide
     figure.supxlabel("\n".join(_wrapped(text, characters)), x=0.01, ha="left", fontsize=5.8, color="#404040")
 
 
 def light_grid(axes: Axes, axis: str) -> None:
-    """Thin lines behind the marks to read values by."""
+    """Draw thin lines behind the marks to read values by."""
     axes.grid(axis=axis, color=RULE, linewidth=0.5)  # type: ignore[arg-type]
 
 

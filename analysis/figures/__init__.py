@@ -1,4 +1,4 @@
-"""One figure a module: ``figure(table) -> Figure``. A new module is found by ``adapt figures`` and by the report."""
+"""One figure per module: ``figure(table) -> Figure``. ``adapt figures`` and the report find new modules."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from analysis.cells import NotInTable
 
 
 def every(table: pd.DataFrame) -> Iterator[tuple[ModuleType, Figure | NotInTable]]:
-    """Each module of this folder with its figure, or with the reason why the table does not carry it.
+    """Each module of this folder with its figure, or with the reason why the table has no data for it.
 
-    table: with all trials. A figure is given the settled table (analysis.tuning), or all trials where its module says
+    table: with all trials. A figure gets the settled table (analysis.tuning), or all trials if its module says
     ``ALL_TRIALS = True``.
     """
     settled, _ = tuning.settled(table)
@@ -30,5 +30,5 @@ def every(table: pd.DataFrame) -> Iterator[tuple[ModuleType, Figure | NotInTable
 
 
 def name_of(module: ModuleType) -> str:
-    """What a figure is called: its module's own name."""
+    """The name of a figure: its module's own name."""
     return module.__name__.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Draw every figure of this folder for one study, as PNG and PDF, from its rows alone.
+"""Draw every figure of this folder for one study, as PNG and PDF, using only its rows.
 
 From experiments/<study>/results.csv into experiments/<study>/figures/; or, with --root, from the runs under a root
 (the working tree may be dirty) into <root>/figures/<study>/.
@@ -19,7 +19,7 @@ from analysis.study import rows
 
 
 def draw_all(table: pd.DataFrame, folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Write every figure that a table with all trials carries. Returns the files, and the reasons of the others."""
+    """Write every figure that the table has data for. Returns the files, and why the other figures are not drawn."""
     written: list[Path] = []
     not_drawn: dict[str, str] = {}
     for module, drawn in figures.every(table):
@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = rows.parser("figures", __doc__, "draw")
     given = parser.parse_args(arguments)
     table = rows.rows(parser, given)
-    kept = given.experiments / given.study / "figures"
-    folder = kept if given.root is None else given.root / "figures" / given.study
+    of_record = given.experiments / given.study / "figures"
+    folder = of_record if given.root is None else given.root / "figures" / given.study
     written, not_drawn = draw_all(table, folder)
     for path in written:
         print(path)

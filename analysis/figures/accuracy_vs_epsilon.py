@@ -21,8 +21,8 @@ from analysis.stats.paired import t_interval
 
 LINES = 7  # adversaries that can share a panel
 COLUMNS, MANY_COLUMNS = 4, 5
-TITLE = 22  # letters of a line that a panel of many has room for
-HEIGHT, MANY_HEIGHT = 1.75, 1.25  # inches a row of panels
+TITLE = 22  # letters per line that fit above one of many panels
+HEIGHT, MANY_HEIGHT = 1.75, 1.25  # inches per row of panels
 CONTEXT = ["model", "task"]
 REFERENCE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (1, 1.2)), "zorder": 1}
 
@@ -41,7 +41,7 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn = style.new_figure(style.TWO_COLUMNS if columns > 1 else style.ONE_COLUMN, height)
     axes = drawn.subplots(rows, columns, sharex=True, squeeze=False)
     metric = cells.display(points["metric"].iloc[0])
-    said: dict[str, Axes] = {}  # what a vertical axis is of -> the first panel with it, whose scale the others share
+    said: dict[str, Axes] = {}  # label of the vertical axis -> the first panel with it, whose scale the others share
     for place, (panel, (_, curves)) in enumerate(zip(axes.flat, panels, strict=False)):
         differs = many and curves["to_plain"].notna().any() and curves[of_panel].iloc[0] != "none"
         _panel(panel, curves, of_line, looks, "to_plain" if differs else "value")
@@ -60,7 +60,7 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_title("\n".join([*titles, *(cells.display(curves[c].iloc[0]) for c in several)]))
         panel.locator_params(axis="x", nbins=3 if columns > 2 else 5)
     for panel in axes.flat[max(0, len(panels) - columns) : len(panels)]:  # those with no panel below
-        panel.set_xlabel(r"$\epsilon$")  # in full below: it is wider than a panel
+        panel.set_xlabel(r"$\epsilon$")  # the full label is wider than a panel, and is in the footnote
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
@@ -71,9 +71,9 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _points(methods: pd.DataFrame) -> pd.DataFrame:
-    """The scores at every radius, and less plain training of the same chain and seed: to_plain.
+    """The scores at every radius; to_plain: the score minus that of plain training with the same chain and seed.
 
-    Radius 0 is the attack's own where measured, else the clean score.
+    Radius 0 is the attack's own if it was measured, else the clean score.
     """
     grid = cells.epsilons(methods)
     if not grid:
@@ -101,7 +101,7 @@ def _panel(panel: Axes, curves: pd.DataFrame, of_line: str, looks: dict[str, tup
         ends = [t_interval(values.dropna()) if values.notna().any() else (0.0, 0.0) for _, values in by_seed.iterrows()]
         lows, highs = zip(*ends, strict=True)
         panel.fill_between(by_seed.index, lows, highs, alpha=0.15, linewidth=0, color=colour)
-        means, size = by_seed.mean(axis=1), max(2.2, 3.4 - 0.5 * place)  # the ones below look out
+        means, size = by_seed.mean(axis=1), max(2.2, 3.4 - 0.5 * place)  # smaller on top, so that those below show
         panel.plot(means.index, means, linewidth=0.9, color=colour)
         plain = bool((curve["adversary"] == "none").all())
         to_plain = curve.groupby(["epsilon", "seed"])["to_plain"].mean().groupby(level="epsilon")
@@ -112,7 +112,7 @@ def _panel(panel: Axes, curves: pd.DataFrame, of_line: str, looks: dict[str, tup
 
 
 def _unadapted(panel: Axes, points: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """The mean of plain training without adaptation, in the panels of other chains."""
+    """Draw the mean of plain training without adaptation in the panels of other chains."""
     same = points[(points[CONTEXT] == curves[CONTEXT].iloc[0]).all(axis=1) & (points["adversary"] == "none")]
     same = same[same["pretrain"] == "none"]
     if same["series"].nunique() == 1 and curves["series"].iloc[0] != same["series"].iloc[0]:

@@ -16,14 +16,14 @@ from analysis.comparisons import LEVEL, Comparison, compare, scopes_in_words
 from analysis.drawing import style
 
 COLUMNS = 6
-LINE = 0.135  # inches a task
-LETTERS = 15  # of a title that fits a narrow panel
+LINE = 0.135  # inches per task
+LETTERS = 15  # that fit in the title of a narrow panel
 PUBLISHED = "#D55E00"
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A chain's difference to the model that is not adapted, with its 95% interval; place: heading and task."""
+    """A chain's difference to the unadapted model, with its 95% interval; place: heading and task."""
 
     panel: str  # the chain, and what else tells our cells apart
     place: tuple[str, str]
@@ -36,9 +36,9 @@ class Gain:
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """A forest for each chain that both have, ours on top, all on one scale. Raises NotInTable.
+    """A forest plot for each chain that both have, ours on top, all on one scale. Raises NotInTable.
 
-    Published ones are those of the study's own tasks; where none of these was published, of all tasks.
+    Shows published results for the study's own tasks; if there are none, those for all tasks.
     """
     compared = [c for c in compare(literature.of_whole_models(table)) if c.cell["pretrain"] != "none"]
     known = literature.differences(literature.published())
@@ -57,7 +57,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _panel_of(one: Comparison) -> str:
-    return cells.cell_label(one.cell, ["pretrain", *(c for c in one.columns if c not in cells.IDENTITY)])
+    return cells.cell_label(one.cell, ["pretrain", *(c for c in one.columns if c not in cells.MAIN_COLUMNS)])
 
 
 def _ours(one: Comparison) -> Gain:
@@ -66,7 +66,7 @@ def _ours(one: Comparison) -> Gain:
 
 
 def _published(panel: str, row: dict[Hashable, Any]) -> Gain:
-    """row: of literature.differences."""
+    """row: one of literature.differences."""
     place = f"{row['source']}, {row['model']}", f"{cells.display(row['task'])}, {cells.display(row['metric'])}"
     shown = bool(row["low"] > 0 or row["high"] < 0)
     return Gain(

@@ -13,9 +13,9 @@ from analysis.drawing import style
 from analysis.drawing.labels import beside
 
 PANEL = ["model", "task"]
-SHAPES = 7  # adversaries that shapes tell apart; more are numbered, in a panel for each chain
+SHAPES = 7  # adversaries that can be told apart by shape; more are numbered, in a panel for each chain
 BEYOND = " The axes leave out means that are far out of the others (beyond Tukey's outer fences, 1977)."
-KEY = 0.13  # inches a row of their key
+KEY = 0.13  # inches per row of the legend
 
 
 @style.styled
@@ -69,7 +69,7 @@ def figure(table: pd.DataFrame) -> Figure:
     style.footnote(drawn, _how_to_read(points, *compared) + (BEYOND if far_out else ""))
     if numbers:
         drawn.set_figheight(drawn.get_figheight() + KEY * keys)
-        drawn.draw_without_rendering()  # lays out: only then is it known which marks are near each other
+        drawn.draw_without_rendering()  # runs the layout, so that it is known which marks are near each other
         for panel, inside, _ in numbered:
             seeds = inside.set_index("adversary")[["value", "value_robust"]]
             means = seeds.groupby(level=0, sort=False).mean()
@@ -78,8 +78,9 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _told_apart(clean: pd.DataFrame) -> pd.DataFrame:
-    """With the series, which has a colour or a panel; where several methods of training vary, each with an adversary is
-    what a shape or a number stands for, in words in column adversary.
+    """The rows with 'series', which decides the colour or panel, and 'adversary', which decides the shape or number.
+
+    If there are several methods of training (peft), 'adversary' names the pair of method and adversary.
     """
     rows = clean.drop(columns="key")
     if "peft" not in clean.columns or clean["peft"].nunique() < 2:
@@ -91,16 +92,16 @@ def _told_apart(clean: pd.DataFrame) -> pd.DataFrame:
 
 
 def _far_out(points: pd.DataFrame, group: list[str]) -> set[str]:
-    """The keys of the cells whose mean is far out of the others of its group, on either axis."""
-    found: set[str] = set()
+    """The keys of the cells whose mean is far from the others of its group, on either axis."""
+    far: set[str] = set()
     for _, among in points.groupby(group, sort=False):
         means = among.groupby("key")[["value", "value_robust"]].mean()
-        found |= set(means.index[means.apply(style.far_out).any(axis=1)])
-    return found
+        far |= set(means.index[means.apply(style.far_out).any(axis=1)])
+    return far
 
 
 def _within(panel: Axes, marks: pd.DataFrame) -> pd.DataFrame:
-    """Those whose mean lies within the axes."""
+    """The marks of cells whose mean lies within the axes."""
     (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
     means = marks.groupby("key")[["value", "value_robust"]].mean()
     seen = means["value"].between(left, right) & means["value_robust"].between(bottom, top)
@@ -108,7 +109,7 @@ def _within(panel: Axes, marks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beyond(panel: Axes, marks: pd.DataFrame, numbers: dict[str, str]) -> None:
-    """In words at the lower left, since they would squeeze the others: what stands beyond the axes, and where."""
+    """Write at the lower left which cells lie beyond the axes, and where; drawn, they would squeeze the others."""
     means = marks.groupby("adversary", sort=False)[["value", "value_robust"]].mean()
     lines = [
         f"{numbers.get(str(name), cells.adversary_label(str(name)))} at {x:.3f}, {y:.3f}"
@@ -133,7 +134,7 @@ def _marks(
     compared: tuple[dict[str, Comparison], dict[str, Comparison]],
     numbered: bool,
 ) -> None:
-    """every: the marks of all panels, which share colours and shapes."""
+    """Draw the marks of one panel; every: the marks of all panels, which share colours and shapes."""
     colours, looks = style.colours(every["series"]), style.adversary_looks(every["adversary"])
     width = 0.6 if numbered else 0.9
     counts = every.groupby("key")["seed"].nunique()
@@ -143,7 +144,7 @@ def _marks(
         xs, ys = cell["value"], cell["value_robust"]
         panel.plot(xs, ys, shape, color=colour, markersize=2.4, alpha=0.3 if numbered else 0.5, markeredgewidth=0)
         x, y = xs.mean(), ys.mean()
-        across, up = (found.get(str(key)) for found in compared)
+        across, up = (by_key.get(str(key)) for by_key in compared)
         for comparison, line in ((across, panel.hlines), (up, panel.vlines)):
             if comparison is not None and comparison.n > 1:
                 low, high = (comparison.baseline_mean + end for end in comparison.t_interval)

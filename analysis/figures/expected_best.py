@@ -22,19 +22,19 @@ from analysis.drawing import style
 from analysis.stats.paired import Floats, t_interval
 from analysis.tuning import LEARNING_RATE, best_of
 
-ALL_TRIALS = True  # read before the best setting of each arm is kept
+ALL_TRIALS = True  # needs all trials, not only each arm's best setting
 
 LINES = 4  # arms that can share a panel
 COLUMNS = 6
-HEIGHT = 1.12  # inches a row of panels
-TITLE = 20  # letters of a line above one of COLUMNS panels
+HEIGHT = 1.12  # inches per row of panels
+TITLE = 20  # letters per line that fit above one of COLUMNS panels
 AMONG: Any = {"color": style.GREY, "linewidth": 0.5, "zorder": 2}
 OTHERS: Any = {"color": style.RULE, "linewidth": 0.7, "zorder": 0.6}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What was tuned: trials [settings, seeds], dev scores, the best mean over the seeds last."""
+    """An arm that was tuned; trials: dev scores [settings, seeds], ordered by the mean over seeds, best last."""
 
     context: tuple[str, ...]  # the model, the task and the adversary
     chain: str
@@ -47,9 +47,9 @@ class Arm:
 def figure(table: pd.DataFrame) -> Figure:
     """Expected best dev score against the number of trials, with the t interval over seeds. Raises NotInTable.
 
-    Of several tasks a panel each. Few arms share a panel, in colours; many arms of one task have a panel each, the
-    others behind it in grey, and many of several tasks share a panel in grey, but for the best and the worst. table:
-    with all trials, not only the chosen ones.
+    Several tasks have one panel each. Few arms share a panel, in colours. Many arms of one task have one panel each,
+    with the others in grey behind; many arms of several tasks share their task's panel in grey, except for the best and
+    the worst. table: with all trials, not only the chosen ones.
     """
     arms = _arms(table)
     contexts = list(dict.fromkeys(arm.context for arm in arms))
@@ -92,7 +92,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _arms(table: pd.DataFrame) -> list[Arm]:
-    """The arms in their order. Of a study that was searched its trials alone; of an arm the seeds of all its trials."""
+    """The arms, in order: only trials of the search, if there was one, and seeds that all of an arm's trials have."""
     runs = table[~cells.is_baseline_model(table)]
     if _is_searched(runs):
         runs = runs[runs[TUNING].notna()]
@@ -116,12 +116,12 @@ def _arms(table: pd.DataFrame) -> list[Arm]:
 
 
 def _is_searched(table: pd.DataFrame) -> bool:
-    """Whether the trials are those of ``adapt tune``."""
+    """Whether the trials come from ``adapt tune``."""
     return TUNING in table.columns and bool(table[TUNING].notna().any())
 
 
 def _by_seed(arm: Arm) -> Floats:
-    """[budgets, seeds]: the expected dev score of a seed at the setting that has the best mean of those drawn."""
+    """[budgets, seeds]: the expected dev score of each seed at the drawn setting that has the best mean."""
     return np.asarray(best_of(len(arm.trials)) @ arm.trials)
 
 
@@ -139,16 +139,16 @@ def _line(panel: Axes, arm: Arm, colour: str, shape: str) -> None:
 
 
 def _ends(arms: list[Arm]) -> tuple[int, int]:
-    """The places of the best and of the worst arm after all trials."""
+    """The indices of the best and of the worst arm after all trials."""
     last = [_curve(arm)[1][-1] for arm in arms]
     return int(np.argmax(last)), int(np.argmin(last))
 
 
 def _best_and_worst(panel: Axes, arms: list[Arm], looks: dict[str, tuple[str, str]]) -> None:
-    """All arms thin and grey, but the best and the worst of all trials, with their names; and what differs how much."""
+    """Draw the best and the worst arm with their names, the others thin and grey, and write how much they differ."""
     last = [_curve(arm)[1][-1] for arm in arms]
     gains = [after - _curve(arm)[1][0] for arm, after in zip(arms, last, strict=True)]
-    ends = dict(zip(("bottom", "top"), _ends(arms), strict=True))  # of a name that stands above, below its line's end
+    ends = dict(zip(("bottom", "top"), _ends(arms), strict=True))  # va of the names: above, below the end of a line
     for place, arm in enumerate(arms):
         if place not in ends.values():
             panel.plot(*_curve(arm), **AMONG)
@@ -162,7 +162,7 @@ def _best_and_worst(panel: Axes, arms: list[Arm], looks: dict[str, tuple[str, st
 
 
 def _said(context: tuple[str, ...], contexts: list[tuple[str, ...]]) -> str:
-    """What tells a context from the others."""
+    """What tells a context from the others, in words."""
     varying = [i for i in range(len(context)) if len({other[i] for other in contexts}) > 1]
     last = len(context) - 1  # the adversary
     return ", ".join(cells.adversary_label(context[i]) if i == last else cells.display(context[i]) for i in varying)

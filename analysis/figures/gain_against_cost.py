@@ -49,7 +49,7 @@ def figure(table: pd.DataFrame) -> Figure:
     contexts = list(dict.fromkeys(method.context for method in scores[0]))
     columns, blocks = min(COLUMNS, len(contexts)), -(-len(contexts) // COLUMNS)
     width = style.TWO_COLUMNS if columns > 1 else style.ONE_COLUMN
-    names = max(len(method.gain.label) for method in scores[0]) * 0.54 * NAME  # points of height, as they stand upright
+    names = max(len(method.gain.label) for method in scores[0]) * 0.54 * NAME  # points of height: they are upright
     drawn = style.new_figure(width, blocks * (PANEL * len(radii) + names / 72 + 0.3) + (1.2 if columns > 1 else 1.75))
     grid = drawn.subplots(blocks * len(radii), columns, squeeze=False)
     for panel in grid.flat:
@@ -61,13 +61,13 @@ def figure(table: pd.DataFrame) -> Figure:
         for row, (epsilon, among) in enumerate(zip(radii, scores, strict=True)):
             panel = grid[place // COLUMNS * len(radii) + row, place % COLUMNS]
             panel.set_visible(True)
-            found = [method for method in among if method.context == context]
+            own = [method for method in among if method.context == context]
             _axes(panel, limits, _gain_limits(among), last=epsilon == radii[-1])
-            _plain_curve(panel, found)
-            _marks(panel, [method for method in found if method.gain.label in at], at)
+            _plain_curve(panel, own)
+            _marks(panel, [method for method in own if method.gain.label in at], at)
             if place % COLUMNS == 0:
                 what = "" if epsilon is None else f"\nunder attack, $\\epsilon$ = {epsilon:g}"
-                panel.set_ylabel(f"gain in {cells.display(found[0].gain.metric)}{what}")
+                panel.set_ylabel(f"gain in {cells.display(own[0].gain.metric)}{what}")
             if row == 0:
                 panel.set_title(context, pad=names + 7)
                 for name, x in at.items():
@@ -89,7 +89,7 @@ def _cost_limits(methods: list[Method]) -> tuple[float, float]:
 
 
 def _gain_limits(methods: list[Method]) -> tuple[float, float]:
-    """From the lowest seed to the highest, of all chains but for what is far out, with room for the fan below."""
+    """From the lowest seed to the highest over all chains, without outliers, with room for the fan below."""
     shown = [m for m, far in zip(methods, style.far_out([m.gain.mean for m in methods]), strict=True) if not far]
     ends = [0.0, *(end for m in shown for end in (*m.gain.differences, *m.gain.t_interval) if np.isfinite(end))]
     low, high = min(ends), max(ends)
@@ -98,12 +98,12 @@ def _gain_limits(methods: list[Method]) -> tuple[float, float]:
 
 
 def _places(methods: list[Method], limits: tuple[float, float], inches: float) -> dict[str, float]:
-    """Where each method's mark stands: at its cost, or beside it where others have the same."""
+    """The position of each method's mark: at its cost, or beside it if others have the same cost."""
     by_cost = sorted(methods, key=lambda method: round(method.cost, 6))
     left, right = np.log(limits)
     wanted = (np.log([method.cost for method in by_cost]) - left) / (right - left) * inches
-    found = np.exp(left + apart(wanted, APART, inches) / inches * (right - left))
-    return {method.gain.label: float(x) for method, x in zip(by_cost, found, strict=True)}
+    places = np.exp(left + apart(wanted, APART, inches) / inches * (right - left))
+    return {method.gain.label: float(x) for method, x in zip(by_cost, places, strict=True)}
 
 
 def _axes(panel: Axes, costs: tuple[float, float], gains: tuple[float, float], last: bool) -> None:
@@ -157,7 +157,7 @@ def _marks(panel: Axes, methods: list[Method], at: dict[str, float]) -> None:
 
 
 def _beyond(panel: Axes, gain: Comparison, x: float, colour: str, low: float) -> None:
-    """An arrow at the edge for a gain beyond it, with its mean in numbers."""
+    """Draw an arrow at the edge for a gain beyond it, with its mean in numbers."""
     below = gain.mean <= low
     y, shape, shift = (FAN, "v", -1) if below else (1.0, "^", 1)
     face, across = colour if gain.supported else "white", panel.get_xaxis_transform()

@@ -15,14 +15,14 @@ from analysis.drawing.labels import beside
 
 FORGOTTEN = "general"
 SCORE = "score"
-KEY = 0.13  # inches a row of the key
+KEY = 0.13  # inches per row of the legend
 OTHER = "#606060"
-COLOURS = 7  # chains that colours tell apart
+COLOURS = 7  # chains that can be told apart by colour
 
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """Planes for each model and task: gain in loss on a domain, and in score; a mark a chain. Raises NotInTable."""
+    """Planes for each model and task: gain in loss on a domain, and in score; one mark per chain. Raises NotInTable."""
     points = _points(table)
     contexts, what = adaptation.contexts(points), adaptation.in_order(points["what"])
     chains = adaptation.chain_names(points)
@@ -39,7 +39,7 @@ def figure(table: pd.DataFrame) -> Figure:
     keys = _legend(drawn, points, chains)
     style.footnote(drawn, _how_to_read(points))
     drawn.set_figheight(drawn.get_figheight() + KEY * keys)
-    drawn.draw_without_rendering()  # lays out: only then is it known which marks are near each other
+    drawn.draw_without_rendering()  # runs the layout, so that it is known which marks are near each other
     for row, context in zip(grid, contexts, strict=True):
         for panel, name in zip(row, what, strict=True):
             shown = adaptation.of(points[points["what"] == name], context)
@@ -50,26 +50,26 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
-    """CONTEXT, pretrain, chain, what, forgotten, gain, adaptation, seed, metric: a row an adapted model, or a run."""
+    """CONTEXT, pretrain, chain, what, forgotten, gain, adaptation, seed, metric: one row per adapted model or run."""
     losses = adaptation.changes(adaptation.losses(table))
     losses = losses[losses["pretrain"] != "none"]
     model = [*CONTEXT, "chain", "adaptation"]
     forgotten = losses[losses["domain"] == FORGOTTEN].set_index(model)["change"].rename("forgotten")
     learned = losses[losses["domain"] != FORGOTTEN].assign(gain=-losses["change"], what=losses["domain"])
-    points = pd.concat([learned, adaptation.score_gains(table).assign(what=SCORE)])  # losses have no seed of tuning
+    points = pd.concat([learned, adaptation.score_gains(table).assign(what=SCORE)])  # losses have no fine-tuning seed
     points = points.join(forgotten, on=model, how="inner")
     if points.empty:
         raise NotInTable("no adapted model with a loss on general text and on another")
-    if points["peft"].nunique() > 1:  # methods that began with one adapted model are told apart where they are scored
+    if points["peft"].nunique() > 1:  # scores tell apart methods that started from the same adapted model
         scored = points["what"] == SCORE
         named = points["chain"].map(cells.series_label) + ", " + points["peft"].astype("str").map(cells.method_label)
         points["chain"] = points["chain"].mask(scored, named)
-    kept = [*model, "pretrain", "what", "forgotten", "gain", "seed", "metric"]
-    return points[kept].reset_index(drop=True)
+    columns = [*model, "pretrain", "what", "forgotten", "gain", "seed", "metric"]
+    return points[columns].reset_index(drop=True)
 
 
 def _means(shown: pd.DataFrame) -> pd.DataFrame:
-    """A row a chain: the mean over its adaptations, of each the mean over the seeds of fine-tuning."""
+    """One row per chain: the mean over its adaptations of their means over fine-tuning seeds."""
     adapted = shown.groupby(["chain", "adaptation"], sort=False)[["forgotten", "gain"]].mean()
     return adapted.groupby(level="chain", sort=False).mean()
 
@@ -97,13 +97,13 @@ def _gain_label(name: str, shown: pd.DataFrame) -> str:
 
 
 def _colours(chains: list[str]) -> dict[str, str]:
-    """The chains' own colours; of many chains the usual ones alone, since no palette tells so many apart."""
+    """The chains' own colours; with many chains only for the usual ones, since no palette tells so many apart."""
     own = style.colours(["none", *chains])
     return own if len(chains) <= COLOURS else {name: style.USUAL.get(name, OTHER) for name in own}
 
 
 def _legend(drawn: Figure, points: pd.DataFrame, chains: list[str]) -> int:
-    """The number of each chain and, where they differ, the seeds behind its marks."""
+    """Draw the legend: each chain's number and, if they differ, its number of seeds. Returns the number of rows."""
     colours = _colours(chains)
     (pretraining, _), (tuning, _) = (style.seeds_behind(counts) for counts in _seeds(points))
     keys = []
@@ -116,7 +116,7 @@ def _legend(drawn: Figure, points: pd.DataFrame, chains: list[str]) -> int:
 
 
 def _seeds(points: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Of each chain and context: the seeds of pretraining, and those of fine-tuning where there are scores."""
+    """For each chain and context, the number of pretraining seeds, and of fine-tuning seeds where there are scores."""
     scores = points[points["what"] == SCORE].groupby(["chain", *CONTEXT])
     return points.groupby(["chain", *CONTEXT])["adaptation"].nunique(), scores["seed"].nunique()
 

@@ -14,8 +14,8 @@ from analysis.cells import NotInTable
 from analysis.comparisons import LEVEL, supported
 from analysis.drawing import heat_maps, style
 
-LINE = 0.19  # inches a chain
-LINES = 8  # chains as high as the words beside the colours
+LINE = 0.19  # inches per chain
+LINES = 8  # chains that are as high as the label of the colour bar
 NOT_SHOWN = "\N{DEGREE SIGN}"
 WEIGHTS = {"a predicted token": TOKEN_LOSSES, "a document": DOCUMENT_LOSSES}
 
@@ -23,8 +23,8 @@ WEIGHTS = {"a predicted token": TOKEN_LOSSES, "a document": DOCUMENT_LOSSES}
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
     """A heat map of chains by domains for each model and task, twice: by token and by document. Raises NotInTable."""
-    found = {name: adaptation.losses(table, metrics) for name, metrics in WEIGHTS.items()}
-    changes = {name: _with_changes(losses) for name, losses in found.items()}
+    measured = {name: adaptation.losses(table, metrics) for name, metrics in WEIGHTS.items()}
+    changes = {name: _with_changes(losses) for name, losses in measured.items()}
     every = pd.concat(changes.values())
     contexts = adaptation.contexts(every)
     lines = [len(adaptation.chain_names(adaptation.of(every, context))) for context in contexts]
@@ -70,7 +70,7 @@ def _panel(panel: Axes, losses: pd.DataFrame, limits: tuple[float, float], named
 
 
 def _seeds(losses: pd.DataFrame) -> pd.Series:
-    """The seeds of pretraining of each adapted chain; a model that is not adapted is one."""
+    """The number of pretraining seeds of each adapted chain; the unadapted model is left out: there is only one."""
     adapted = losses[losses["pretrain"] != "none"]
     return adapted.groupby(["chain", *CONTEXT])["adaptation"].nunique()
 

@@ -13,17 +13,17 @@ from analysis.comparisons import CONTEXT, LEVEL, Comparison, by_context, compare
 from analysis.drawing import forest, style
 from analysis.stats.paired import smallest_p
 
-LINE = 0.17  # inches a row
-COLUMNS = 3  # panels beside each other, at most
-HEAD = 0.55  # inches of a row of panels that its lines do not take: title, axis
-FEWER = ["adversary", "pretrain"]  # rows that agree in the one with fewer values stand under one heading
+LINE = 0.17  # inches per row
+COLUMNS = 3  # at most so many panels side by side
+HEAD = 0.55  # inches that a row of panels needs besides its lines: for title and axis
+FEWER = ["adversary", "pretrain"]  # rows are grouped under headings by the one of these with fewer values
 
 Panel = tuple[float | None, list[Comparison]]  # its radius and its comparisons
 
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """A forest plot, one row a method, one panel a task and model, clean and (where measured) under attack.
+    """A forest plot: one row per method, one panel per task and model, clean and (where measured) under attack.
 
     Raises NotInTable.
     """
@@ -37,7 +37,7 @@ def figure(table: pd.DataFrame) -> Figure:
     width, footer = (style.TWO_COLUMNS, 1.05) if len(panels) > 1 else (style.ONE_COLUMN, 1.35)
     drawn = style.new_figure(width, rows * LINE * bottom + (rows - 1) * HEAD + footer)
     axes = drawn.subplots(rows, columns, sharey=True, squeeze=False)
-    names = [9.0] * rows  # points: the height of n and p, and of references
+    names = [9.0] * rows  # points: the height of what is above each row of panels: n and p, names of references
     for i, (panel, (epsilon, comparisons)) in enumerate(zip(axes.flat, panels, strict=False)):
         forest.draw(panel, comparisons, places)
         names[i // columns] = max(names[i // columns], _references(panel, table, comparisons, epsilon))
@@ -52,9 +52,9 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _panels(compared: dict[float | None, list[Comparison]]) -> tuple[list[Panel], int]:
-    """A panel for each context and radius, and how many stand beside each other."""
+    """The panels, one per context and radius, and how many of them are side by side."""
     contexts = list(dict.fromkeys(c.context for comparisons in compared.values() for c in comparisons))
-    groups = {(e, group[0].context): group for e, found in compared.items() for group in by_context(found)}
+    groups = {(e, group[0].context): group for e, family in compared.items() for group in by_context(family)}
     panels = [(e, groups[e, context]) for context in contexts for e in compared if (e, context) in groups]
     whole = len(panels) == len(contexts) * len(compared)
     if len(compared) > 1 and whole:
@@ -64,7 +64,7 @@ def _panels(compared: dict[float | None, list[Comparison]]) -> tuple[list[Panel]
 
 
 def _title(epsilon: float | None, comparisons: list[Comparison], attacked: bool) -> str:
-    """The panel's task and model, where there are several, with its radius or, where all is clean, its metric."""
+    """The panel's task and model, if there are several, with its radius or, if all panels are clean, its metric."""
     where = "clean" if epsilon is None else f"under attack with $\\epsilon$ = {epsilon:g}"
     if not (context := comparisons[0].context_label):
         return where
@@ -72,7 +72,7 @@ def _title(epsilon: float | None, comparisons: list[Comparison], attacked: bool)
 
 
 def _places(comparisons: list[Comparison], heading: list[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """Where each method and each heading stands, in lines from the top; all panels share them."""
+    """The line of each method and of each heading, counted from the top; all panels share them."""
     places: dict[str, float] = {}
     headings: dict[str, float] = {}
     line = 0.0
@@ -89,14 +89,14 @@ def _places(comparisons: list[Comparison], heading: list[str]) -> tuple[dict[str
 
 
 def _in_order(comparisons: list[Comparison]) -> list[Comparison]:
-    """As within a context, whichever contexts lack a method."""
+    """The comparisons in the order that they have within a context, even if some contexts lack a method."""
     columns = [c for c in comparisons[0].columns if c not in CONTEXT]
     known = pd.DataFrame([c.cell[columns] for c in comparisons]).infer_objects().assign(place=range(len(comparisons)))
     return [comparisons[place] for place in cells.ordered(known, columns[::-1])["place"]]
 
 
 def _heading_columns(comparisons: list[Comparison]) -> list[str]:
-    """The column of the headings, if it varies and another is left to name the row by."""
+    """The column of the headings, if it varies and another column is left to name the rows by; else none."""
     varying = [c for c in comparisons[0].columns if c not in CONTEXT]
     values = pd.DataFrame([end for c in comparisons for end in (c.cell, c.baseline)])
     fewer = min([c for c in FEWER if c in varying], key=lambda c: values[c].nunique(), default="")
@@ -104,8 +104,8 @@ def _heading_columns(comparisons: list[Comparison]) -> list[str]:
 
 
 def _references(panel: Axes, table: pd.DataFrame, comparisons: list[Comparison], epsilon: float | None) -> float:
-    """Baseline models as dotted lines, where one baseline and so one zero is shared by all; their names' height."""
-    scores = cells.scores(table, epsilon, comparisons[0].metric)  # of the whole table: by the attack of the methods
+    """Draw baseline models as dotted lines, if all rows have the same baseline; returns the height of their names."""
+    scores = cells.scores(table, epsilon, comparisons[0].metric)  # of the whole table: under the methods' attack
     scores = scores[cells.is_baseline_model(scores)]
     for column in (c for c in CONTEXT if c in scores.columns):
         own = scores[column] == comparisons[0].cell[column]
@@ -134,7 +134,7 @@ def _label_rows(
 
 
 def _how_to_read(compared: dict[float | None, list[Comparison]], several: bool) -> str:
-    """several: whether there are panels of other tasks, whose comparisons are of the same family."""
+    """The footnote; several: whether there are panels of other tasks, whose comparisons belong to the same family."""
     every = [c for comparisons in compared.values() for c in comparisons]
     against = " / ".join(dict.fromkeys(c.against for c in every))
     text = (

@@ -15,18 +15,18 @@ from analysis.drawing import style
 from analysis.drawing.labels import beside
 from analysis.stats.paired import t_interval
 
-PANEL = ["model", "task", "adversary"]  # a row of panels for each
+PANEL = ["model", "task", "adversary"]  # one row of panels for each
 PARAMETERS = "trainable_parameters"
-WHOLE = "none"  # of peft: all weights
-KEY = 0.13  # inches a row of the key
-DODGE = 1.07  # marks of one method stand side by side, a chain each
+WHOLE = "none"  # the value of peft for all weights
+KEY = 0.13  # inches per row of the legend
+DODGE = 1.07  # marks of one method are side by side, one per chain, by this factor
 
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """Score over trained parameters, clean and (where measured) under attack; a mark a method and chain.
+    """Score over trained parameters, clean and (where measured) under attack; one mark per method and chain.
 
-    Raises NotInTable where the rows have one method alone.
+    Raises NotInTable if the rows have only one method.
     """
     table = table[~cells.is_baseline_model(table)]
     radii = cells.radii(table)
@@ -54,9 +54,9 @@ def figure(table: pd.DataFrame) -> Figure:
     for panel in grid[-1]:
         panel.set_xlabel("trained parameters, those of the head among them")
     keys = _legend(drawn, every, chains, methods)
-    style.footnote(drawn, _how_to_read(every, [one for found in compared.values() for one in found.values()]))
+    style.footnote(drawn, _how_to_read(every, [one for by_cell in compared.values() for one in by_cell.values()]))
     drawn.set_figheight(drawn.get_figheight() + KEY * keys)
-    drawn.draw_without_rendering()  # lays out: only then is it known which marks are near each other
+    drawn.draw_without_rendering()  # runs the layout, so that it is known which marks are near each other
     for panel, marks in placed:
         numbers = [methods.index(method) + 1 for method in marks["peft"]]
         beside(panel, marks[["x", "mean"]].to_numpy(), numbers, avoid=marks[["x", "mean"]].to_numpy())
@@ -64,11 +64,11 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _points(table: pd.DataFrame, epsilon: float | None) -> pd.DataFrame:
-    """A row a run: PANEL, peft, series, seed, metric, value, parameters; all weights first, then by their number."""
+    """One row per run: PANEL, peft, series, seed, metric, value, parameters; all weights first, then falling."""
     trained = table[(table["split"] == "train") & (table["metric"] == PARAMETERS)]
     parameters = trained.drop_duplicates("run_id").set_index("run_id")["value"].rename("parameters")
     scores = cells.scores(table, epsilon)
-    if "peft" not in scores.columns:  # no column of a cell where all rows agree in it
+    if "peft" not in scores.columns:  # if all rows agree in it, it is not among the columns of a cell
         raise NotInTable("one method of training alone: sweep peft")
     points = scores.assign(series=cells.series(scores.assign(peft=WHOLE))).join(parameters, on="run_id", how="inner")
     if points["peft"].nunique() < 2:
@@ -80,18 +80,18 @@ def _points(table: pd.DataFrame, epsilon: float | None) -> pd.DataFrame:
 
 def _compared(table: pd.DataFrame, points: pd.DataFrame, epsilon: float | None) -> dict[tuple[str, ...], Comparison]:
     """Each method against all weights under the same chain and adversary, by PANEL, series and peft."""
-    found = {}
+    compared = {}
     for names, group in points.groupby([*PANEL, "series"], sort=False):
         with contextlib.suppress(NotInTable):
             for one in compare(table[table["run_id"].isin(group["run_id"])], epsilon):
                 if one.baseline["peft"] == WHOLE:
-                    found[(*names, one.cell["peft"])] = one
-    return found
+                    compared[(*names, one.cell["peft"])] = one
+    return compared
 
 
 def _marks(shown: pd.DataFrame, chains: list[str], compared: dict[tuple[str, ...], Comparison]) -> pd.DataFrame:
-    """A row a method and chain of a panel: peft, series, x, mean, low, high (95% t interval over seeds), differs."""
-    found = []
+    """One row per method and chain: peft, series, x, mean, low, high (95% t interval over seeds), differs."""
+    marks = []
     for group, cell in shown.groupby([*PANEL, "series", "peft"], sort=False):
         names = tuple(map(str, group))
         *_, chain, method = names
@@ -101,8 +101,8 @@ def _marks(shown: pd.DataFrame, chains: list[str], compared: dict[tuple[str, ...
         against = compared.get(names)
         mark = {"peft": method, "series": chain, "x": cell["parameters"].mean() * beside_others}
         mark |= {"mean": seeds.mean(), "low": low, "high": high}
-        found.append(mark | {"differs": against is not None and against.supported})
-    return pd.DataFrame(found)
+        marks.append(mark | {"differs": against is not None and against.supported})
+    return pd.DataFrame(marks)
 
 
 def _panel(panel: Axes, marks: pd.DataFrame, chains: list[str]) -> None:
@@ -122,13 +122,13 @@ def _panel(panel: Axes, marks: pd.DataFrame, chains: list[str]) -> None:
 
 
 def _title(context: tuple[str, ...], every: pd.DataFrame) -> str:
-    """What tells the row of panels apart, in words."""
+    """What tells the row of panels from the others, in words."""
     row = pd.Series(dict(zip(PANEL, context, strict=True)))
     return cells.cell_label(row, [column for column in PANEL if every[column].nunique() > 1])
 
 
 def _legend(drawn: Figure, every: pd.DataFrame, chains: list[str], methods: list[str]) -> int:
-    """The chains' colours and shapes, and the number of each method."""
+    """Draw the legend: the chains' colours and shapes, and each method's number. Returns the number of rows."""
     looks = style.chain_looks(chains)
     own = [
         style.key(cells.series_label(name), color=colour, marker=shape, markeredgecolor=style.edge(name, colour))
@@ -141,7 +141,7 @@ def _legend(drawn: Figure, every: pd.DataFrame, chains: list[str], methods: list
 
 
 def _seeds(every: pd.DataFrame) -> pd.Series:
-    """The seeds behind each mark, by its method and the rest."""
+    """The number of seeds behind each mark, by method, series and panel."""
     return every.groupby(["peft", "series", *PANEL], sort=False)["seed"].nunique()
 
 

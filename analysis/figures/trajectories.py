@@ -14,7 +14,10 @@ PROBE = "dev"
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """A row of panels for each model and task: a loss a domain, and the probe; a line a chain. Raises NotInTable."""
+    """One row of panels per model and task: the loss on each domain, and the probe; one line per chain.
+
+    Raises NotInTable.
+    """
     points = adaptation.trajectories(table)
     contexts, curves = adaptation.contexts(points), adaptation.in_order(points["what"])
     chains = adaptation.chain_names(points)
@@ -46,7 +49,7 @@ def _panel(panel: Axes, shown: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
     panel.locator_params(axis="x", nbins=5)
     for chain, curve in shown.groupby("chain", sort=False):
         colour, shape = looks[str(chain)]
-        for _, part in curve.groupby("stage", sort=False):  # a stage ends with its best model, the next begins there
+        for _, part in curve.groupby("stage", sort=False):  # a gap between stages: the next starts from the best model
             by_seed = part.groupby(["at", "adaptation"])["value"].mean().unstack()
             if by_seed.shape[1] > 1:
                 panel.plot(by_seed.index, by_seed, linewidth=0.4, alpha=0.5, color=colour)

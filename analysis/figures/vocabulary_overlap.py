@@ -15,7 +15,7 @@ CELL = 0.34  # inches of height
 
 @style.styled
 def figure(table: pd.DataFrame) -> Figure:
-    """For each model and task a heat map of pairs of domains, and the tokens a word of each. Raises NotInTable."""
+    """For each model and task, a heat map of pairs of domains, and each domain's tokens per word. Raises NotInTable."""
     pairs, cuts = adaptation.overlaps(table), adaptation.fertility(table)
     contexts = adaptation.contexts(pairs)
     domains = adaptation.in_order(pd.concat([pairs["a"], pairs["b"]]))

@@ -1,4 +1,4 @@
-"""What each chain's pretraining costs beside what it brings, as a Markdown page (Gururangan et al., 2020, table 9)."""
+"""What each chain's pretraining costs and what it gains, as a Markdown page (Gururangan et al., 2020, table 9)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COLUMNS = [*TRAINED.values(), *READ.values()]
 
 
 def report(table: pd.DataFrame) -> str:
-    """A table for each model and task: a line a chain, from cheap to dear. Raises NotInTable where none is adapted."""
-    found = costs(table)
-    chains = found.groupby([*CONTEXT, "pretrain"], sort=False)[[*COLUMNS, "score"]].mean().reset_index()
+    """A table for each model and task: one line per chain, cheapest first. Raises NotInTable if none is adapted."""
+    of_runs = costs(table)
+    chains = of_runs.groupby([*CONTEXT, "pretrain"], sort=False)[[*COLUMNS, "score"]].mean().reset_index()
     parts = [
         "# What adaptation costs",
         "Means over the runs, the stages of a chain added up (one that several chains begin with is trained once "
@@ -27,14 +27,14 @@ def report(table: pd.DataFrame) -> str:
     ]
     for context in contexts(chains):
         rows = of(chains, context)
-        score = f"{cells.display(found.loc[found['task'] == context[1], 'metric'].iloc[0])} on test"
+        score = f"{cells.display(of_runs.loc[of_runs['task'] == context[1], 'metric'].iloc[0])} on test"
         lines = [_line(chain, score) for _, chain in rows.sort_values(["tokens trained on", "pretrain"]).iterrows()]
         parts += [f"## {context_label(context)}", markdown.table(lines, words=("chain",))]
     return "\n\n".join(parts) + "\n"
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: run_id, CONTEXT, pretrain, COLUMNS summed over its pretraining stages, metric and score on test.
+    """One row per run: run_id, CONTEXT, pretrain, COLUMNS summed over its pretraining stages, metric, score on test.
 
     A run without adaptation costs 0. A cost that was not measured is NaN.
     """

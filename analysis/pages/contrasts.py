@@ -1,4 +1,4 @@
-"""Chains against the chain that isolates what they add: each selection against its random control, and the like."""
+"""Chains against the chain that isolates what they add, such as each selection against its random control."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CONTRASTS = {  # (chain, reference): what the difference isolates
 
 
 def report(table: pd.DataFrame) -> str:
-    """A Markdown page, a table for each model and task. Raises NotInTable where the table holds none of the pairs."""
-    found = comparisons.contrast(table, CONTRASTS)
+    """A Markdown page with a table for each model and task. Raises NotInTable if the table has none of the pairs."""
+    family = comparisons.contrast(table, CONTRASTS)
     parts = [
         "# What each step of a chain adds",
         "Differences on test, paired by seed. p: exact sign-flip test over the pairs; Holm: over the "
-        f"{found[0].family} comparisons of this page.",
+        f"{family[0].family} comparisons of this page.",
     ]
-    for among in comparisons.by_context(found):
+    for among in comparisons.by_context(family):
         task, model = (cells.display(among[0].cell[name]) for name in ("task", "model"))
         parts.append(f"## {task}, {model}: {cells.display(among[0].metric)}")
         parts.append(markdown.table([_row(one) for one in among], words=("chain", "against", "isolates", "reading")))

@@ -1,4 +1,4 @@
-"""The comparison at equal cost as a Markdown page, for a study with plain training of several lengths."""
+"""The comparison at equal cost as a Markdown page, for a study with plain training at several lengths."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def report(table: pd.DataFrame) -> str:
     radii = cells.radii(table)
     families = equal_cost.adjusted([equal_cost.methods(table, epsilon) for epsilon in radii])
     parts = ["# Methods against plain training of the same cost", _how_to_read(families)]
-    for epsilon, found in zip(radii, families, strict=True):
+    for epsilon, methods in zip(radii, families, strict=True):
         under = "clean" if epsilon is None else f"under attack, epsilon {epsilon:g}"
-        for context in dict.fromkeys(method.context for method in found):
-            among = [method for method in found if method.context == context]
+        for context in dict.fromkeys(method.context for method in methods):
+            among = [method for method in methods if method.context == context]
             parts.append(f"## {context}: {cells.display(among[0].gain.metric)}, {under}")
             rows = [dict(zip(COLUMNS, _row(method), strict=True)) for method in sorted(among, key=_by_cost)]
             parts.append(markdown.table(rows, words=("method", "reading")))

@@ -1,4 +1,4 @@
-"""A table of words and numbers in three formats that hold the same numbers: LaTeX (booktabs alone), Markdown, CSV."""
+"""A table of words and numbers in three formats with the same numbers: LaTeX (with booktabs only), Markdown, CSV."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ DAGGER = "†"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers: its heading under that of its group, its name in the CSV, and how a number is formatted."""
+    """A column of numbers: its group's heading, its own heading, its name in the CSV, and the format of its numbers."""
 
     group: str
     heading: str
     name: str
     number: str = ".3f"
-    further: tuple[str, ...] = ()  # names in the CSV of what stands behind the number: its interval, sd, or Holm's p
+    further: tuple[str, ...] = ()  # names in the CSV of the numbers after it: its interval, sd, or Holm's p
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A number and what stands behind it: two ends of an interval, or one number; NaN for an empty cell."""
+    """A number and what follows it in brackets: two ends of an interval, or one number; NaN for an empty cell."""
 
     value: float = math.nan
     further: tuple[float, ...] = ()
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A line: its words, one for each of the table's, and its entries, one for each of the table's columns."""
+    """A row: one word for each of the table's ``words``, and one entry for each of its ``columns``."""
 
     words: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """What the formats show; a rule stands before the row ``rule_before``."""
+    """What the formats show; words: headings of the columns of words. A rule is drawn before row ``rule_before``."""
 
     caption: str
     words: tuple[str, ...]
@@ -60,12 +60,12 @@ class PaperTable:
 
 
 def formats(table: PaperTable, label: str) -> dict[str, str]:
-    """The texts of table.tex, table.md and table.csv; label: of the LaTeX table, after 'tab:'."""
+    """The texts of table.tex, table.md and table.csv; label: the LaTeX table's label, after 'tab:'."""
     return {"table.tex": latex(table, label), "table.md": markdown(table), "table.csv": as_csv(table)}
 
 
 def latex(table: PaperTable, label: str) -> str:
-    """A table* of booktabs, with the notes below it; needs no other package."""
+    """A table* with the notes below it; needs only the package booktabs."""
     headings = [*table.words, *(column.heading for column in table.columns)]
     lines = [*_latex_groups(table), _latex_line([escaped(heading) for heading in headings])]
     for number, row in enumerate(table.rows):
@@ -88,7 +88,7 @@ def latex(table: PaperTable, label: str) -> str:
 
 
 def markdown(table: PaperTable) -> str:
-    """The caption, a table of pipes, and the notes, a paragraph each."""
+    """The caption, a pipe table, and the notes, one paragraph each."""
     rows = [[*map(_plain_markdown, row.words), *map(_markdown_entry, table.columns, row.entries)] for row in table.rows]
     headings = [*map(_plain_markdown, table.words), *map(_heading, table.columns)]
     left = [True] * len(table.words) + [False] * len(table.columns)
@@ -97,7 +97,7 @@ def markdown(table: PaperTable) -> str:
 
 
 def as_csv(table: PaperTable) -> str:
-    """One column a number; 'mark' behind a score says what bold and dagger say in the other formats."""
+    """One column per number; the column 'mark' after a score says what bold and dagger say in the other formats."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     header = [name for column in table.columns for name in (column.name, *column.further, *_mark_name(table, column))]
@@ -113,14 +113,14 @@ def as_csv(table: PaperTable) -> str:
 
 
 def numbers_of(column: Column, entry: Entry) -> list[str]:
-    """The numbers of an entry as every format writes them: none where the cell is empty."""
+    """The numbers of an entry as every format writes them; none if the cell is empty."""
     if math.isnan(entry.value):
         return []
     return [format(value, column.number) for value in (entry.value, *entry.further) if not math.isnan(value)]
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Text with LaTeX's special characters escaped."""
     return "".join(ESCAPED.get(letter, letter) for letter in text).replace(DAGGER, r"$^{\dagger}$")
 
 
@@ -170,7 +170,7 @@ def _plain_markdown(text: str) -> str:
 
 
 def _mark_name(table: PaperTable, column: Column) -> list[str]:
-    """The name of the column of marks behind a score's; none behind other numbers."""
+    """The name of the column of marks after a score; none after other numbers."""
     return [f"{column.name}_mark"] if column.name.startswith("score") else []
 
 

@@ -1,7 +1,7 @@
-"""A study as the table of a paper: a row a cell, its scores, its paired differences, and what a reader must know.
+"""A study as the table of a paper: one row per cell, its scores, its paired differences, and what a reader must know.
 
-Bold: the best score of its task, where the paired test supports a difference to the cell's baseline (p <= LEVEL); with
-a dagger where it does after Holm's correction too. A best score without such support is not bold.
+Bold: the best score of its task, if the paired test supports a difference to the cell's baseline (p <= LEVEL); with a
+dagger if it also does after Holm's correction. A best score without such support is not bold.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Outcome:
 
     epsilon: float | None
     scores: pd.DataFrame  # as cells.scores gives them
-    columns: list[str]  # that tell the cells apart
+    columns: list[str]  # the columns that tell the cells apart
     compared: list[Comparison]
 
     @property
     def metric(self) -> str:
-        """The metric's name in words; two, where the tasks have different ones."""
+        """The metric's name in words; all names, if the tasks have different ones."""
         return " and ".join(cells.display(name) for name in self.scores["metric"].unique())
 
     @cached_property
@@ -44,18 +44,18 @@ class Outcome:
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """The mean over seeds in 'value', a row a cell."""
+        """The mean over seeds in 'value', one row per cell."""
         return self.by_seed.groupby(self.columns, dropna=False).mean().reset_index()
 
     def seeds(self, cell: pd.Series) -> pd.Series:
-        """The scores of a cell's seeds; none where it was not measured."""
+        """The scores of a cell's seeds; empty if it was not measured."""
         rows = self.by_seed.reset_index()
         return rows.loc[_same(rows, cell), "value"]
 
     def mean(self, cell: pd.Series) -> float:
-        """Their mean; NaN without any."""
-        found = self.means.loc[_same(self.means, cell), "value"]
-        return float(found.iloc[0]) if len(found) else math.nan
+        """The mean over a cell's seeds; NaN if it was not measured."""
+        values = self.means.loc[_same(self.means, cell), "value"]
+        return float(values.iloc[0]) if len(values) else math.nan
 
     def best(self, cell: pd.Series) -> float:
         """The highest mean of the cell's task, baseline models included."""
@@ -63,11 +63,11 @@ class Outcome:
 
 
 def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, spread: str = "interval") -> PaperTable:
-    """The table of a study: clean scores, and those under attack with each of ``epsilons`` (by default the reference).
+    """The table of a study: clean scores, and scores under attack at each of ``epsilons`` (default: the reference).
 
-    spread: 'interval', 95% t intervals over seeds of scores and of paired differences, or 'sd', their standard
-    deviations. Published scores of the same tasks follow under their own source keys. Raises NotInTable for a table
-    without scores or without that radius, ValueError for another spread.
+    spread: 'interval' for 95% t intervals over seeds of scores and of paired differences, or 'sd' for their standard
+    deviations. Published scores of the same tasks follow, under their own source keys. Raises NotInTable for a table
+    without scores or without that radius, and ValueError for another spread.
     """
     if spread not in SPREADS:
         raise ValueError(f"spread={spread!r}: possible are {', '.join(SPREADS)}")
@@ -77,30 +77,30 @@ def paper_table(table: pd.DataFrame, epsilons: Sequence[float] | None = None, sp
     radii = cells.radii(table) if epsilons is None else [None, *epsilons]
     columns = cells.cell_columns(table)
     outcomes = [outcome(table, epsilon, columns) for epsilon in radii]
-    found = outcomes[0].scores[columns].drop_duplicates()
+    cell_rows = outcomes[0].scores[columns].drop_duplicates()
     known = literature.beside(outcomes[0].scores)
-    varying = cells.varying(found, columns) or ["pretrain", "adversary"]
+    varying = cells.varying(cell_rows, columns) or ["pretrain", "adversary"]
     shown = list(dict.fromkeys([*(["source", "model"] if len(known) else []), *varying]))
     references = {
         cells.key(cell) for cell in _each(table.loc[cells.is_baseline_model(table), columns].drop_duplicates())
     }
-    rows = [_row(cell, cells.key(cell) in references, shown, outcomes, spread) for cell in _each(found)]
+    rows = [_row(cell, cells.key(cell) in references, shown, outcomes, spread) for cell in _each(cell_rows)]
     rows += [_published_row(row, shown, len(outcomes), spread) for row in _each(known)]
-    context = ", ".join(cells.display(found[c].iloc[0]) for c in ("task", "model") if c not in shown)
+    context = ", ".join(cells.display(cell_rows[c].iloc[0]) for c in ("task", "model") if c not in shown)
     return PaperTable(
         caption=f"{context}{': ' if context else ''}{outcomes[0].metric} on test, mean over seeds.",
         words=tuple(cells.display(cells.heading(c)) for c in shown),
         columns=tuple(column for outcome in outcomes for column in _columns(outcome, spread)),
         rows=rows,
         notes=[*notes(table, outcomes, rows, SPREADS[spread], len(known)), *([choice] if choice else [])],
-        rule_before=len(found) if len(known) else None,
+        rule_before=len(cell_rows) if len(known) else None,
     )
 
 
 def outcome(table: pd.DataFrame, epsilon: float | None, columns: list[str]) -> Outcome:
-    """The scores at a radius, with the comparisons that the seeds allow."""
+    """The scores at a radius, with the comparisons that are possible."""
     compared: list[Comparison] = []
-    with contextlib.suppress(cells.NotInTable):  # one method alone
+    with contextlib.suppress(cells.NotInTable):  # only one method
         compared = comparisons.compare(table, epsilon)
     return Outcome(epsilon, cells.scores(table, epsilon), columns, compared)
 
@@ -142,7 +142,7 @@ def _row(cell: pd.Series, reference: bool, shown: list[str], outcomes: list[Outc
 
 
 def _published_row(row: pd.Series, shown: list[str], outcomes: int, spread: str) -> Row:
-    """A published score: its difference, where that is known, has no sd."""
+    """The row of a published score; its difference, if known, has no sd."""
     around = (row["mean_low"], row["mean_high"]) if spread == "interval" else (row["sd"],)
     welch = (row["low"], row["high"]) if spread == "interval" else ()
     entries = [Entry(float(row["n_seeds"])), Entry(row["value"], around), Entry(row["difference"], welch), Entry()]
@@ -150,7 +150,7 @@ def _published_row(row: pd.Series, shown: list[str], outcomes: int, spread: str)
 
 
 def _spread(values: pd.Series, spread: str) -> tuple[float, ...]:
-    """What stands behind a mean over seeds; nothing behind a single one."""
+    """The spread that is written after a mean over seeds; nothing for a single seed."""
     if len(values) < 2:
         return ()
     return paired.t_interval(values) if spread == "interval" else (float(values.std()),)
@@ -166,7 +166,7 @@ def _same(rows: pd.DataFrame, cell: pd.Series) -> pd.Series:
 
 
 def _word(cell: pd.Series, column: str) -> str:
-    """A value in words, without the name of its column, which the heading says."""
+    """A value in words, without its column's name, which is in the heading."""
     if column not in cell.index or pd.isna(cell[column]):
         return ""
     return cells.cell_label(cell, [column]).removeprefix(f"{cells.display(column.rsplit('.', 1)[-1])} ")
@@ -179,19 +179,19 @@ def _each(rows: pd.DataFrame) -> list[pd.Series]:
 def notes(
     table: pd.DataFrame, outcomes: Sequence[Outcome], rows: Sequence[Row], spread: str, published: int
 ) -> list[str]:
-    """A sentence or two each on spread, examples, differences, bold, scope, published rows; then the caveats."""
+    """One or two sentences each on spread, examples, differences, bold, scope, published rows; then the caveats."""
     behind = "in brackets" if spread.endswith("interval") else "in parentheses"
-    found = [f"Behind a mean, {behind}: {spread} over fine-tuning seeds. {_examples(table, outcomes)}"]
+    sentences = [f"Behind a mean, {behind}: {spread} over fine-tuning seeds. {_examples(table, outcomes)}"]
     compared = [one for outcome in outcomes for one in outcome.compared]
     if compared:
-        found += [_differences(outcomes, spread), _bold(rows)]
-        found.append(comparisons.scopes_in_words(compared))
+        sentences += [_differences(outcomes, spread), _bold(rows)]
+        sentences.append(comparisons.scopes_in_words(compared))
     if published:
-        found.append(
+        sentences.append(
             "Below the rule: published scores, under their citation keys; another model and other text, seeds not "
             "paired, differences with Welch's interval."
         )
-    return [note for note in [*found, *caveats(table)] if note]
+    return [note for note in [*sentences, *caveats(table)] if note]
 
 
 def _examples(table: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:

@@ -1,4 +1,4 @@
-"""What a study found, in plain text: a row a cell, and what may be said about the differences."""
+"""A study's results in plain text: one row per cell, and what can be said about the differences."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ COSTS = ["train_seconds", "pretrain_train_seconds", "forward_passes", "backward_
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: its columns, seeds, adaptations, metric, and mean and sd over seeds of each score; mean costs.
+    """One row per cell: its columns, seeds, adaptations, metric, mean and sd over seeds of each score, mean costs.
 
-    Costs are of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may share.
-    Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd, and 'unleaked' where a
-    run's test examples are not all clean of its training text (on those that are). sd is NaN for one seed.
+    Costs are those of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may
+    share. Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd, and, if some test
+    examples also occur in a run's training text, 'unleaked' (on the others). sd is NaN for one seed.
     """
     if table.empty:
         raise cells.NotInTable("the table has no rows")
@@ -65,13 +65,13 @@ def format_summary(table: pd.DataFrame) -> str:
 
 
 def _moments(scores: pd.DataFrame, columns: list[str], name: str) -> list[pd.Series]:
-    # A seed that was fine-tuned on several adaptations counts once, with its mean: as in the comparisons.
+    # A seed that was fine-tuned on several adaptations counts once, with its mean, as in the comparisons.
     seeds = scores.groupby([*columns, "seed"], dropna=False)["value"].mean().groupby(columns, dropna=False)
     return [seeds.mean().rename(name), seeds.std().rename(f"{name}_sd")]
 
 
 def _unleaked(table: pd.DataFrame) -> pd.DataFrame:
-    """The scores on the clean part of test; none where that part is the whole of it in every run."""
+    """The scores on the clean part of test; empty if that part is all of test in every run."""
     if not (table["split"] == "test_clean").any():
         return table[:0]
     part, whole = cells.scores(table, split="test_clean"), cells.scores(table)
@@ -85,7 +85,7 @@ def _unleaked_in_words(table: pd.DataFrame) -> str:
 
 
 def _aligned(table: pd.DataFrame) -> str:
-    """Columns two spaces apart: words flush left, numbers flush right."""
+    """The table as text, columns two spaces apart: words flush left, numbers flush right."""
     columns = []
     for name in table.columns:
         column = table[name].astype("str").tolist()
@@ -122,7 +122,7 @@ def _differences(table: pd.DataFrame) -> list[str]:
 
 
 def _block(compared: list[Comparison], epsilon: float | None, blocks: int) -> str:
-    """The differences of one context; blocks: of the same family."""
+    """The differences of one context as text; blocks: how many blocks belong to the same family."""
     rows = [
         {
             "method": c.method,

@@ -1,4 +1,4 @@
-"""tuning.md: for each arm of a swept study the learning rate that it keeps, and how clear the choice was."""
+"""tuning.md: the learning rate that each arm of a swept study keeps, and how clear the choice was."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from analysis import cells, markdown, tuning
 from analysis.cells import NotInTable
 from analysis.tuning import LEARNING_RATE
 
-ALL_TRIALS = True  # read before the best setting of each arm is kept
+ALL_TRIALS = True  # needs all trials, not only each arm's best setting
 
 
 def report(table: pd.DataFrame) -> str:
-    """A Markdown page, a line an arm; table: with all trials. Raises NotInTable where no rate was swept, or not yet."""
+    """A Markdown page, one line per arm; table: with all trials. Raises NotInTable if no rate was swept or chosen."""
     if not tuning.is_swept(table):
         raise NotInTable("one learning rate for each arm: none was chosen")
     try:

@@ -1,6 +1,6 @@
-"""A study as one HTML file that opens from disk: verdicts first, then what they rest on. ``adapt report`` writes it.
+"""A study as one HTML file that opens from disk: verdicts first, then the evidence. ``adapt report`` writes it.
 
-Nothing in it is loaded from elsewhere, and its own policy forbids that it could be. Same table, same bytes.
+It loads nothing from elsewhere, and its content security policy forbids it. Same table, same bytes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ NO_CAVEAT = (
 
 
 def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -> str:
-    """The report of a study's rows, as load() gives them. Raises NotInTable for a table without scores on test.
+    """The report of a study's rows. Raises NotInTable for a table without scores on test.
 
-    written: what its language models wrote (analysis.study.samples), where they were asked.
+    written: the samples of its language models (analysis.study.samples), if there are any.
     """
     whole = table
     table, choice = tuning.settled(whole)
     summary = tables.summary(table)
     compared = scores.compared(table)
     notes = [note for note in (choice, *caveats(table)) if note]
-    found = html.joined([scores.by_cell(table, summary), scores.differences(compared) if compared else None])
+    score_tables = html.joined([scores.by_cell(table, summary), scores.differences(compared) if compared else None])
     parts = [
         ("verdicts", "What may be said", verdicts.verdicts(compared)),
         ("caveats", "Caveats", html.listed(notes) if notes else element("p", NO_CAVEAT)),
-        ("tables", "Scores and differences", found),
+        ("tables", "Scores and differences", score_tables),
         ("figures", "Figures", drawings.drawn(whole)),
         *pages.sections(whole),
         *([("samples", "Samples", samples.samples(whole, written))] if written is not None and len(written) else []),
@@ -49,7 +49,7 @@ def page(table: pd.DataFrame, study: str, written: pd.DataFrame | None = None) -
 
 
 def _in_short(table: pd.DataFrame, n_cells: int, n_runs: int) -> str:
-    """What was run, in a sentence; n_runs: of the study, of which a tuned one reports of some."""
+    """What was run, in a sentence; n_runs: all runs of the study, of which a tuned study reports only some."""
     runs = table.drop_duplicates("run_id")
     seeds = runs["seed"].nunique()
     models, tasks = (", ".join(map(cells.display, sorted(runs[name].unique()))) for name in ("model", "task"))
@@ -86,5 +86,5 @@ def _document(study: str, lead: str, parts: list[tuple[str, str, Html]]) -> str:
 
 
 def _hash(text: str) -> str:
-    """The one text that the page's policy lets stand as style or script."""
+    """The hash by which the page's policy allows exactly this text as style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

@@ -1,4 +1,4 @@
-"""Write a study's report as one HTML file, from its rows alone.
+"""Write a study's report as one HTML file, using only its rows.
 
 From experiments/<study>/results.csv into experiments/<study>/report.html; or, with --root, from the runs under a root
 (the working tree may be dirty) into <root>/reports/<study>.html.
@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     table = rows.rows(parser, given)
     folder = given.experiments / given.study
     written = samples.load(folder) if given.root is None else samples.of_root(given.root, table["run_id"])
-    kept = folder / "report.html"
-    path = kept if given.root is None else given.root / "reports" / f"{given.study}.html"
+    of_record = folder / "report.html"
+    path = of_record if given.root is None else given.root / "reports" / f"{given.study}.html"
     try:
         text = page(table, given.study, written)
     except NotInTable as reason:

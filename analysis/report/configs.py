@@ -1,4 +1,4 @@
-"""Every setting of every cell: what all runs share once, and a part for each cell with what is its own."""
+"""Every setting of every cell: once those that all runs share, then a part for each cell with its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.report import html
 from analysis.report.html import Html, element
 from analysis.report.scores import varying
 
-_OF_A_RUN = ("seed", "adaptation", "adaptation_seed")  # which stand in the list of runs
+_OF_A_RUN = ("seed", "adaptation", "adaptation_seed")  # shown in the list of runs
 
 
 def configs(table: pd.DataFrame) -> Html:
@@ -22,7 +22,7 @@ def configs(table: pd.DataFrame) -> Html:
     shared = [c for c in settings if runs[c].nunique(dropna=False) == 1]
     named = varying(runs, table)
     own = [c for c in settings if c not in shared]
-    alike = {c for c in own if runs[c].nunique() == 1}  # wherever they occur: of a part that only some cells have
+    alike = {c for c in own if runs[c].nunique() == 1}  # the same wherever they occur: only some cells have them
     ordered = cells.ordered(runs, [*columns, "seed"])
     parts = [
         _cell(group, cells.cell_label(group.iloc[0], named), own, alike)
@@ -55,5 +55,5 @@ def _settings(settings: dict[str, str]) -> Html:
 
 
 def _said(values: pd.Series) -> str:
-    """The values that occur, apart by commas."""
+    """The values that occur, separated by commas."""
     return ", ".join(dict.fromkeys(f"{v:g}" if isinstance(v, float) else str(v) for v in values.dropna()))

@@ -27,7 +27,7 @@ MEGABYTES = {"peak_memory_bytes", "training_memory_bytes", "checkpoint_bytes", "
 
 
 def costs(table: pd.DataFrame) -> Html:
-    """Tables of what was counted and measured; a sentence where nothing was."""
+    """Tables of what was counted and measured; a sentence if nothing was."""
     stages = _stages(table)
     parts = [_fine_tuning(table), _pretraining(stages)]
     if not any(parts):
@@ -58,16 +58,16 @@ def _fine_tuning(table: pd.DataFrame) -> Html | None:
 
 
 def _stages(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a trained stage of pretraining: model, task, stage and what was counted.
+    """One row per trained stage of pretraining: model, task, stage and its counts.
 
-    Runs that share a stage repeat its rows: a stage is known by its own numbers, of which the seconds never agree.
+    Runs that share a stage repeat its rows, so a stage is identified by its numbers: seconds never agree by chance.
     """
     rows = table[table["metric"].isin(FORMATS)]
     parts = rows["split"].str.extract(r"^(?P<stage>(?!text/)[^/]+)/(?P<part>train|text)$")
     rows = rows.assign(stage=parts["stage"], part=parts["part"])[parts["stage"].notna()]
     if rows.empty:
         return pd.DataFrame(columns=["model", "task", "stage"])
-    rows = rows[~((rows["part"] == "text") & (rows["metric"] == "tokens"))]  # of one reading; those trained on count
+    rows = rows[~((rows["part"] == "text") & (rows["metric"] == "tokens"))]  # the tokens trained on are counted
     of_run = rows.pivot_table(index=["model", "task", "stage", "run_id"], columns="metric", values="value")
     return of_run.reset_index().drop(columns="run_id").drop_duplicates(ignore_index=True)
 

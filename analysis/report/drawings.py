@@ -1,4 +1,4 @@
-"""The study's figures, drawn into the page: every module of analysis/figures that the table carries."""
+"""The study's figures, drawn into the page: every module of analysis/figures for which the table has data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from analysis.drawing import style
 from analysis.report import html
 from analysis.report.html import Html, element
 
-SVG = style.RC | {"svg.hashsalt": "analysis.report", "svg.fonttype": "path"}  # same bytes; text as the author saw it
+SVG = style.RC | {"svg.hashsalt": "analysis.report", "svg.fonttype": "path"}  # fixed bytes; text drawn as paths
 NO_DATE: dict[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
-PIXELS = 144  # an inch of the page: half as large again as on paper
+PIXELS = 144  # per inch of a figure: half as large again on the page as on paper
 
 
 def drawn(table: pd.DataFrame) -> Html:
-    """The figures of a table with all trials: what they show, how to read them, and for the others the reason."""
+    """The figures of a table with all trials: what they show and how to read them; for the others, why not."""
     parts, not_drawn = [], []
     for module, figure in figures.every(table):
         name = figures.name_of(module)
@@ -37,7 +37,7 @@ def drawn(table: pd.DataFrame) -> Html:
 
 
 def alternative(figure: Figure, shows: str) -> str:
-    """What a figure shows to those who don't see it: its subject, panels, axes and legend."""
+    """The alternative text of a figure: its subject, panels, axes and legend."""
     panels = [axes for axes in figure.axes if axes.get_visible()]
     titles = dict.fromkeys(" ".join(axes.get_title(loc="left").split()) for axes in panels)
     across, up = (dict.fromkeys(filter(None, (axis(axes) for axes in panels)))
@@ -49,7 +49,7 @@ def alternative(figure: Figure, shows: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without matplotlib's mathematics: the few signs that the figures write."""
+    """Text without matplotlib's mathtext; covers the few symbols that the figures use."""
     for sign, letter in (("\\epsilon", "ε"), ("\\leq", "≤"), ("\\times", "×")):
         text = text.replace(sign, letter)
     return " ".join(text.replace("$", "").split())
@@ -59,7 +59,7 @@ def _shown(figure: Figure, shows: str, name: str) -> Html:
     how_to_read = plain(figure.get_supxlabel())
     alt = alternative(figure, shows)
     if how_to_read:
-        figure.supxlabel("")  # stands in the page, where it can be read at any size
+        figure.supxlabel("")  # it goes into the page as text, readable at any size
     width = str(round(figure.get_figwidth() * PIXELS))
     image = element("img", src=f"data:image/svg+xml;base64,{_svg(figure)}", alt=alt, width=width)
     frame = element("div", image, class_="scroll", tabindex="0", role="region", aria_label=shows)

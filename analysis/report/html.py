@@ -1,4 +1,4 @@
-"""HTML as text that cannot be forgotten to be escaped: what is not Html yet is text, and becomes it by escaping."""
+"""HTML that cannot be left unescaped by mistake: a plain string is text, and is escaped when it becomes Html."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-LONG = 40  # letters from which a cell's words may break into lines
+LONG = 40  # a cell with more letters may wrap
 _VOID = {"meta", "img", "input"}
 
 
 class Html(str):
-    """Markup that is ready to stand in the page."""
+    """Markup, already escaped."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a table: what is read, and the value that it sorts by (NaN: missing, which sorts last)."""
+    """A number in a table: its text, and the value to sort by (NaN: missing, sorts last)."""
 
     text: str
     value: float
@@ -29,7 +29,7 @@ Cell = str | Number
 def element(tag: str, /, *children: str | None, **attributes: str | None) -> Html:
     """An element; text among its children and attributes is escaped, None is left out.
 
-    An attribute that Python cannot spell ends in or holds an underscore: ``class_``, ``data_value``.
+    Attribute names that Python does not allow are written with underscores: ``class_``, ``data_value``.
     """
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
     opened = f"<{tag}" + "".join(f' {key}="{html.escape(value)}"' for key, value in given.items()) + ">"
@@ -39,7 +39,7 @@ def element(tag: str, /, *children: str | None, **attributes: str | None) -> Htm
 
 
 def joined(children: Iterable[str | None]) -> Html:
-    """Several pieces one after another."""
+    """Several pieces, one after another."""
     pieces = [child for child in children if child is not None]
     return Html("".join(piece if isinstance(piece, Html) else html.escape(piece) for piece in pieces))
 
@@ -56,7 +56,7 @@ def listed(items: Iterable[str]) -> Html:
 
 
 def folded(summary: str, *children: str | None, opened: bool = False, name: str | None = None) -> Html:
-    """What a click opens; print opens all."""
+    """A part that a click opens; printing opens all of them."""
     return element("details", element("summary", summary), *children, open="" if opened else None, id=name)
 
 
@@ -67,10 +67,10 @@ def number(value: float | None, form: str) -> Number:
 
 
 def table(rows: Sequence[Mapping[str, Cell]], caption: str, factors: Collection[str] = ()) -> Html:
-    """Rows of equal keys as a table that the page's script lets sort and filter; columns in ``factors`` by choice.
+    """A table that the page's script can sort and filter; the columns in ``factors`` are filtered by choosing values.
 
-    Numbers are flush right; words that are the same in all of several rows stand in the caption instead. Raises
-    ValueError for no rows: there is nothing to head the columns.
+    rows: all with the same keys. Numbers are flush right; words that are the same in all of several rows are moved to
+    the caption. Raises ValueError without rows: the columns would have no headings.
     """
     if not rows:
         raise ValueError(f"a table needs a row: {caption!r} has none")

@@ -1,4 +1,4 @@
-"""What of the dev and test text stands in training text, and what was taken out of the text for pretraining."""
+"""How much dev and test text occurs in training text, and what was removed from the text for pretraining."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DROPPED = "Texts for pretraining, kept and dropped by reason; “leaks” are th
 
 
 def leaks(table: pd.DataFrame) -> Html:
-    """Leaked examples by task, split and level, and the texts that the filter dropped; else a sentence."""
+    """Leaked examples by task, split and level, and the texts that the filter dropped; a sentence if nothing counts."""
     parts = [_leaked(table), _dropped(table)]
     return html.joined(part or None for part in parts) if any(parts) else element("p", NONE)
 
@@ -50,7 +50,7 @@ def _leaked(table: pd.DataFrame) -> Html | None:
 
 
 def _dropped(table: pd.DataFrame) -> Html | None:
-    """What the filter of the text for pretraining kept and dropped."""
+    """How many texts for pretraining the filter kept and dropped."""
     rows = table[table["split"].str.fullmatch(r"text/[^/]+/train")]
     rows = rows[rows["metric"].eq("documents") | rows["metric"].str.startswith("dropped_")]
     if rows.empty:

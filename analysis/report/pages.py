@@ -1,4 +1,4 @@
-"""The Markdown pages that ``adapt table`` writes, as parts of the report: headings, paragraphs and tables, no more."""
+"""The Markdown pages that ``adapt table`` writes, as parts of the report: only headings, paragraphs and tables."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?(e[+-]?\d+)?")
 
 
 def sections(table: pd.DataFrame) -> list[tuple[str, str, Html]]:
-    """Name, title and content of each page that the table, with all trials, allows."""
-    found = []
+    """Name, title and content of each page for which the table has data; table: with all trials."""
+    parts = []
     for name, text in tables.pages(table):
         title, _, rest = text.removeprefix("# ").partition("\n")
-        found.append((name.removesuffix(".md"), title, of_markdown(rest)))
-    return found
+        parts.append((name.removesuffix(".md"), title, of_markdown(rest)))
+    return parts
 
 
 def of_markdown(text: str) -> Html:
-    """Blocks apart by an empty line: a heading, a table, or a paragraph. The heading of a table is its caption."""
+    """Markdown blocks between empty lines (headings, tables, paragraphs) as HTML; a table's heading is its caption."""
     parts: list[Html] = []
     heading = ""
     for blank, lines in itertools.groupby(text.split("\n"), key=lambda line: not line.strip()):
@@ -44,7 +44,7 @@ def of_markdown(text: str) -> Html:
 
 
 def _rows(lines: list[str]) -> list[dict[str, Cell]]:
-    """The rows of a table; a column is of numbers where its rule says that it is flush right and all of it reads so."""
+    """The rows of a table; a column is numeric if it is flush right and all its cells are numbers."""
     heads, rule, *body = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
     columns = [
         list(map(_number, column)) if mark.endswith(":") and _numeric(column) else list(column)

@@ -1,4 +1,4 @@
-"""Where the rows come from: code, versions and machines, when, and every run."""
+"""Where the rows come from: code, versions, machines, dates, and every run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from analysis.report.html import Cell, Html
 from analysis.report.scores import factors, headings, varying
 
 LEDGER = [name for name in PROVENANCE if name != "created_at"]
-COMMIT = 10  # letters that name it
+COMMIT = 10  # letters of a commit that are shown
 DAY = len("2025-01-01")
 
 
 def dates(runs: pd.DataFrame) -> str:
-    """The days between which runs were written, or '' where none is known."""
+    """The first and last day on which runs were written, or '' if none is known."""
     known = sorted(day[:DAY] for day in runs["created_at"].dropna() if day != "none")
     return "" if not known else known[0] if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
 
 
 def provenance(table: pd.DataFrame) -> Html:
-    """A line for each code and machine, then all the runs with their scores."""
+    """One line for each combination of code and machine, then all runs with their scores."""
     runs = table.drop_duplicates("run_id")
     ledger = [name for name in LEDGER if name in runs.columns and runs[name].notna().any()]
     runs_of = runs.groupby(ledger, dropna=False, sort=True)
@@ -45,7 +45,7 @@ def _chosen(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 
 
 def _runs(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Cell]]:
-    """A line a run: its cell, seeds, scores on dev and test, and at the reference radius."""
+    """One line per run: its cell, seeds, scores on dev and test, and at the reference radius."""
     scores = {"dev": _scores(table, split="dev"), "test": _scores(table)}
     if cells.epsilons(table):
         epsilon = cells.reference_epsilon(table)
@@ -54,7 +54,7 @@ def _runs(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Cell]]:
     return [
         factors(run, names)
         | {"seed": _said(run["seed"]), "adaptation seed": _said(run["adaptation_seed"])}
-        | {what: html.number(found.get(run["run_id"]), ".3f") for what, found in scores.items()}
+        | {what: html.number(values.get(run["run_id"]), ".3f") for what, values in scores.items()}
         | {
             "commit": str(run["commit"])[:COMMIT],
             "written": str(run["created_at"])[:DAY],
@@ -66,10 +66,10 @@ def _runs(table: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Cell]]:
 
 def _scores(table: pd.DataFrame, epsilon: float | None = None, split: str = "test") -> dict[str, float]:
     try:
-        found = cells.scores(table, epsilon, split=split)
+        values = cells.scores(table, epsilon, split=split)
     except NotInTable:
         return {}
-    return dict(zip(found["run_id"], found["value"], strict=True))
+    return dict(zip(values["run_id"], values["value"], strict=True))
 
 
 def _said(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The same prompts answered by each language model of a study, side by side, with how well each predicts the domain."""
+"""The answers of a study's language models to the same prompts, side by side, and how well each predicts the domain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURES = {"seq_rep_4": "seq-rep-4", "distinct_1": "distinct-1", "distinct_2": 
 
 
 def samples(table: pd.DataFrame, written: pd.DataFrame) -> Html:
-    """table: the study's rows; written: its samples (analysis.study.samples), of which none may be there."""
+    """The part on samples; table: the study's rows; written: its samples (analysis.study.samples), maybe empty."""
     written = written[written["run_id"].isin(table["run_id"])]
     if written.empty:
         return element("p", NONE)
@@ -32,7 +32,7 @@ def samples(table: pd.DataFrame, written: pd.DataFrame) -> Html:
 
 
 def named(table: pd.DataFrame, written: pd.DataFrame) -> dict[str, str]:
-    """What to call each language model, in the order of the report: by what varies between them, else its run."""
+    """A name for each language model, in the order of the report: by what varies between them, else by its run."""
     runs = table.drop_duplicates("run_id").set_index("run_id")
     first = written.groupby("model")["run_id"].min().rename_axis("language_model")  # ``model`` is also a column of runs
     of_models = runs.loc[first, [name for name in NAMED_BY if name in runs.columns]].set_axis(first.index)
@@ -68,11 +68,11 @@ def _measured(table: pd.DataFrame, written: pd.DataFrame, arms: dict[str, str]) 
 
 
 def _answers(written: pd.DataFrame, arms: dict[str, str]) -> list[Html]:
-    """A block a prompt, the first opened: its text, how it truly went on, and each model's answers."""
+    """One block per prompt, the first one open: its text, the true continuation, and each model's answers."""
     blocks = []
     run_of = written.groupby("model")["run_id"].min()
     rows = written[written["run_id"].isin(run_of)]
-    most = rows.groupby("model")["tokens"].max()  # a truth of fewer tokens was not cut: its text ends there
+    most = rows.groupby("model")["tokens"].max()  # a true continuation of fewer tokens was not cut: the text ends there
     for number, (_, asked) in enumerate(rows.groupby("prompt_hash", sort=True)):
         truth = asked[asked["decoding"] == "truth"].iloc[0]
         goes_on = "…" * int(truth["tokens"] == most[truth["model"]])

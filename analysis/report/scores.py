@@ -1,4 +1,4 @@
-"""What a study found, as numbers: each cell's scores and each paired difference, in tables to sort and filter."""
+"""A study's results in numbers: each cell's scores and each paired difference, in tables to sort and filter."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from analysis.report.html import Cell, Html, Number
 
 
 def varying(rows: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    """The columns that tell the cells of a study apart; chain and adversary where there is one cell alone."""
+    """The columns that tell the cells of a study apart; chain and adversary if there is only one cell."""
     return cells.varying(rows, cells.cell_columns(table)) or ["pretrain", "adversary"]
 
 
 def headings(columns: list[str]) -> dict[str, str]:
-    """A short heading for each column: its last part, or the whole where two columns end alike."""
+    """A short heading for each column: its last part, or the whole name if two columns end alike."""
     short = [cells.heading(column).replace("_", " ") for column in columns]
     return {c: s if short.count(s) == 1 else c for c, s in zip(columns, short, strict=True)}
 
 
 def factors(cell: pd.Series, names: dict[str, str]) -> dict[str, Cell]:
     """A cell's settings under their headings."""
-    return {heading: cells.cell_label(cell, [c]) if c in cells.IDENTITY else cells.display(cell[c])
+    return {heading: cells.cell_label(cell, [c]) if c in cells.MAIN_COLUMNS else cells.display(cell[c])
             for c, heading in names.items()}  # fmt: skip
 
 
@@ -43,21 +43,23 @@ def by_cell(table: pd.DataFrame, summary: pd.DataFrame) -> Html:
 
 
 def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
-    """The paired comparisons to the baseline, clean and under attack at the reference radius; none where none is."""
+    """The paired comparisons to the baseline, clean and under attack at the reference radius; may be empty."""
     each = comparisons.compare_each(table)
-    return {"clean" if epsilon is None else f"under attack, ε = {epsilon:g}": found for epsilon, found in each.items()}
+    return {
+        "clean" if epsilon is None else f"under attack, ε = {epsilon:g}": family for epsilon, family in each.items()
+    }
 
 
-def differences(found: dict[str, list[Comparison]]) -> Html:
+def differences(compared: dict[str, list[Comparison]]) -> Html:
     """Every paired difference with its interval and test."""
-    columns = next(iter(found.values()))[0].columns
+    columns = next(iter(compared.values()))[0].columns
     names = headings(columns)
     rows = [
         factors(one.cell, names)
         | {"score": what, "against": one.against, "metric": cells.display(one.metric)}
         | _numbers(one)
         | {"reading": one.reading, "scope": one.scope}
-        for what, family in found.items()
+        for what, family in compared.items()
         for one in family
     ]
     chosen = [*names.values(), "score", "reading"]

@@ -1,4 +1,4 @@
-"""What may be said, in words: each comparison's sentence, what they are conditional on, and what to know before."""
+"""What can be said, in words: a sentence for each comparison, and what they are conditional on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.report import html
 from analysis.report.html import Html, element
 from analysis.stats import paired
 
-FEW = 12  # sentences that a reader takes in at once: more than these are folded where nothing is shown
+FEW = 12  # sentences: a longer list of comparisons that show nothing is folded
 READINGS = {
     "better": "Better",
     "worse": "Worse",
@@ -22,15 +22,15 @@ READINGS = {
 }
 
 
-def verdicts(found: dict[str, list[Comparison]]) -> Html:
-    """A summary sentence and the verdicts for each score; found: as scores.compared gives it."""
-    if not found:
-        return element("p", "Nothing to compare: one method alone, or no seed that a method shares with its baseline.")
-    return html.joined(_of_score(what, family) for what, family in found.items())
+def verdicts(compared: dict[str, list[Comparison]]) -> Html:
+    """A summary sentence and the verdicts for each score; compared: as scores.compared gives it."""
+    if not compared:
+        return element("p", "Nothing to compare: only one method, or no seed that a method shares with its baseline.")
+    return html.joined(_of_score(what, family) for what, family in compared.items())
 
 
 def in_short(what: str, family: Sequence[Comparison]) -> str:
-    """How many comparisons say what, in a sentence or two."""
+    """How many comparisons have which reading, in a sentence or two."""
     counts = {reading: sum(one.reading == reading for one in family) for reading in READINGS}
     passed = {name: counts[name] for name in ("better", "worse") if counts[name]}
     alone = counts["better (taken alone)"] + counts["worse (taken alone)"]

@@ -1,4 +1,4 @@
-"""Adaptation seeds above fine-tuning seeds: what may be said of an adaptation method, not of one adapted model."""
+"""Adaptation seeds above fine-tuning seeds: what can be said of an adaptation method, not of one adapted model."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from analysis.stats.paired import Floats
 class ByAdaptation:
     """Differences to a baseline with the adaptation as the unit: each counts once, with the mean of its seeds."""
 
-    means: Floats  # [adaptations], of each in the order of its label
+    means: Floats  # [adaptations], in the order of their labels
     p: float  # exact sign-flip test over the means; NaN for one adaptation
     interval: tuple[float, float]  # t over the means; (nan, nan) for one adaptation
-    between: float  # variance between adaptations; 0 where its estimate is negative; NaN where not estimable
-    within: float  # variance between fine-tuning seeds of one adaptation; NaN where no adaptation has two
-    negative: bool  # whether the estimate of ``between`` was negative and is given as 0
+    between: float  # variance between adaptations; 0 if its estimate is negative; NaN if it cannot be estimated
+    within: float  # variance between fine-tuning seeds of one adaptation; NaN if no adaptation has two
+    negative: bool  # whether the estimate of ``between`` was negative and was set to 0
 
     @property
     def n(self) -> int:
-        """Adaptations."""
+        """Number of adaptations."""
         return len(self.means)
 
     @property
     def mean(self) -> float:
-        """Mean over the adaptations, however many seeds each has."""
+        """Mean over the adaptations, each with the same weight, however many seeds it has."""
         return float(self.means.mean())
 
     def in_words(self) -> str:
-        """The components of variance in a sentence, a negative estimate among them."""
+        """The components of variance in a sentence, which also says if an estimate was negative."""
         if math.isnan(self.between):
             return "The variance between adaptations needs two of them, and two fine-tuning seeds of one."
         sd = f"sd between adaptations {math.sqrt(self.between):.3g}"
@@ -45,11 +45,11 @@ class ByAdaptation:
 def by_adaptation(differences: ArrayLike, adaptations: ArrayLike) -> ByAdaptation:
     """Test differences [runs] to a baseline, paired by fine-tuning seed, with their adaptation [runs] as the unit.
 
-    Fine-tuning seeds of one adaptation share its luck and are no independent evidence on the method: they are averaged
-    first, and the test is over the averages. This takes the averages as independent, so each adaptation needs
-    fine-tuning seeds, and so baseline runs, of its own, or a baseline with adaptations of its own; where one set of
-    baseline runs serves all adaptations, the finding is given these baseline runs. Raises ValueError for a number of
-    labels that is not that of the differences.
+    Fine-tuning seeds of one adaptation share its luck and are not independent evidence on the method: they are averaged
+    first, and the test is over the averages. The averages are taken as independent, so each adaptation needs its own
+    fine-tuning seeds and thus its own baseline runs, or a baseline with its own adaptations. If one set of baseline
+    runs serves all adaptations, the finding is conditional on these baseline runs. Raises ValueError if there is not
+    one label per difference.
     """
     d = paired.vector(differences)
     labels, of = np.unique(np.asarray(adaptations), return_inverse=True)
@@ -72,8 +72,8 @@ def variance_components(values: ArrayLike, groups: ArrayLike) -> tuple[float, fl
     """Variance between and within groups by the method of moments: (between, within), one-way random effects.
 
     within = MSW, between = (MSB - MSW) / n0, n0 = (N - sum n_i^2 / N) / (k - 1) (Searle, Casella and McCulloch, 1992,
-    section 3.6); ``between`` may come out negative, which speaks for a variance near 0. With one group ``between`` is
-    NaN; with one value in each group both are, since the two cannot be told apart.
+    section 3.6); ``between`` may come out negative, which suggests a variance near 0. With one group ``between`` is
+    NaN; with one value in each group both are NaN, since the two cannot be separated.
     """
     x = paired.vector(values)
     _, of = np.unique(np.asarray(groups), return_inverse=True)

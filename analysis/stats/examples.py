@@ -1,7 +1,7 @@
-"""What one run's, or two runs', answers to the same test examples show: intervals of scores, and McNemar's test.
+"""Intervals of scores, and McNemar's test, from the predictions of one or two runs on the same test examples.
 
-Everything here is given the trained models: examples are the only source of chance. Over seeds:
-analysis.stats.paired; over both: analysis.stats.seeds_and_examples.
+Everything here is conditional on the trained models: examples are the only source of chance. For seeds see
+analysis.stats.paired, for both analysis.stats.seeds_and_examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from analysis.stats.paired import Floats
 def mean_interval(values: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: Seed = 0) -> Floats:
     """BCa interval of the mean over test examples: [2] for values [n], [2, cells] for values [n, cells].
 
-    values: of each example, such as 1 for a right answer and 0 for a wrong one. As bca_interval otherwise.
+    values: one per example, such as 1 for a right prediction and 0 for a wrong one. Otherwise as bca_interval.
     """
     return bca_interval(mean_features(values), mean, level, resamples, seed)
 
@@ -29,7 +29,7 @@ def difference_interval(
 ) -> Floats:
     """BCa interval of the mean of ours - theirs, paired by test example: [2], or [2, cells] for [n, cells].
 
-    Raises ValueError where the two are not of the same examples.
+    Raises ValueError if the two have different shapes.
     """
     return mean_interval(_paired(ours, theirs), level, resamples, seed)
 
@@ -56,45 +56,45 @@ def macro_f1_difference_interval(
 
 
 def mean_features(values: ArrayLike) -> Floats:
-    """What examples add to ``mean``: [..., 2], the value and 1."""
+    """What each example adds to the sums of ``mean``: its value and 1, [..., 2]."""
     x = np.asarray(values, dtype=np.float64)
     return np.stack([x, np.ones_like(x)], axis=-1)
 
 
 def mean(sums: Floats) -> Floats:
-    """sums: [..., 2] of values and of examples -> [...]."""
+    """The mean from sums [..., 2] of values and of examples: [...]."""
     return sums[..., 0] / sums[..., 1]
 
 
 def f1_features(gold: ArrayLike, predicted: ArrayLike, classes: int) -> Floats:
-    """What each example adds to ``macro_f1``, [n, ..., 3 classes]: right answers, answers and gold labels by class.
+    """What each example adds to the sums of ``macro_f1``, [n, ..., 3 classes]: hits, predictions, gold labels by class.
 
-    gold: [n]; predicted: [n, ...]; labels 0 to classes - 1. Raises ValueError for others, or other numbers of examples.
+    gold: [n]; predicted: [n, ...]; labels 0 to classes - 1. Raises ValueError for other labels or shapes.
     """
-    labels, answers = np.asarray(gold), np.asarray(predicted)
-    if labels.ndim != 1 or answers.shape[:1] != labels.shape:
-        raise ValueError(f"gold labels [n] and predictions [n, ...] are needed, not {labels.shape} and {answers.shape}")
-    if not (np.isin(labels, range(classes)).all() and np.isin(answers, range(classes)).all()):
-        raise ValueError(f"labels from 0 to {classes - 1} are needed: there is {max(labels.max(), answers.max())}")
-    identity = np.eye(classes)
-    of_answers = identity[answers]
+    labels, guesses = np.asarray(gold), np.asarray(predicted)
+    if labels.ndim != 1 or guesses.shape[:1] != labels.shape:
+        raise ValueError(f"gold labels [n] and predictions [n, ...] are needed, not {labels.shape} and {guesses.shape}")
+    if not (np.isin(labels, range(classes)).all() and np.isin(guesses, range(classes)).all()):
+        raise ValueError(f"labels from 0 to {classes - 1} are needed: there is {max(labels.max(), guesses.max())}")
+    one_hot = np.eye(classes)
+    of_guesses = one_hot[guesses]
     of_labels = np.broadcast_to(
-        identity[labels].reshape(len(labels), *[1] * (answers.ndim - 1), classes), of_answers.shape
+        one_hot[labels].reshape(len(labels), *[1] * (guesses.ndim - 1), classes), of_guesses.shape
     )
-    return np.concatenate([of_labels * of_answers, of_answers, of_labels], axis=-1)
+    return np.concatenate([of_labels * of_guesses, of_guesses, of_labels], axis=-1)
 
 
 def macro_f1(sums: Floats) -> Floats:
-    """Mean over the classes of 2 right / (answers + gold), 0 where there are neither: [..., 3 classes] -> [...].
+    """Mean over the classes of 2 hits / (predictions + gold), 0 if there are neither: [..., 3 classes] -> [...].
 
-    As adapt's own score, it averages over all labels of the training data, whether or not a resample holds them.
+    Like adapt's own score, it averages over all labels of the training data, even if a resample lacks some.
     """
-    right, answers, gold = np.split(sums, 3, axis=-1)
-    return np.mean(2 * right / np.maximum(answers + gold, 1), axis=-1)
+    hits, predictions, gold = np.split(sums, 3, axis=-1)
+    return np.mean(2 * hits / np.maximum(predictions + gold, 1), axis=-1)
 
 
 def difference(of_sums: OfSums) -> OfSums:
-    """The difference of a statistic between two runs whose sums lie side by side, [..., 2 k]."""
+    """The difference of a statistic between two runs, as a function of their concatenated sums [..., 2 k]."""
 
     def of_both(sums: Floats) -> Floats:
         ours, theirs = np.split(sums, 2, axis=-1)
@@ -104,12 +104,12 @@ def difference(of_sums: OfSums) -> OfSums:
 
 
 def mcnemar_p(ours: ArrayLike, theirs: ArrayLike, mid_p: bool = False) -> float:
-    """Two-sided p of McNemar's exact test that two runs are as often right on the same examples.
+    """Two-sided p of McNemar's exact test that two runs are right equally often on the same examples.
 
-    ours, theirs: [n], whether each answer is right. Of the examples that one alone gets right, the number b of ours is
-    binomial(b + c, 1/2) (McNemar, 1947, in its exact form): p = min(1, 2 P(B <= min(b, c))). mid_p counts only half of
-    P(B = min(b, c)) on each side, which is less conservative (Fagerland, Lydersen and Laake, 2013). Raises ValueError
-    for what is not 0 or 1, or not of the same examples.
+    ours, theirs: [n], whether each prediction is right. Let b examples be right only in ours, and c only in theirs:
+    then b is binomial(b + c, 1/2) (McNemar, 1947, in its exact form), and p = min(1, 2 P(B <= min(b, c))). mid_p counts
+    only half of P(B = min(b, c)) on each side, which is less conservative (Fagerland, Lydersen and Laake, 2013). Raises
+    ValueError for values other than 0 and 1, and for different numbers of examples.
     """
     d = _paired(ours, theirs)
     if d.ndim != 1 or not (np.isin(ours, (0, 1)).all() and np.isin(theirs, (0, 1)).all()):

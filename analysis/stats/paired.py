@@ -1,4 +1,4 @@
-"""Tests and intervals for differences paired by seed. Arrays in, numbers out: nothing here knows a table.
+"""Tests and intervals for differences paired by seed. Arrays in, numbers out; no tables here.
 
 n seeds give 2^n ways to exchange the two methods, so the smallest two-sided p is 2 / 2^n: .0625 with 5, .031 with 6.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-ENUMERATED = 16  # pairs up to which all 2^n sign vectors are enumerated; beyond, a fixed random sample stands for them
+ENUMERATED = 16  # pairs up to which all 2^n sign vectors are enumerated; for more, a fixed random sample is used
 SAMPLED = 2**16
 
 Floats = NDArray[np.float64]
@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p of the exact sign-flip (Fisher-Pitman) test that paired differences [n] are symmetric about zero.
 
-    p = #{s in {-1, 1}^n : |sum s_i d_i| >= |sum d_i|} / 2^n. With more than ENUMERATED pairs the share is taken over
-    SAMPLED random sign vectors, the observed one among them, which keeps the level (Hemerik and Goeman, 2018).
+    p = #{s in {-1, 1}^n : |sum s_i d_i| >= |sum d_i|} / 2^n. With more than ENUMERATED pairs the share is over SAMPLED
+    random sign vectors; including the observed one among them keeps the level (Hemerik and Goeman, 2018).
     """
     d = vector(differences)
     sums = d.sum() - 2 * (_flips(len(d)) @ d)
@@ -39,8 +39,8 @@ def sign_flip_interval(differences: ArrayLike, level: float = 0.95) -> tuple[flo
     """The shifts that the sign-flip test does not reject at 1 - level: an exact interval for the centre of symmetry.
 
     Its ends are the k-th smallest and k-th largest of the 2^n - 1 means over non-empty subsets of the differences,
-    k = floor(2^n (1 - level) / 2) (Hartigan, 1969). With k = 0 (5 pairs or fewer at 95%) no shift can be rejected and
-    it is unbounded; with 6 pairs it runs from the smallest difference to the largest.
+    k = floor(2^n (1 - level) / 2) (Hartigan, 1969). With k = 0 (5 pairs or fewer at 95%) no shift can be rejected, so
+    the interval is unbounded; with 6 pairs it goes from the smallest difference to the largest.
     """
     d = vector(differences)
     flips = _flips(len(d))[1:]  # row 0 flips nothing: the observed differences
@@ -82,7 +82,7 @@ def welch_interval(
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's (1979) adjusted p-values of a family of m tests: max over j <= i of min(1, (m - j + 1) p_(j)).
 
-    A NaN stands for a comparison without a test: it stays NaN and is no member of the family.
+    A NaN means a comparison without a test: it stays NaN and does not count in the family.
     """
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full_like(p, np.nan)
@@ -92,7 +92,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-@functools.lru_cache(maxsize=1)  # the comparisons of a study have the same number of pairs, and each needs it
+@functools.lru_cache(maxsize=1)  # the comparisons of a study mostly have the same number of pairs
 def _flips(n: int) -> Floats:
     """Which differences are flipped, [2^n or SAMPLED, n] of 0 and 1; the first row flips none. Read-only."""
     flips = _enumerated(n) if n <= ENUMERATED else _sampled(n)
@@ -107,7 +107,7 @@ def _enumerated(n: int) -> Floats:
 def _sampled(n: int) -> Floats:
     flips = np.random.default_rng(0).integers(0, 2, size=(SAMPLED, n))
     flips[0] = 0
-    flips[1:][flips[1:].sum(axis=1) == 0, 0] = 1  # of no weight for p; a mean needs a non-empty subset
+    flips[1:][flips[1:].sum(axis=1) == 0, 0] = 1  # hardly changes p; the means need non-empty subsets
     return flips.astype(np.float64)
 
 

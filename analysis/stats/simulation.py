@@ -1,4 +1,4 @@
-"""Studies drawn at random, many at once, and the sign-flip test of all of them. Arrays in, arrays out."""
+"""Randomly drawn studies, many at once, and the sign-flip test of all of them. Arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from analysis.stats.paired import ENUMERATED, Floats
 Size = tuple[int, int, int]  # studies, cells, pairs; cell 0 is the baseline
 Draw = Callable[[np.random.Generator, Size], Floats]  # the scores of all studies, of that shape
 
-FAILS, FAILED = 0.1, -10.0  # a training that fails in one of ten seeds falls by ten standard deviations
-_SUMS = 2**17  # sums held at once: 1 MB, which stays in a core's cache
+FAILS, FAILED = 0.1, -10.0  # training fails for one seed in ten, and the score falls by ten standard deviations
+_SUMS = 2**17  # sums in memory at once: 1 MB, which fits in a core's cache
 
 
 def p_values(differences: ArrayLike) -> Floats:
     """Two-sided p [studies] of the exact sign-flip test of each row of paired differences [studies, n].
 
-    The p-values of stats.sign_flip_p, for all rows at once. Half of the 2^n sign vectors stand for all, since s and -s
-    give the same |sum|. Raises ValueError for more than ENUMERATED pairs, and for what is no table of numbers.
+    The p-values of paired.sign_flip_p, for all rows at once. Half of the 2^n sign vectors are enough, since s and -s
+    give the same |sum|. Raises ValueError for more than ENUMERATED pairs, and unless the input is a finite 2-D array.
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 2 or d.size == 0 or not np.isfinite(d).all():
@@ -30,7 +30,7 @@ def p_values(differences: ArrayLike) -> Floats:
     if n > ENUMERATED:
         raise ValueError(f"{n} pairs: all sign vectors are enumerated for up to {ENUMERATED} pairs only")
     signs = 1.0 - 2 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1)
-    rounding = 1e-12 * np.abs(d).sum(axis=1)  # as in stats.sign_flip_p
+    rounding = 1e-12 * np.abs(d).sum(axis=1)  # as in paired.sign_flip_p
     least = np.abs(d.sum(axis=1)) - rounding
     rows = max(1, _SUMS // len(signs))
     parts = [slice(start, start + rows) for start in range(0, len(d), rows)]
@@ -53,12 +53,12 @@ def heavy_tailed(rng: np.random.Generator, size: Size) -> Floats:
 
 
 def failing(rng: np.random.Generator, size: Size) -> Floats:
-    """Scores from N(0, 1), of which a share of FAILS lies lower by -FAILED, moved to mean 0: bimodal."""
+    """Scores from N(0, 1), of which a share FAILS is lower by -FAILED, shifted to mean 0: bimodal."""
     return rng.normal(size=size) + FAILED * (rng.random(size) < FAILS) - FAILED * FAILS
 
 
 def divided(runs: Floats) -> Draw:
-    """Studies made of real scores [runs]: for each it is drawn anew which runs are whose, none of them twice."""
+    """Studies made of real scores [runs]: each study assigns runs to cells at random, without replacement."""
 
     def draw(rng: np.random.Generator, size: Size) -> Floats:
         studies, cells, pairs = size
@@ -69,14 +69,14 @@ def divided(runs: Floats) -> Draw:
 
 
 def unlike(draw: Draw) -> Draw:
-    """Studies whose baseline scores N(0, 1) while the methods score as ``draw`` has it."""
+    """Studies whose baseline scores are from N(0, 1) and whose methods' scores are from ``draw``."""
     return lambda rng, size: np.where(np.arange(size[1])[:, None] == 0, normal(rng, size), draw(rng, size))
 
 
 def planted(draw: Draw, effect: float, sd: float) -> Draw:
     """The same studies with all methods better than the baseline by an effect; sd: of the scores of one cell.
 
-    Scores of two cells that are drawn apart have differences of sd sqrt(2) times as large, the unit of the effect.
+    The effect is in units of the sd of differences: for independently drawn cells, sqrt(2) times that of the scores.
     """
 
     def better(rng: np.random.Generator, size: Size) -> Floats:
@@ -92,7 +92,7 @@ NOISE: dict[str, Draw] = {
     "heavy tails (t3)": heavy_tailed,
     "1 seed in 10 fails": failing,
 }
-UNLIKE: dict[str, Draw] = {  # a baseline and a method of one mean, whose scores have other shapes
+UNLIKE: dict[str, Draw] = {  # a baseline and a method with equal means but different distributions
     "normal, skewed": unlike(skewed),
     "normal, 1 seed in 10 fails": unlike(failing),
 }

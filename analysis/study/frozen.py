@@ -1,8 +1,8 @@
-"""A study as files that git can keep: results.csv, a line a measurement, runs.csv, a line a run, predictions.parquet.
+"""A study as files for git: results.csv (one line per measurement), runs.csv (one per run), predictions.parquet.
 
-results.csv has the measurement and the short names of its run, and can be read on its own; runs.csv has the run's
-provenance and its whole config, which would otherwise stand in each of its lines. predictions.parquet has a row for
-each run and test example: studies that are older than it have none.
+results.csv has each measurement with the short names of its run, and can be read on its own. runs.csv has each run's
+provenance and whole config, which would otherwise be repeated in each of its lines. predictions.parquet has one row per
+run and test example; older studies do not have it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _PACKED = pyarrow.schema(
         **{"gold": _NAMES, "predicted": _NAMES, "clean": pyarrow.bool_(), "classes": _NUMBER},
     }
 )
-ANSWERED = list(_PACKED.names)
-_WHERE = [name for name in FACTORS if name != "adaptation"]  # which is a key, and orders nothing
+PREDICTED = list(_PACKED.names)
+_WHERE = [name for name in FACTORS if name != "adaptation"]  # a key, whose order means nothing
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
@@ -42,7 +42,7 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 
 def load(path: Path | str) -> pd.DataFrame:
-    """The rows of a CSV file in the results schema, with the runs.csv beside it where there is one.
+    """The rows of a CSV file in the results schema, joined with the runs.csv beside it if there is one.
 
     Raises ValueError for a file without the columns of a measurement, and for a run that runs.csv lacks.
     """
@@ -60,12 +60,12 @@ def load(path: Path | str) -> pd.DataFrame:
     return typed(table)
 
 
-def packed(answers: pd.DataFrame) -> bytes:
-    """Predictions as the bytes of a Parquet file: names as small integers beside their list, zstd; rows are sorted.
+def packed(predictions: pd.DataFrame) -> bytes:
+    """Predictions as the bytes of a Parquet file: sorted rows, dictionary-encoded names, zstd.
 
-    answers: the columns ANSWERED. The same rows give the same bytes.
+    predictions: the columns PREDICTED. The same rows give the same bytes.
     """
-    rows = answers[ANSWERED].sort_values(["run_id", "example", "word"], kind="stable", ignore_index=True)
+    rows = predictions[PREDICTED].sort_values(["run_id", "example", "word"], kind="stable", ignore_index=True)
     names = {column: pd.Categorical(rows[column]) for column in ("run_id", "text_hash")}
     labels = pd.Index(_ordered(set(rows["gold"]) | set(rows["predicted"])))
     names |= {column: pd.Categorical(rows[column].astype("str"), labels) for column in ("gold", "predicted")}
@@ -76,21 +76,22 @@ def packed(answers: pd.DataFrame) -> bytes:
 
 
 def load_predictions(folder: Path | str) -> pd.DataFrame:
-    """The frozen predictions of a study's folder: ANSWERED, and ``correct``; no row for a study that has none.
+    """The frozen predictions of a study's folder: PREDICTED, and ``correct``; no rows for a study that has none.
 
-    gold, predicted: names of labels; classes: how many labels the run's task has. Raises ValueError for another file.
+    gold, predicted: names of labels; classes: the number of labels of the run's task. Raises ValueError for a file with
+    other columns.
     """
     path = Path(folder, PREDICTIONS)
     if not path.exists():
-        return pd.DataFrame({name: [] for name in [*ANSWERED, "correct"]})
+        return pd.DataFrame({name: [] for name in [*PREDICTED, "correct"]})
     table = pyarrow.parquet.read_table(path).to_pandas()
-    if list(table.columns) != ANSWERED:
-        raise ValueError(f"{path}: columns {', '.join(map(str, table.columns))}; needed are {', '.join(ANSWERED)}")
+    if list(table.columns) != PREDICTED:
+        raise ValueError(f"{path}: columns {', '.join(map(str, table.columns))}; needed are {', '.join(PREDICTED)}")
     return table.assign(correct=table["gold"].astype("str") == table["predicted"].astype("str"))
 
 
 def _ordered(labels: set[str]) -> list[str]:
-    """Alphabetical; in numerical order if all are integers: as tasks order theirs."""
+    """The labels in the order that tasks use: numerical if all are integers, else alphabetical."""
     return sorted(labels, key=int) if all(re.fullmatch(r"-?\d+", name) for name in labels) else sorted(labels)
 
 

@@ -1,4 +1,4 @@
-"""The frozen rows of record of a study: experiments/<study>/results.csv, of runs from a clean commit only."""
+"""The frozen rows of record of a study: experiments/<study>/results.csv, only from runs of a clean commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GENERATION = re.compile(r"\bkeys (\d+)")  # in the column 'versions' (adapt.sto
 
 @dataclass
 class Merge:
-    """What became of each run of the study; ``table`` holds the rows of record after it."""
+    """What happened to each run of the study; ``table`` holds the rows of record afterwards."""
 
     table: pd.DataFrame
     merged: list[str] = field(default_factory=list)
@@ -30,10 +30,10 @@ class Merge:
 
 
 def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool = False) -> Merge:
-    """Merge a study's rows under root into its results.csv by run_id, rows of a clean commit only.
+    """Merge a study's rows under root into its results.csv by run_id, only rows of a clean commit.
 
-    A run that is recorded keeps its recorded rows, unless ``replace`` and its numbers differ. A run of older code,
-    which has another run_id, makes room for one with its settings: both would count as the same seed.
+    A recorded run keeps its rows, unless its numbers differ and ``replace`` is set. A recorded run of older code, which
+    has another run_id, is replaced by a new one with the same settings: both would count as the same seed.
 
     Runs whose keys are of another generation than those on record replace the record whole: half of each would count
     one adaptation as two. Until each recorded run has been run again, nothing is merged; ``replace`` takes what there
@@ -63,8 +63,8 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
             outcome.merged, outcome.superseded = [], []
             return outcome
         outcome.superseded = sorted({*outcome.superseded, *older} - set(taken))
-        kept = [record[~record["run_id"].isin([*taken, *outcome.superseded])], new]
-        outcome.table = results.typed(pd.concat([rows for rows in kept if len(rows)], ignore_index=True))
+        parts = [record[~record["run_id"].isin([*taken, *outcome.superseded])], new]
+        outcome.table = results.typed(pd.concat([rows for rows in parts if len(rows)], ignore_index=True))
         frozen.save(outcome.table, path)
     return outcome
 
@@ -83,7 +83,7 @@ def _generation(rows: pd.DataFrame) -> pd.Series:
 def _same_settings(record: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     """The run_ids in ``record`` that agree with a run of ``new`` in all factors and all config columns that both have.
 
-    Not in ``adaptation``, which is a key and changes with the code.
+    ``adaptation`` is not compared: it is a key and changes with the code.
     """
     config = sorted((set(record.columns) & set(new.columns)) - set(results.COLUMNS))
     columns = [name for name in (*results.FACTORS, *config) if name != "adaptation"]

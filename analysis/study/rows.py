@@ -1,4 +1,4 @@
-"""The rows of a study that a command asks for: those of record or, with ``--root``, those of runs not frozen."""
+"""The rows of a study for a command: the rows of record or, with ``--root``, those of runs that are not frozen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from analysis.study.record import EXPERIMENTS
 
 
 def parser(command: str, description: str | None, verb: str) -> argparse.ArgumentParser:
-    """The command line of ``adapt <command>``, which ``verb``s (draws, reports) a study."""
-    found = argparse.ArgumentParser(prog=f"adapt {command}", description=description)
-    found.add_argument("study", help="name of a study: experiments/<study>/results.csv")
-    found.add_argument("--root", type=Path, help=f"{verb} the runs under this root instead of the rows of record")
-    found.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
-    return found
+    """The parser of ``adapt <command>``; verb: what the command does with a study (draw, report)."""
+    arguments = argparse.ArgumentParser(prog=f"adapt {command}", description=description)
+    arguments.add_argument("study", help="name of a study: experiments/<study>/results.csv")
+    arguments.add_argument("--root", type=Path, help=f"{verb} the runs under this root instead of the rows of record")
+    arguments.add_argument("--experiments", type=Path, default=EXPERIMENTS, help="the lab notebook's folder")
+    return arguments
 
 
 def rows(of: argparse.ArgumentParser, given: argparse.Namespace) -> pd.DataFrame:
-    """The study's table; a study that is not there ends the command with those that are."""
+    """The study's table; if there is no such study, the command ends and lists the studies that exist."""
     if given.root is not None:
         known = results.studies(given.root)
         if given.study not in known:

@@ -1,4 +1,4 @@
-"""What the tests of adapters share: every option of conf/peft, tiny models that can have it, one step of training."""
+"""Shared by the tests of adapters: every option of conf/peft, tiny models that support it, a few steps of training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def composed(*overrides: str) -> Config:
 
 
 def architecture(cfg: PeftConfig) -> str:
-    """A BERT, or the decoder that a method serves alone."""
+    """A BERT, or a Llama for the method that only serves decoders."""
     return "llama" if target(cfg) == LLAMA_ADAPTER else "bert"
 
 
@@ -80,14 +80,14 @@ def write_base(folder: Path, kind: str = "bert") -> Path:
 
 
 class NoTokenizer:
-    """Saves nothing: these folders are read for their weights."""
+    """Saves nothing: only the weights of these folders are read."""
 
     def save_pretrained(self, folder: Path) -> None:
         pass
 
 
 def classifier(folder: Path, cfg: PeftConfig, out: Path, *, pooling: str = "mean", seed: int = 0) -> heads.Classifier:
-    """A classifier as fine-tuning begins with it."""
+    """A classifier as fine-tuning starts with it."""
     torch.manual_seed(seed)
     model = loading.new_classifier(folder, labels=LABELS, pooling=pooling, dropout=0.0, adapted=cfg.inherit != "drop")
     stage.begin(model, cfg, out, unquantized=["pooler", "classifier", "cls"])
@@ -113,9 +113,9 @@ def answers(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def train(model: Any, loss: Any, *, steps: int = 3, rate: float = 0.05, skipped: Sequence[int] = ()) -> None:
-    """Some steps of gradient descent with signs, so that every weight that has a gradient moves.
+    """Some steps of sign gradient descent, so that every weight that has a gradient moves.
 
-    skipped: the numbers, from 1, of updates that are not made, as by fp16 where gradients are no numbers.
+    skipped: the numbers (from 1) of updates that are skipped, as with fp16 when gradients are not finite.
     """
     model.train()
     trained = [weight for weight in model.parameters() if weight.requires_grad]

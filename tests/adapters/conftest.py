@@ -1,4 +1,4 @@
-"""Every test that takes ``method`` runs for each option file of conf/peft but full."""
+"""Every test that takes ``method`` runs for each option file of conf/peft except full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pass keeps for its backward pass: nothing below the first weight that is trained, but for an adversary."""
+"""What is saved for the backward pass: nothing below the first trained weight, except under an adversary."""
 
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,16 @@ from adapt.training.retention import layer_stacks
 
 BATCH = make_batch(6)
 BOTTOM = -1  # the embeddings
-TOP = ["lora", "dora", "adalora", "vera", "bottleneck_pfeiffer", "bottleneck_houlsby"]  # of methods that choose layers
+TOP = ["lora", "dora", "adalora", "vera", "bottleneck_pfeiffer", "bottleneck_houlsby"]  # methods that choose layers
 
 
 def kept(model, loss) -> dict[int, int]:
-    """The bytes that a training pass keeps in each layer, by its number; of the weights' own storage nothing counts.
+    """The bytes that a training pass saves in each layer, by layer number; the weights' own storage does not count.
 
-    A layer's number holds until the next layer is entered, so that what is above the last one counts as its own.
+    A layer's number holds until the next layer is entered, so what comes after the last layer counts as its own number.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    found: dict[int, int] = {}
+    result: dict[int, int] = {}
     layer = BOTTOM
 
     def enter(number: int, *_given) -> None:
@@ -31,7 +31,7 @@ def kept(model, loss) -> dict[int, int]:
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.untyped_storage().data_ptr() not in weights:
-            found[layer] = found.get(layer, 0) + tensor.nbytes
+            result[layer] = result.get(layer, 0) + tensor.nbytes
         return tensor
 
     (layers,) = layer_stacks(model.encoder)
@@ -42,11 +42,11 @@ def kept(model, loss) -> dict[int, int]:
         loss(model).backward()
     for handle in handles:
         handle.remove()
-    return found
+    return result
 
 
 def layers_trained(model) -> list[int]:
-    """The numbers of the layers that have a trained weight; BOTTOM for one of the encoder outside of them."""
+    """The numbers of the layers that have a trained weight; BOTTOM for the encoder's weights outside the layers."""
     (layers,) = layer_stacks(model.encoder)
     place = {id(weight): number for number, layer in enumerate(layers) for weight in layer.parameters()}
     return [place.get(id(weight), BOTTOM) for weight in model.encoder.parameters() if weight.requires_grad]
@@ -57,8 +57,8 @@ def test_every_method_keeps_nothing_below_what_it_trains(method: str, bases: dic
     needs(cfg)
     model = classifier(bases[architecture(cfg)], cfg, tmp_path)
     first = min(layers_trained(model), default=2)  # of two layers: the head alone
-    found = kept(model, classification(BATCH))
-    assert min(found) == (0 if first == BOTTOM and BOTTOM not in found else first)
+    result = kept(model, classification(BATCH))
+    assert min(result) == (0 if first == BOTTOM and BOTTOM not in result else first)
 
 
 @pytest.mark.parametrize("head", ["classifier", "language model"])
@@ -87,8 +87,8 @@ def test_head_alone_keeps_nothing_of_the_encoder_but_for_an_adversary(bases: dic
         with perturbed(embedding, delta, BATCH["attention_mask"].unsqueeze(-1)):
             return loss(model)
 
-    found = kept(model, attacked)
-    assert set(found) == {BOTTOM, 0, 1, 2}
+    result = kept(model, attacked)
+    assert set(result) == {BOTTOM, 0, 1, 2}
     assert delta.grad is not None and delta.grad.abs().sum() > 0
     assert set(kept(model, loss)) == {2}  # nothing of it stays
 

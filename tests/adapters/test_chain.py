@@ -39,16 +39,16 @@ def adapted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 def test_rows_say_what_was_trained_and_what_must_be_kept(adapted: tuple[Path, str]) -> None:
     root, run_id = adapted
-    found = values(root, run_id)
+    by_metric = values(root, run_id)
     lora = 2 * 2 * 8 * (16 + 16)  # layers, query and value, r, in and out
-    assert found["dapt/train", "trainable_parameters"] == found["tapt/train", "trainable_parameters"] == lora
-    assert found["train", "trainable_parameters"] == lora + 2 * 16 + 2
-    assert found["dapt/train", "checkpoint_bytes"] > 4 * lora
-    assert found["tapt/train", "checkpoint_bytes"] == 2 * found["dapt/train", "checkpoint_bytes"]
-    assert found["train", "checkpoint_bytes"] > found["tapt/train", "checkpoint_bytes"] + 4 * (lora + 34)
+    assert by_metric["dapt/train", "trainable_parameters"] == by_metric["tapt/train", "trainable_parameters"] == lora
+    assert by_metric["train", "trainable_parameters"] == lora + 2 * 16 + 2
+    assert by_metric["dapt/train", "checkpoint_bytes"] > 4 * lora
+    assert by_metric["tapt/train", "checkpoint_bytes"] == 2 * by_metric["dapt/train", "checkpoint_bytes"]
+    assert by_metric["train", "checkpoint_bytes"] > by_metric["tapt/train", "checkpoint_bytes"] + 4 * (lora + 34)
     for split in ("dapt/train", "train"):
-        assert found[split, "peak_memory_bytes"] > 0 and found[split, "examples_per_second"] > 0
-        assert found[split, "peak_memory_bytes"] > found[split, "training_memory_bytes"] >= 0
+        assert by_metric[split, "peak_memory_bytes"] > 0 and by_metric[split, "examples_per_second"] > 0
+        assert by_metric[split, "peak_memory_bytes"] > by_metric[split, "training_memory_bytes"] >= 0
     table = results.load(root)
     assert set(table["peft"]) == {"lora"} and set(table["pretrain_peft.name"]) == {"lora"}
     assert "model.modules.attention" not in table
@@ -57,12 +57,12 @@ def test_rows_say_what_was_trained_and_what_must_be_kept(adapted: tuple[Path, st
 @pytest.mark.parametrize("child", ["lora", "full"])
 def test_of_a_merged_parent_the_base_must_be_kept_too(child: str, world: Path, tmp_path: Path) -> None:
     chain = ["pretrain=[dapt]", "peft@pretrain_peft=lora", f"peft={child}", "peft.inherit=merge"]
-    found = values(tmp_path, pipeline(world, tmp_path, *chain).run())
+    by_metric = values(tmp_path, pipeline(world, tmp_path, *chain).run())
     lora = 2 * 2 * 8 * (16 + 16)
     whole = (world / "model" / "model.safetensors").stat().st_size
     encoder = next(tmp_path.glob("store/finetune/*/model.safetensors")).stat().st_size
-    assert 4 * lora < found["dapt/train", "checkpoint_bytes"] < whole
-    assert 0.5 * whole < encoder < found["train", "checkpoint_bytes"] < encoder + 4 * lora + 10_000
+    assert 4 * lora < by_metric["dapt/train", "checkpoint_bytes"] < whole
+    assert 0.5 * whole < encoder < by_metric["train", "checkpoint_bytes"] < encoder + 4 * lora + 10_000
 
 
 def test_the_store_keeps_one_base_for_all_of_the_chain(adapted: tuple[Path, str], world: Path) -> None:
@@ -135,8 +135,8 @@ def test_what_a_prompt_learned_reaches_the_next_stage_or_not(
     assert values(tmp_path, run_id)["test", "accuracy"] > 0
     folders = [chain.build(chain.stages[-2]).folder for chain in (learned, bare)]
     names = ["head.safetensors"] + ["training.json"] * (child == "full")  # of a head that is fitted, and all losses
-    found = [[(folder / name).read_bytes() for name in names] for folder in folders]
-    assert (found[0] == found[1]) == (inherit == "drop")
+    result = [[(folder / name).read_bytes() for name in names] for folder in folders]
+    assert (result[0] == result[1]) == (inherit == "drop")
     assert (folders[0] / files.ADAPTERS).exists() == (inherit == "stack")
 
 
@@ -206,7 +206,7 @@ def test_adalora_resumes_to_the_bit(world: Path, tmp_path: Path, monkeypatch: py
 def test_adalora_ends_with_target_r_ranks_on_average(
     skipped: list[int], tmp_path: Path, bases: dict[str, Path]
 ) -> None:
-    """Though fp16 may skip an update, such as that which settles the ranks: 20 less tfinal, 30% of them."""
+    """Even if fp16 skips an update, such as the one that fixes the final ranks (20 less tfinal, which is 30%)."""
     model = classifier(bases["bert"], option("adalora"), tmp_path)
     train(model, classification(make_batch(6)), steps=20, skipped=skipped)
     left = sum(int((weight != 0).sum()) for name, weight in model.named_parameters() if "lora_E" in name)

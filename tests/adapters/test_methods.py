@@ -1,4 +1,4 @@
-"""Each option of conf/peft: what it trains, what is saved of it, and what becomes of it in the next stage."""
+"""Each option of conf/peft: what it trains, what is saved, and what happens to it in the next stage."""
 
 import json
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_the_folder_is_the_base_as_it_was_and_names_no_path(
     assert (base / "config.json").read_bytes() == config
     for file in (tmp_path / "out").rglob("*.json"):
         assert str(tmp_path) not in file.read_text() and str(base) not in file.read_text(), file
-    assert files.kept_bytes(model.model, tmp_path / "out") == sum(
+    assert files.bytes_beside_base(model.model, tmp_path / "out") == sum(
         file.stat().st_size for file in [*(tmp_path / "out" / "adapters").rglob("*.safetensors"),
                                          tmp_path / "out" / "head.safetensors"]
     )  # fmt: skip
@@ -118,8 +118,8 @@ PAIRS = [(below, over or below) for below in METHODS for over in ("lora", "promp
 PAIRS += [("lora", over) for over in METHODS]
 WRAPPED = ("vera", "lora", "dora", "adalora", "ia3", "qlora", "int8_lora")
 PAIRS = [pair for pair in PAIRS if not (pair[0] in WRAPPED and pair[1] == "vera")]  # refused, see test_refusals.py
-PAIRS = [pair for pair in PAIRS if not (pair[0] == "lora" and pair[1] in ("qlora", "int8_lora"))]  # likewise
-PAIRS = [pair for pair in dict.fromkeys(PAIRS) if "llama_adapter" not in pair]  # which serves no BERT
+PAIRS = [pair for pair in PAIRS if not (pair[0] == "lora" and pair[1] in ("qlora", "int8_lora"))]  # refused too
+PAIRS = [pair for pair in dict.fromkeys(PAIRS) if "llama_adapter" not in pair]  # it does not serve BERT
 
 
 @pytest.mark.parametrize(("method", "child"), PAIRS)
@@ -182,10 +182,10 @@ def test_what_is_meant_to_be_trained_moves_and_nothing_else(
         or name.startswith("head.")
         or files.plain(name.removeprefix("model.")) in adapter.whole
     }
-    if method == "bitfit":  # softmax knows no difference between keys that all move alike
+    if method == "bitfit":  # softmax is invariant to a shift of all keys
         meant = {name for name in meant if not name.endswith("key.bias")}
         moved = {name for name in moved if not name.endswith("key.bias")}
-    if method == "adalora":  # a matrix may lose all its ranks, whose singular values then stay 0
+    if method == "adalora":  # a matrix may lose all its ranks; its singular values then stay 0
         assert any("lora_E" in name for name in moved)
         meant = {name for name in meant if "lora_E" not in name or name in moved}
     assert moved == meant
@@ -212,7 +212,7 @@ def test_the_adversary_sees_the_gradient_of_the_loss(
     norms = gradient.norm(dim=-1)
     assert (norms[batch["attention_mask"] == 0] == 0).all()
     assert (norms.sum(1) > 0).all()
-    if cfg.quantization is not None:  # a gradient through rounding: there, and no finite difference to compare with
+    if cfg.quantization is not None:  # a gradient through rounding: no finite difference can be compared with it
         return
     direction, step = gradient / gradient.norm(), 1e-2
     with torch.no_grad():
@@ -239,17 +239,17 @@ def test_other_methods_train_alike_under_gradient_checkpointing(
     needs(cfg)
     if method.startswith("prefix"):
         return
-    found = []
+    result = []
     for checkpointed in (False, True):
         model = classifier(bases[architecture(cfg)], cfg, tmp_path)
         if checkpointed:
             stage.checkpoint_gradients(model)
         model.train()
         classification(BATCH)(model).backward()
-        found.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
-    assert set(found[0]) == set(found[1]) != set()
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient)
+        result.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+    assert set(result[0]) == set(result[1]) != set()
+    for name, gradient in result[0].items():
+        torch.testing.assert_close(result[1][name], gradient)
 
 
 HIDDEN, LAYERS, WIDE, HEAD = 16, 2, 32, 16 * 3 + 3

@@ -1,4 +1,4 @@
-"""Bases in 4 and 8 bits: what is in bits and what is not, what is folded into them, layers that move."""
+"""Bases in 4 and 8 bits: what is quantised and what is not, merging into bits, moving layers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _installed() -> None:
 
 
 class Stack(nn.Module):
-    """Layers as an encoder has them, and a head."""
+    """A stack of layers, as in an encoder, and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class Stack(nn.Module):
 
 
 def places(layer: nn.Module) -> dict[str, int]:
-    """Where in memory each tensor of a layer in 8 bits lies."""
-    found = {"weight": layer.weight.data_ptr()}
+    """The memory address of each tensor of an 8-bit layer."""
+    result = {"weight": layer.weight.data_ptr()}
     for name in ("CB", "SCB"):
         held = getattr(layer.weight, name) if getattr(layer.weight, name) is not None else getattr(layer.state, name)
-        found[name] = held.data_ptr()
-    return found
+        result[name] = held.data_ptr()
+    return result
 
 
 def test_a_model_in_8_bits_takes_its_scales_along() -> None:
@@ -95,14 +95,14 @@ def test_a_large_feature_is_not_rounded_with_the_others_in_8_bits(training: bool
     layer = bits.int8(linear).train(training).requires_grad_(False)
     assert layer.state.threshold == bits.THRESHOLD == 6.0
     given.requires_grad_()
-    found = layer(given)
+    result = layer(given)
     weight = layer.state.CB.float() * (layer.state.SCB / 127)[:, None]
     exact = nn.functional.linear(given, weight, linear.bias)
     step = given.detach().abs()[:, [c for c in range(64) if c != 3]].amax(1) / 127  # of the other features
     most = step[:, None] / 2 * weight.abs().sum(1)
-    assert ((found - exact).abs() <= most + 1e-5).all()
-    direction = torch.randn_like(found)
-    (gradient,) = torch.autograd.grad((found * direction).sum(), given)
+    assert ((result - exact).abs() <= most + 1e-5).all()
+    direction = torch.randn_like(result)
+    (gradient,) = torch.autograd.grad((result * direction).sum(), given)
     torch.testing.assert_close(gradient, direction @ weight, atol=1e-5, rtol=1e-5)  # of the large feature as well
 
 
@@ -184,16 +184,16 @@ def test_what_is_stacked_on_bits_is_folded_with_what_is_under_it(
 
 
 def check_merge(folder: Path, batch: dict[str, torch.Tensor], trained: torch.Tensor) -> None:
-    """As peft's own pass over what the bits stand for; and near the trained, whose inputs bf16 or int8 have rounded."""
+    """Merged equals peft's own pass over the dequantised base, and is near the trained model, which rounds inputs."""
     merged, unmerged = (loading.load_language_model(folder, dropout=0.0)[0] for _ in range(2))
     stage.merge(merged.model)
     for name, layer in list(unmerged.named_modules()):
         if is_quantized(layer):
             parent, _, own = name.rpartition(".")
             setattr(unmerged.get_submodule(parent), own, dequantized(layer))
-    found = answers(merged, batch)
-    torch.testing.assert_close(found, answers(unmerged, batch), atol=1e-4, rtol=1e-4)
-    assert (found - trained).abs().mean() < 0.03  # DoRA without its magnitudes is off by 0.9 at most
+    result = answers(merged, batch)
+    torch.testing.assert_close(result, answers(unmerged, batch), atol=1e-4, rtol=1e-4)
+    assert (result - trained).abs().mean() < 0.03  # DoRA without its magnitudes is off by 0.9 at most
     assert not any("lora" in name or "base_layer" in name for name, _ in merged.named_modules())
     assert not any(is_quantized(module) for module in merged.modules())
 

@@ -1,4 +1,4 @@
-"""What a method cannot serve is refused before training, in one sentence that says what is possible."""
+"""What a method does not support is refused before training, in one sentence that says what is possible."""
 
 from contextlib import nullcontext
 

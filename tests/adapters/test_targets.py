@@ -41,14 +41,14 @@ def test_every_named_module_is_there(file: Path, kind: str) -> None:
         encoder = AutoModel.from_config(config)
         language = AutoModelForCausalLM if is_decoder(config) else AutoModelForMaskedLM
         heads = [auto.from_config(config) for auto in (language, AutoModelForSequenceClassification)]
-    found = {
+    result = {
         name: targets(name, encoder, getattr(modules, name)) for name in ("attention", "linear", "ia3", "feedforward")
     }
-    assert set(found["attention"]) | set(found["ia3"]) <= set(found["linear"])
-    assert set(found["feedforward"]) <= set(found["ia3"])
-    assert len(found["feedforward"]) == config.num_hidden_layers  # one a layer, and not the attention's output with it
+    assert set(result["attention"]) | set(result["ia3"]) <= set(result["linear"])
+    assert set(result["feedforward"]) <= set(result["ia3"])
+    assert len(result["feedforward"]) == config.num_hidden_layers  # one a layer, and not the attention's output with it
     assert len(targets("sublayers", encoder, modules.sublayers)) == 2 * config.num_hidden_layers
-    inside = set(found["linear"])
+    inside = set(result["linear"])
     blocks = [name for name, module in encoder.named_modules() if isinstance(module, LINEAR) and ".0." in name]
     assert set(blocks) <= inside  # every linear layer of a block
     names = {name for head in heads for name, _ in head.named_modules()}

@@ -1,4 +1,4 @@
-"""What the tests of the adversaries share: every method of conf/adversary, tiny random models, fixed batches.
+"""Shared by the tests of the adversaries: every method of conf/adversary, tiny random models, fixed batches.
 
 transformers is imported only by the models that need it, so that the two-process script can import this file cheaply.
 """
@@ -102,7 +102,7 @@ def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: S
     adversary = replace(adversary, dropout=settings.pop("dropout", adversary.dropout))
     keep = {"seed": 5, "step_number": 7, "update": lambda: None, "stored": kept(model, batches), **settings}
     step = Step(model, objective, batches, adversary=adversary, **keep)
-    found = Run(step=step)
+    outcome = Run(step=step)
     for view in step:
         forward = view.forward
 
@@ -110,8 +110,8 @@ def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: S
             if delta is not None:
                 moved, real = delta.detach().clone(), view.batch["attention_mask"].bool()
                 ids = view.batch["example_ids"].tolist()
-                found.deltas.append({example: moved[row, real[row]] for row, example in enumerate(ids)})
-                found.outside = max(found.outside, (moved * (1 - view.mask)).abs().max().item())
+                outcome.deltas.append({example: moved[row, real[row]] for row, example in enumerate(ids)})
+                outcome.outside = max(outcome.outside, (moved * (1 - view.mask)).abs().max().item())
             return forward(delta, **more)
 
         view.forward = recorded  # type: ignore[method-assign]
@@ -119,23 +119,23 @@ def run(adversary: Adversary, model: nn.Module, objective: Objective, batches: S
     with closing(adversary.method(step)) as losses:
         for loss in losses:
             loss.backward()
-            found.losses.append(loss.detach())
-    found.gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    found.counts = step.counts
-    return found
+            outcome.losses.append(loss.detach())
+    outcome.gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    outcome.counts = step.counts
+    return outcome
 
 
 def kept(model: nn.Module, batches: Sequence[Batch]) -> dict[int, Tensor]:
-    """For each example the embeddings of its real tokens, moved by noise that depends on its id alone."""
+    """For each example the embeddings of its real tokens, plus noise that depends only on its id."""
     inner = getattr(model, "module", model)
     weight = gathered(inner.encoder.get_input_embeddings().weight.detach())
-    found = {}
+    result = {}
     for batch in batches:
         for row, example in enumerate(batch["example_ids"].tolist()):
             ids = batch["input_ids"][row][batch["attention_mask"][row].bool()]
             noise = torch.randn(len(ids), weight.shape[1], generator=torch.Generator().manual_seed(example))
-            found[example] = weight[ids] + 0.1 * noise
-    return found
+            result[example] = weight[ids] + 0.1 * noise
+    return result
 
 
 def tiny(architecture: str, objective: str = "classification", *, dropout: float = 0.0, seed: int = 0) -> nn.Module:

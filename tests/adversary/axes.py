@@ -151,6 +151,6 @@ def step_of(case: Case, rank: int = 0) -> Run:
     pieces = [pick(batch, rows[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
     with together() if case.processes != 1 else nullcontext():
         distribute(model, SimpleNamespace(shard=case.processes == "2 sharded"))
-        found = run(brief(read(case.method).visible()), model, OBJECTIVES[case.objective], pieces)
-    found.gradients = {name.removeprefix("module."): gathered(value) for name, value in found.gradients.items()}
-    return found
+        outcome = run(brief(read(case.method).visible()), model, OBJECTIVES[case.objective], pieces)
+    outcome.gradients = {name.removeprefix("module."): gathered(value) for name, value in outcome.gradients.items()}
+    return outcome

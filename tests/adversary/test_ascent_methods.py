@@ -53,9 +53,9 @@ def linear(name, batch=ONE_TOKEN, memory=None, **settings):
     ],
 )
 def test_a_linear_model_by_hand(name, settings, margins, weight):
-    found = linear(name, **settings)
+    outcome = linear(name, **settings)
     expected = [weight * loss_of(margin) for margin in margins]
-    assert [loss.item() for loss in found.losses] == pytest.approx(expected, rel=1e-5)
+    assert [loss.item() for loss in outcome.losses] == pytest.approx(expected, rel=1e-5)
 
 
 def test_fgsm_moves_each_element_by_epsilon():
@@ -67,21 +67,21 @@ def test_fgsm_moves_each_element_by_epsilon():
 @pytest.mark.parametrize(("name", "init"), [("freelb", 0.5), ("neftune", None)])
 def test_the_noise_of_freelb_and_neftune_by_hand(name, init):
     """One token of two dimensions: U(-1, 1) * init * .5 / sqrt(2), and the loss where it leads."""
-    found = linear(name, **({"init": init, "num_steps": 1} if init else {}))
-    (noise,) = found.deltas[0][0]
+    outcome = linear(name, **({"init": init, "num_steps": 1} if init else {}))
+    (noise,) = outcome.deltas[0][0]
     assert 0 < noise.abs().max() <= (init or 1.0) * 0.5 / math.sqrt(2)
     margin = 3 + 3 * noise[0].item() + 4 * noise[1].item()
-    assert found.losses[0].item() == pytest.approx(loss_of(margin), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(loss_of(margin), rel=1e-5)
 
 
 def test_neftunes_noise_is_scaled_by_the_true_length():
     batch, width, bound = make_batch(), 6, {}
     adversary = read("neftune").with_ball(epsilon=5.0, relative=False)
     for padding in (0, 7):
-        found = run(adversary, Toy(width), CLASSIFICATION, [pick(batch, range(16), extra_padding=padding)])
+        outcome = run(adversary, Toy(width), CLASSIFICATION, [pick(batch, range(16), extra_padding=padding)])
         for row, example in enumerate(batch["example_ids"].tolist()):
             tokens = int(batch["attention_mask"][row].sum())
-            noise = found.of(example)[0]
+            noise = outcome.of(example)[0]
             assert noise.shape == (tokens, width)
             largest = noise.abs().max().item()
             assert 0.75 <= largest / (5.0 / math.sqrt(tokens * width)) <= 1
@@ -90,9 +90,9 @@ def test_neftunes_noise_is_scaled_by_the_true_length():
 
 def test_creat_turns_away_from_the_clean_context():
     """With the label out-weighed: e + delta = (1 + x, y) leaves (1, 0) along (-y, 1 + x) sign(y)."""
-    found = linear("creat", num_steps=2, step_size=0.3, init=0.4, temperature=1e6)
-    (end,) = found.deltas[-1][0].double().numpy()
-    (start,) = 0.4 * View(found.step, ONE_TOKEN).boundary()[0].double().numpy()
+    outcome = linear("creat", num_steps=2, step_size=0.3, init=0.4, temperature=1e6)
+    (end,) = outcome.deltas[-1][0].double().numpy()
+    (start,) = 0.4 * View(outcome.step, ONE_TOKEN).boundary()[0].double().numpy()
     assert np.linalg.norm(start) == pytest.approx(0.2)
     turned = np.array([-start[1], 1 + start[0]]) * np.sign(start[1])
     expected = start + 0.15 * turned / np.linalg.norm(turned)
@@ -104,19 +104,19 @@ class Trained(Transcription):
 
     def gradients(self, texts, deltas, labels):
         """Of the mean loss over the examples, by the chain rule written out."""
-        found = {name: np.zeros_like(getattr(self, name)) for name in NAMES}
+        result = {name: np.zeros_like(getattr(self, name)) for name in NAMES}
         for ids, delta, label in zip(texts, deltas, labels, strict=True):
             mean = (self.words[ids] + delta).mean(0)
             hidden = np.tanh(self.lower @ mean + self.lower_bias)
             scores = self.upper @ hidden + self.upper_bias
             wrong = np.exp(scores) / np.exp(scores).sum() - np.eye(len(scores))[label]
             inner = (1 - hidden**2) * (self.upper.T @ wrong)
-            np.add.at(found["words"], ids, self.lower.T @ inner / len(ids))
-            found["lower"] += np.outer(inner, mean)
-            found["lower_bias"] += inner
-            found["upper"] += np.outer(wrong, hidden)
-            found["upper_bias"] += wrong
-        return {name: total / len(texts) for name, total in found.items()}
+            np.add.at(result["words"], ids, self.lower.T @ inner / len(ids))
+            result["lower"] += np.outer(inner, mean)
+            result["lower_bias"] += inner
+            result["upper"] += np.outer(wrong, hidden)
+            result["upper_bias"] += wrong
+        return {name: total / len(texts) for name, total in result.items()}
 
     def add(self, changes):
         for name, change in changes.items():
@@ -156,21 +156,21 @@ def absolute(name, epsilon=0.8, **settings):
 @pytest.mark.parametrize("name", ["freelb", "freelb_plus_plus"])
 def test_freelb_against_a_transcription(name):
     batch, epsilon, steps = make_batch(), 0.8, 5
-    found = run(absolute(name, num_steps=steps, step_size=0.4, init=0.5), toy(), CLASSIFICATION, [batch])
+    outcome = run(absolute(name, num_steps=steps, step_size=0.4, init=0.5), toy(), CLASSIFICATION, [batch])
     model, (texts, labels) = Trained(toy()), written_out(batch)
     examples = batch["example_ids"].tolist()
-    deltas = [found.of(example)[0].double().numpy() for example in examples]
+    deltas = [outcome.of(example)[0].double().numpy() for example in examples]
     total = dict.fromkeys(NAMES, 0.0)
     for k in range(steps):
-        assert found.losses[k].item() == pytest.approx(model.mean_loss(texts, deltas, labels) / steps, rel=1e-5)
+        assert outcome.losses[k].item() == pytest.approx(model.mean_loss(texts, deltas, labels) / steps, rel=1e-5)
         for weight, gradient in model.gradients(texts, deltas, labels).items():
             total[weight] = total[weight] + gradient / steps
         for row, (ids, label) in enumerate(zip(texts, labels, strict=True)):
-            np.testing.assert_allclose(found.of(examples[row])[k].double().numpy(), deltas[row], atol=5e-6)
+            np.testing.assert_allclose(outcome.of(examples[row])[k].double().numpy(), deltas[row], atol=5e-6)
             moved = deltas[row] + 0.4 * epsilon * unit(model.loss_and_gradient(ids, deltas[row], label)[1])
             deltas[row] = shrunk(moved, epsilon) if name == "freelb" else moved
     for weight, gradient in total.items():
-        np.testing.assert_allclose(found.gradients[NAMES[weight]].double().numpy(), gradient, atol=1e-6)
+        np.testing.assert_allclose(outcome.gradients[NAMES[weight]].double().numpy(), gradient, atol=1e-6)
     if name == "freelb_plus_plus":
         assert max(np.linalg.norm(delta) for delta in deltas) > 1.5 * epsilon
 
@@ -180,8 +180,8 @@ def test_creat_against_a_transcription(name):
     """The toy's hidden states are its embeddings: at x = e + delta the cosine's gradient is (e/|e| - c x/|x|) / |x|."""
     batch, epsilon, steps, reach = make_batch(), 0.8, 4, 0.4 * 0.8
     settings = {"num_steps": steps, "step_size": 0.4, "init": 0.3, "temperature": 0.7}
-    found = run(absolute(name, **settings), toy(), CLASSIFICATION, [batch])
-    view = View(found.step, batch)
+    outcome = run(absolute(name, **settings), toy(), CLASSIFICATION, [batch])
+    view = View(outcome.step, batch)
     starts = 0.3 * (view.boundary() if name == "creat" else epsilon * view.normal()).double().numpy()
     model, (texts, labels), ends = Trained(toy()), written_out(batch), []
     for start, ids, label in zip(starts, texts, labels, strict=True):
@@ -197,9 +197,9 @@ def test_creat_against_a_transcription(name):
             total = delta if name == "creat" else total + delta
         ends.append(total)
     for example, end in zip(batch["example_ids"].tolist(), ends, strict=True):
-        np.testing.assert_allclose(found.of(example)[-1].double().numpy(), end, atol=1e-5)
+        np.testing.assert_allclose(outcome.of(example)[-1].double().numpy(), end, atol=1e-5)
     expected = model.mean_loss(texts, [end * 0 for end in ends], labels), model.mean_loss(texts, ends, labels)
-    assert [loss.item() for loss in found.losses] == pytest.approx([each / 2 for each in expected], rel=1e-5)
+    assert [loss.item() for loss in outcome.losses] == pytest.approx([each / 2 for each in expected], rel=1e-5)
     furthest = max(np.linalg.norm(end) for end in ends)
     assert furthest > 1.5 * epsilon if name == "creat_as_released" else furthest <= epsilon * (1 + 1e-9)
 
@@ -231,13 +231,13 @@ def test_free_at_makes_its_optimizer_steps_on_one_batch():
         seen.append(model.lower.weight.detach().double().numpy().copy())
 
     pieces = [pick(batch, range(5)), pick(batch, range(5, 16))]
-    found = run(absolute("free_at", num_steps=3, step_size=0.6), model, CLASSIFICATION, pieces, update=update)
+    outcome = run(absolute("free_at", num_steps=3, step_size=0.6), model, CLASSIFICATION, pieces, update=update)
     assert len(seen) == 2
     update()
     written, (texts, labels) = Trained(toy()), written_out(batch)
     deltas = [np.zeros((len(ids), 6)) for ids in texts]
     for k in range(3):
-        loss = sum(found.losses[2 * k : 2 * k + 2]).item()
+        loss = sum(outcome.losses[2 * k : 2 * k + 2]).item()
         assert loss == pytest.approx(written.mean_loss(texts, deltas, labels), rel=1e-5)
         climbs = [unit(written.loss_and_gradient(*each)[1]) for each in zip(texts, deltas, labels, strict=True)]
         changes = {name: -0.5 * value for name, value in written.gradients(texts, deltas, labels).items()}
@@ -248,28 +248,28 @@ def test_free_at_makes_its_optimizer_steps_on_one_batch():
 
 def test_awp_by_hand():
     """Both matrices of the linear model, of norms 5 and sqrt(60), move by a tenth of that along their gradient."""
-    found = run(read("awp", gamma=0.1), Linear(), Classification(), [ONE_TOKEN])
+    outcome = run(read("awp", gamma=0.1), Linear(), Classification(), [ONE_TOKEN])
     half = 0.5 / math.sqrt(2)  # of the output matrix [[0, 0], [3, 4]] along [[1, 0], [-1, 0]] / sqrt(2)
     e = np.array([1.0, 0.0]) + 0.1 * math.sqrt(VOCABULARY) * np.array([-0.6, -0.8])
     margin = (np.array([3 - half, 4.0]) - np.array([half, 0.0])) @ e
-    assert [loss.item() for loss in found.losses] == pytest.approx([loss_of(3.0), loss_of(margin)], rel=1e-5)
+    assert [loss.item() for loss in outcome.losses] == pytest.approx([loss_of(3.0), loss_of(margin)], rel=1e-5)
     p = 1 / (1 + math.exp(margin))  # only the gradient at the moved weights is left
     expected = torch.tensor(p * np.array([e, -e]))
-    torch.testing.assert_close(found.gradients["weight"].double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(outcome.gradients["weight"].double(), expected, rtol=1e-5, atol=0)
 
 
 def test_awp_against_a_transcription():
     batch, gamma = make_batch(), 0.2
     pieces = [pick(batch, range(5)), pick(batch, range(5, 16))]
-    found = run(read("awp", gamma=gamma), toy(), CLASSIFICATION, pieces)
+    outcome = run(read("awp", gamma=gamma), toy(), CLASSIFICATION, pieces)
     written, (texts, labels) = Trained(toy()), written_out(batch)
     clean = [np.zeros((len(ids), 6)) for ids in texts]
     gradients = written.gradients(texts, clean, labels)
     written.add({name: gamma * np.linalg.norm(getattr(written, name)) * unit(gradients[name])
                  for name in ("words", "lower", "upper")})  # fmt: skip
-    assert sum(found.losses[2:]).item() == pytest.approx(written.mean_loss(texts, clean, labels), rel=1e-5)
+    assert sum(outcome.losses[2:]).item() == pytest.approx(written.mean_loss(texts, clean, labels), rel=1e-5)
     for weight, gradient in written.gradients(texts, clean, labels).items():
-        np.testing.assert_allclose(found.gradients[NAMES[weight]].double().numpy(), gradient, atol=1e-6)
+        np.testing.assert_allclose(outcome.gradients[NAMES[weight]].double().numpy(), gradient, atol=1e-6)
 
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed"])
@@ -312,8 +312,8 @@ def test_awp_moves_what_autocast_sees():
     losses = {}
     for low in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            found = run(read("awp", gamma=0.3), tiny("bert"), CLASSIFICATION, [make_batch()])
-        losses[low] = [loss.item() for loss in found.losses]
+            outcome = run(read("awp", gamma=0.3), tiny("bert"), CLASSIFICATION, [make_batch()])
+        losses[low] = [loss.item() for loss in outcome.losses]
     assert losses[True] == pytest.approx(losses[False], rel=0.02)
     assert losses[True][1] > 2 * losses[True][0]
 
@@ -358,11 +358,11 @@ def test_tavat_keeps_the_mean_of_a_repeated_token_and_the_release_adds_up():
     torch.testing.assert_close(memory["token_perturbations"][9], 0.25 * AGAINST_W)
     assert torch.equal(memory["token_perturbations"][8], start[8])  # it was not in the batch
     memory = {"token_perturbations": start.clone()}
-    found = linear("tavat_as_released", two_tokens(7, 7), memory, token_norm=1.0, **TAVAT)
+    outcome = linear("tavat_as_released", two_tokens(7, 7), memory, token_norm=1.0, **TAVAT)
     each = 0.5 / math.sqrt(2)  # of the norm of .5 over the whole micro-batch
     after = (each + 0.2) * 0.5 / (each + 0.4)
     expected = [loss_of(3 - 5 * each), loss_of(3 - 5 * 0.5)]  # and not divided by two
-    assert [loss.item() for loss in found.losses] == pytest.approx(expected, rel=1e-5)
+    assert [loss.item() for loss in outcome.losses] == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(memory["token_perturbations"][7], (0.1 + 2 * after) * AGAINST_W)
 
 
@@ -371,8 +371,8 @@ def test_a_tokens_index_is_relative_to_its_sequence_or_document():
     sizes, documents = torch.tensor([[1.0, 3.0, 2.0]])[..., None], torch.tensor([[0, 0, 1]])
     expected = {"sequence": [3.0, 3.0, 3.0], "document": [3.0, 3.0, 2.0], "token": [1.0, 3.0, 2.0]}
     for scope, largest in expected.items():
-        found = replace(ball, scope=scope).of_documents(documents).largest(sizes)
-        assert found.expand(1, 3, 1).flatten().tolist() == largest
+        result = replace(ball, scope=scope).of_documents(documents).largest(sizes)
+        assert result.expand(1, 3, 1).flatten().tolist() == largest
 
 
 def test_tavats_first_table_is_small_uniform_and_of_the_seed():
@@ -393,7 +393,7 @@ def test_tavat_against_a_transcription():
     memory = {"token_perturbations": torch.from_numpy(table.astype(np.float32))}
     pieces = [pick(batch, range(5)), pick(batch, range(5, 16))]
     adversary = absolute("tavat", num_steps=steps, step_size=0.3, init=0.5)
-    found = run(adversary, toy(), CLASSIFICATION, pieces, memory=memory)
+    outcome = run(adversary, toy(), CLASSIFICATION, pieces, memory=memory)
     noise = {}
     for view, piece in zip(step_of(adversary, toy(), pieces), pieces, strict=True):
         noise |= dict(zip(piece["example_ids"].tolist(), 0.5 * view.cube().double().numpy(), strict=True))
@@ -404,7 +404,7 @@ def test_tavat_against_a_transcription():
         shrink = min(1.0, epsilon / np.linalg.norm(own + tokens))
         own, tokens = own * shrink, tokens * shrink
         for k in range(steps):
-            np.testing.assert_allclose(found.of(example)[k].double().numpy(), own + tokens, atol=2e-6)
+            np.testing.assert_allclose(outcome.of(example)[k].double().numpy(), own + tokens, atol=2e-6)
             gradient = model.loss_and_gradient(ids, own + tokens, label)[1]
             own, tokens = own + reach * unit(gradient), tokens + reach * unit(gradient, axis=1)
             sizes = np.linalg.norm(tokens, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The attack alone, and classifiers under it."""
+"""The attack by itself, and classifiers under it."""
 
 import torch
 from adversaries import OBJECTIVES, Toy, make_batch, read, run, tiny
@@ -63,7 +63,7 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_the_example_unpertu
     with torch.no_grad():
         model.encoder.words.weight[12] = 0
     adversary = read("pgd", clean_weight=0.0, num_steps=2)
-    found = run(adversary, model, OBJECTIVES["classification"], [batch])
-    assert found.counts.skipped_examples == 2  # the one example, at each of the two steps
-    assert (found.of(122)[-1] == 0).all()
-    assert all((found.of(example)[-1] != 0).any() for example in batch["example_ids"].tolist() if example != 122)
+    outcome = run(adversary, model, OBJECTIVES["classification"], [batch])
+    assert outcome.counts.skipped_examples == 2  # the one example, at each of the two steps
+    assert (outcome.of(122)[-1] == 0).all()
+    assert all((outcome.of(example)[-1] != 0).any() for example in batch["example_ids"].tolist() if example != 122)

@@ -76,14 +76,14 @@ def test_case(case, request):
         if len(case.cut) > 1 and "accumulation" in adversary.exempt:
             pytest.skip(f"{case.method} is exempt from accumulation: {adversary.exempt['accumulation']}")
         halves = [step_of(case).gradients]
-    for found in halves:
-        assert found.keys() == whole.gradients.keys()
-        assert distance(found, whole.gradients) < (1e-4 if case.precision == "float32" else 0.1)
+    for result in halves:
+        assert result.keys() == whole.gradients.keys()
+        assert distance(result, whole.gradients) < (1e-4 if case.precision == "float32" else 0.1)
 
 
-def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """||found - expected|| / ||expected|| over all gradients."""
-    difference = sum((found[name] - value).double().square().sum() for name, value in expected.items())
+def distance(gradients: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """||gradients - expected|| / ||expected|| over all gradients."""
+    difference = sum((gradients[name] - value).double().square().sum() for name, value in expected.items())
     return float((difference / sum(value.double().square().sum() for value in expected.values())).sqrt())
 
 

@@ -85,7 +85,7 @@ def test_inner_steps_compute_no_parameter_gradient():
     for parameter in model.parameters():
         parameter.register_hook(lambda gradient: computed.append(gradient))
     adversary = read("pgd", **PGD)
-    found = run(adversary, model, OBJECTIVES["classification"], [make_batch()])
+    outcome = run(adversary, model, OBJECTIVES["classification"], [make_batch()])
     assert len(computed) == len(list(model.parameters()))  # once each, by the one yielded loss
-    assert found.counts.delta_backward_passes == K
-    assert torch.isfinite(found.losses[0])
+    assert outcome.counts.delta_backward_passes == K
+    assert torch.isfinite(outcome.losses[0])

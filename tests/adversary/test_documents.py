@@ -1,4 +1,4 @@
-"""Packed sequences: one norm a document, not a row; a document fares as it would alone."""
+"""Packed sequences: one norm per document, not per row; a document is perturbed as it would be by itself."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def test_each_document_is_projected_alone(norm):
     delta = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
     alone = Ball(epsilon=0.7, norm=norm, scope="sequence", relative=False, special_tokens=True)
     together, gradients = ball(norm).project(delta), ball(norm).unit(delta)
-    for found, unit, before in zip(pieces(together), pieces(gradients), pieces(delta), strict=True):
-        torch.testing.assert_close(found, alone.project(before[None])[0])
+    for result, unit, before in zip(pieces(together), pieces(gradients), pieces(delta), strict=True):
+        torch.testing.assert_close(result, alone.project(before[None])[0])
         torch.testing.assert_close(unit, alone.unit(before[None])[0])
 
 

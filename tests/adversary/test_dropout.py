@@ -61,11 +61,11 @@ def test_no_dropout_in_the_inner_passes_and_some_in_the_outer_ones():
 def test_methods_train_with_every_setting_and_repeat_bit_for_bit(perturbing, dropout):
     model, batch = tiny("bert", dropout=0.3), make_batch()
     pieces = [pick(batch, range(0, 6)), pick(batch, range(6, 16))]
-    found = []
+    result = []
     for _ in range(2):
         torch.manual_seed(3)
-        found.append(run(perturbing, model, OBJECTIVES["classification"], pieces, dropout=dropout).losses)
-    assert torch.equal(torch.stack(found[0]), torch.stack(found[1]))
+        result.append(run(perturbing, model, OBJECTIVES["classification"], pieces, dropout=dropout).losses)
+    assert torch.equal(torch.stack(result[0]), torch.stack(result[1]))
 
 
 def test_an_unknown_setting_is_refused():

@@ -45,9 +45,11 @@ def hooks(model):
 
 
 def gradients(model):
-    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+    result = {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
     model.zero_grad()
-    return found
+    return result
 
 
 @pytest.mark.parametrize(("architecture", "objective"), CASES)
@@ -62,9 +64,9 @@ def test_no_perturbation_is_bit_for_bit_the_clean_pass_and_a_perturbation_is_fel
     loss = view.loss(delta)
     loss.backward()
     assert torch.equal(loss, clean)
-    found = gradients(model)
-    assert found.keys() == clean_gradients.keys()
-    assert all(torch.equal(found[name], clean_gradients[name]) for name in found)
+    result = gradients(model)
+    assert result.keys() == clean_gradients.keys()
+    assert all(torch.equal(result[name], clean_gradients[name]) for name in result)
 
     real = view.batch["attention_mask"].bool()
     assert (delta.grad[~real] == 0).all()
@@ -141,7 +143,7 @@ def test_a_low_precision_embedding_takes_a_float32_perturbation():
 @pytest.mark.parametrize("architecture", ENCODERS)
 def test_gradient_checkpointing_changes_nothing(architecture):
     model = tiny(architecture)
-    found = []
+    result = []
     for checkpointed in (False, True):
         if checkpointed:
             model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
@@ -149,9 +151,9 @@ def test_gradient_checkpointing_changes_nothing(architecture):
         delta = torch.full_like(view.zero(), 0.1).requires_grad_()
         view.loss(delta).backward()
         (inner,) = torch.autograd.grad(view.losses_at(delta).sum(), delta)
-        found.append({**gradients(model), "delta": delta.grad, "inner": inner})
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, msg=name)
+        result.append({**gradients(model), "delta": delta.grad, "inner": inner})
+    for name, gradient in result[0].items():
+        torch.testing.assert_close(result[1][name], gradient, msg=name)
 
 
 def test_the_median_norm_is_of_what_the_module_gives_over_the_vocabulary():

@@ -27,9 +27,9 @@ def test_methods_in_float32_give_the_gradients_of_full_precision_under_mixed_pre
     expected = run(adversary, tiny("bert", objective), OBJECTIVES[objective], [batch])
     model = accelerator.prepare(tiny("bert", objective))
     wrapped = vars(model)["forward"]
-    found = run(adversary, model, OBJECTIVES[objective], [batch])
+    outcome = run(adversary, model, OBJECTIVES[objective], [batch])
     assert vars(model)["forward"] is wrapped
-    same = all(torch.equal(found.gradients[name], value) for name, value in expected.gradients.items())
+    same = all(torch.equal(outcome.gradients[name], value) for name, value in expected.gradients.items())
     assert same == adversary.float32
 
 
@@ -56,7 +56,7 @@ def test_the_limit_by_hand(norm, epsilon, refused):
 
 
 def test_a_training_refuses_such_a_radius(world, tmp_path):
-    """accelerate's autocast is around each pass alone, so that no step sees it."""
+    """accelerate's autocast is only around each pass, so that no step sees it."""
     radius = ["adversary.ball.epsilon=1e-4", "finetune.optimizer.precision=bf16"]
     with pytest.raises(ConfigError, match=r"vanishes in torch.bfloat16"):
         pipeline(world, tmp_path, "adversary=fgm", *radius).run()

@@ -35,16 +35,16 @@ on_encoders = pytest.mark.parametrize("architecture", ENCODERS)
 on_encoders_for_objectives = covering("objective", OBJECTIVES)
 
 
-def assert_gradients_equal(found: dict, expected: dict, tolerance: float = 2e-5) -> None:
-    assert found.keys() == expected.keys()
+def assert_gradients_equal(gradients: dict, expected: dict, tolerance: float = 2e-5) -> None:
+    assert gradients.keys() == expected.keys()
     for name, gradient in expected.items():
         scale = max(1.0, gradient.abs().max().item())
-        assert (found[name] - gradient).abs().max() <= tolerance * scale, name
+        assert (gradients[name] - gradient).abs().max() <= tolerance * scale, name
 
 
-def assert_deltas_equal(found: list, expected: list, radius: float) -> None:
-    assert len(found) == len(expected) > 0
-    for one, other in zip(found, expected, strict=True):
+def assert_deltas_equal(deltas: list, expected: list, radius: float) -> None:
+    assert len(deltas) == len(expected) > 0
+    for one, other in zip(deltas, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4 * radius, rtol=0)
 
 
@@ -108,12 +108,12 @@ def test_a_perturbation_depends_neither_on_the_batch_nor_on_padding(perturbing, 
 def test_special_tokens_are_left_alone_where_asked(perturbing):
     model, batch = tiny("bert"), batch_for("classification")
     for allowed in (True, False):
-        found = run(perturbing.with_ball(special_tokens=allowed), model, OBJECTIVES["classification"], [batch])
-        final = found.of(100)[-1]
+        outcome = run(perturbing.with_ball(special_tokens=allowed), model, OBJECTIVES["classification"], [batch])
+        final = outcome.of(100)[-1]
         moved = final.abs().amax(1) > 0
         assert moved[1:-1].all()
         assert moved[0] == moved[-1] == allowed
-        assert found.outside == 0
+        assert outcome.outside == 0
 
 
 @pytest.mark.holds("activations")
@@ -170,15 +170,15 @@ def test_a_perturbation_never_leaves_the_ball(perturbing, architecture, kind, ep
     norm, scope = kind.split("-")
     adversary = perturbing.with_ball(norm=norm, scope=scope, epsilon=epsilon)
     model, batch = tiny(architecture), batch_for("classification")
-    found = run(adversary, model, OBJECTIVES["classification"], [batch])
-    ball = found.step.ball
-    length = median_norm(found.step.embedding) if perturbing.ball.relative else 1.0
+    outcome = run(adversary, model, OBJECTIVES["classification"], [batch])
+    ball = outcome.step.ball
+    length = median_norm(outcome.step.embedding) if perturbing.ball.relative else 1.0
     assert ball.radius == pytest.approx(epsilon * length)
-    sizes = [ball.size(delta[None]) for deltas in found.deltas for delta in deltas.values()]
+    sizes = [ball.size(delta[None]) for deltas in outcome.deltas for delta in deltas.values()]
     largest = max(size.max().item() for size in sizes)
     assert 0.1 * ball.radius < largest <= ball.radius * (1 + 1e-6)
     if adversary.name in ("fgm", "fgsm", "random"):
-        for delta in found.deltas[-1].values():
+        for delta in outcome.deltas[-1].values():
             torch.testing.assert_close(ball.size(delta[None]), torch.full_like(ball.size(delta[None]), ball.radius))
 
 
@@ -198,8 +198,8 @@ def test_every_pass_sees_the_same_masked_batch(adversary, architecture):
     model, batch = tiny(architecture, "masked_lm"), batch_for("masked_lm")
     before, seen = {name: value.clone() for name, value in batch.items()}, []
     model.register_forward_pre_hook(lambda _module, _args, inputs: seen.append(inputs), with_kwargs=True)
-    found = run(adversary, model, OBJECTIVES["masked_lm"], [batch])
-    assert len(seen) >= len(found.losses)
+    outcome = run(adversary, model, OBJECTIVES["masked_lm"], [batch])
+    assert len(seen) >= len(outcome.losses)
     assert all(torch.equal(inputs[name], before[name]) for inputs in seen for name in ("input_ids", "positions"))
     assert all(torch.equal(batch[name], before[name]) for name in before)
 
@@ -235,13 +235,13 @@ def test_after_an_exception_in_any_pass_the_model_is_as_before(adversary, archit
 def test_perturbations_stay_float32_and_in_the_ball_under_bf16(perturbing, architecture, objective):
     model, batch = tiny(architecture, objective), batch_for(objective)
     with torch.autocast("cpu", torch.bfloat16):
-        found = run(perturbing, model, OBJECTIVES[objective], [batch])
-    final = list(found.deltas[-1].values())
+        outcome = run(perturbing, model, OBJECTIVES[objective], [batch])
+    final = list(outcome.deltas[-1].values())
     assert all(delta.dtype == torch.float32 for delta in final)
-    assert found.counts.skipped_examples == 0
+    assert outcome.counts.skipped_examples == 0
     if "bounded" not in perturbing.exempt:
-        sizes = torch.cat([found.step.ball.size(delta[None]).flatten() for delta in final])
-        assert (sizes <= found.step.ball.radius * (1 + 1e-6)).all() and (sizes > 0.1 * found.step.ball.radius).all()
+        sizes = torch.cat([outcome.step.ball.size(delta[None]).flatten() for delta in final])
+        assert (sizes <= outcome.step.ball.radius * (1 + 1e-6)).all() and (sizes > 0.1 * outcome.step.ball.radius).all()
 
 
 def test_the_same_seed_gives_the_same_gradients_bit_for_bit(adversary):

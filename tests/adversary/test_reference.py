@@ -50,9 +50,9 @@ PGD = {"num_steps": 2, "step_size": 0.6, "clean_weight": 0.0, "random_starts": 0
 )
 def test_a_linear_model_by_hand(name, settings, norm, margins):
     adversary = read(name, **settings).with_ball(epsilon=0.5, norm=norm, relative=False)
-    found = run(adversary, Linear(), Classification(), [ONE_TOKEN])
+    outcome = run(adversary, Linear(), Classification(), [ONE_TOKEN])
     expected = [math.log(1 + math.exp(-margin)) for margin in margins]
-    assert [loss.item() for loss in found.losses] == pytest.approx(expected, rel=1e-5)
+    assert [loss.item() for loss in outcome.losses] == pytest.approx(expected, rel=1e-5)
 
 
 def test_weights_scale_their_terms():
@@ -103,24 +103,24 @@ def test_a_two_layer_model_against_a_transcription(name, steps, step, norm, scop
     model, batch, epsilon = Toy(), make_batch(), 0.8
     settings = {"num_steps": steps, "step_size": step} if name == "pgd" else {}
     adversary = read(name, **settings).with_ball(epsilon=epsilon, norm=norm, scope=scope, relative=False)
-    found = run(adversary, model, OBJECTIVES["classification"], [batch])
+    outcome = run(adversary, model, OBJECTIVES["classification"], [batch])
     written, losses = Transcription(model), []
     for row, example in enumerate(batch["example_ids"].tolist()):
         ids = batch["input_ids"][row][batch["attention_mask"][row].bool()].numpy()
         label = int(batch["labels"][row])
         expected = written.ascend(ids, label, steps=steps, step=step * epsilon, epsilon=epsilon, norm=norm, scope=scope)
-        np.testing.assert_allclose(found.of(example)[-1].double().numpy(), expected, atol=2e-6)
+        np.testing.assert_allclose(outcome.of(example)[-1].double().numpy(), expected, atol=2e-6)
         losses.append(written.loss_and_gradient(ids, expected, label)[0])
-    assert found.losses[-1].item() == pytest.approx(np.mean(losses), rel=1e-6)
+    assert outcome.losses[-1].item() == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_the_relative_radius_is_in_units_of_the_median_embedding_norm():
     torch.manual_seed(2)
     model = Toy()
     lengths = np.linalg.norm(model.encoder.words.weight.detach().double().numpy(), axis=1)
-    found = run(read("fgm").with_ball(epsilon=0.25), model, OBJECTIVES["classification"], [pick(make_batch(), [0])])
+    outcome = run(read("fgm").with_ball(epsilon=0.25), model, OBJECTIVES["classification"], [pick(make_batch(), [0])])
     middle = np.sort(lengths)[(len(lengths) - 1) // 2]  # torch's median is the lower of the two in the middle
-    assert found.of(100)[-1].norm().item() == pytest.approx(0.25 * middle, rel=1e-6)
+    assert outcome.of(100)[-1].norm().item() == pytest.approx(0.25 * middle, rel=1e-6)
 
 
 def test_masked_lm_losses_are_summed_over_each_examples_tokens_and_divided_by_all_of_them():

@@ -1,4 +1,4 @@
-"""The methods that keep an answer still: numbers by hand, a transcription in float64, SMART's teacher, R-Drop."""
+"""The methods that keep a prediction stable: numbers by hand, a transcription in float64, SMART's teacher, R-Drop."""
 
 import math
 from functools import partial
@@ -35,20 +35,20 @@ def both(one: float, other: float) -> float:
 def linear(name, *, ball=None, model=None, step=None, **settings):
     """A step on the one-token model: its run, its last delta, and the margin there."""
     adversary = read(name, **settings).with_ball(**(ball or {}))
-    found = run(adversary, model or Linear(), Classification(), [ONE_TOKEN], **(step or {}))
-    delta = found.of(0)[-1].double().numpy()[0]
-    return found, delta, 3 + float(W @ delta)
+    outcome = run(adversary, model or Linear(), Classification(), [ONE_TOKEN], **(step or {}))
+    delta = outcome.of(0)[-1].double().numpy()[0]
+    return outcome, delta, 3 + float(W @ delta)
 
 
 def test_vat_by_hand():
     ball = {"epsilon": 0.5, "relative": False}
     _, start, _ = linear("vat", ball=ball, num_steps=0)  # epsilon * d0
     assert np.linalg.norm(start) == pytest.approx(0.5)
-    found, delta, margin = linear("vat", ball=ball, weight=2.0)
+    outcome, delta, margin = linear("vat", ball=ball, weight=2.0)
     side = np.sign(W @ start)  # the divergence grows to either side of the clean margin
     np.testing.assert_allclose(delta, side * 0.5 * W / 5, rtol=1e-6)
     assert margin == pytest.approx(3 + side * 2.5)
-    assert found.losses[0].item() == pytest.approx(CLEAN + 2 * kl(3, 3 + side * 2.5), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN + 2 * kl(3, 3 + side * 2.5), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["smart", "alum"])
@@ -56,20 +56,20 @@ def test_smart_and_alum_by_hand(name):
     ball = {"epsilon": 0.5}
     _, start, _ = linear(name, ball=ball, num_steps=0)
     assert np.abs(start).max() <= 0.5
-    found, delta, margin = linear(name, ball=ball, weight=2.0)
+    outcome, delta, margin = linear(name, ball=ball, weight=2.0)
     side = np.sign(W @ start)
     np.testing.assert_allclose(delta, side * np.array([0.5, 0.5]), rtol=1e-6)
     assert margin == pytest.approx(3 + side * 3.5)
-    assert found.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
 
 
 def test_both_answers_learn_from_smarts_divergence():
     """S = (p - q)(m - n) of margins m = w . e and n = w . (e + delta): its gradient to w by the product rule."""
-    found, delta, margin = linear("smart", ball={"epsilon": 0.5}, weight=2.0)
+    outcome, delta, margin = linear("smart", ball={"epsilon": 0.5}, weight=2.0)
     e, p, q = np.array([1.0, 0.0]), sigma(3), sigma(margin)
     to_clean, to_moved = p * (1 - p) * (3 - margin) + p - q, -q * (1 - q) * (3 - margin) - (p - q)
     expected = (p - 1) * e + 2 * (to_clean * e + to_moved * (e + delta))
-    np.testing.assert_allclose(found.gradients["weight"][1].numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(outcome.gradients["weight"][1].numpy(), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["smart_as_released", "alum_as_released"])
@@ -79,12 +79,12 @@ def test_the_released_smart_and_alum_by_hand(name):
     p, q = sigma(3), sigma(at_noise)
     slope = {"smart_as_released": 4 * q * (1 - q) * (at_noise - 3), "alum_as_released": q - p}[name]
     moved = noise + 10 * slope * W
-    found, delta, margin = linear(name, **settings, step_size=10.0, weight=2.0)
+    outcome, delta, margin = linear(name, **settings, step_size=10.0, weight=2.0)
     np.testing.assert_allclose(delta, 0.5 * moved / (np.abs(moved).max() + 1e-6), rtol=1e-3)
-    assert found.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
     # each KL's left side is cut off, so a margin's gradient is the other probability's distance, and e's own cancels
     expected = (p - 1) * np.array([1.0, 0.0]) + 2 * (sigma(margin) - p) * delta
-    np.testing.assert_allclose(found.gradients["weight"][1].numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(outcome.gradients["weight"][1].numpy(), expected, rtol=1e-4)
 
 
 def test_the_released_perturbation_is_its_noise_rescaled_where_the_gradient_is_small():
@@ -97,18 +97,18 @@ def test_the_released_perturbation_is_its_noise_rescaled_where_the_gradient_is_s
 def test_a_certain_answer_gives_the_released_objective_a_finite_gradient():
     model = Linear()
     model.weight.data *= 20
-    found, delta, _ = linear("smart_as_released", model=model)
-    assert np.isfinite(delta).all() and found.losses[0].isfinite()
-    assert found.counts.skipped_examples == 0
+    outcome, delta, _ = linear("smart_as_released", model=model)
+    assert np.isfinite(delta).all() and outcome.losses[0].isfinite()
+    assert outcome.counts.skipped_examples == 0
 
 
 def test_sift_by_hand():
     """e = (1, 0) has the standard deviation .5 over its two dimensions: an epsilon of .5 is .25 a dimension."""
     _, start, _ = linear("sift", ball={"epsilon": 0.5}, num_steps=0)
-    found, delta, margin = linear("sift", ball={"epsilon": 0.5}, step_size=2.0, weight=2.0)
+    outcome, delta, margin = linear("sift", ball={"epsilon": 0.5}, step_size=2.0, weight=2.0)
     side = np.sign(W @ start)
     np.testing.assert_allclose(delta, side * np.array([0.25, 0.25]), rtol=1e-6)
-    assert found.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, 3 + side * 1.75), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, 3 + side * 1.75), rel=1e-5)
     _, delta, _ = linear("sift", ball={"epsilon": 0.5}, step_size=0.1)
     np.testing.assert_allclose(delta, np.clip(start + side * 0.1 * 0.25, -0.25, 0.25), rtol=1e-5)
 
@@ -118,11 +118,11 @@ def test_sift_moves_every_token_by_its_own_deviation():
     model, batch = Toy(), make_batch()
     with torch.no_grad():
         model.encoder.words.weight.mul_(torch.linspace(0.1, 10, len(model.encoder.words.weight))[:, None])
-    found = run(read("sift", step_size=2.0), model, Classification(), [batch])
+    outcome = run(read("sift", step_size=2.0), model, Classification(), [batch])
     words = model.encoder.words.weight.detach().double().numpy()
     for row, example in enumerate(batch["example_ids"].tolist()):
         e = words[batch["input_ids"][row][batch["attention_mask"][row].bool()].numpy()]
-        size = np.abs(found.of(example)[-1].double().numpy()).max(1)
+        size = np.abs(outcome.of(example)[-1].double().numpy()).max(1)
         np.testing.assert_allclose(size, 0.02 * e.std(1), rtol=1e-5)
 
 
@@ -133,15 +133,15 @@ def test_sift_refuses_a_relative_radius():
 
 @pytest.mark.parametrize("noise", ["uniform", "normal"])
 def test_r3f_by_hand(noise):
-    found, delta, margin = linear("r3f", ball={"epsilon": 0.5}, noise=noise, weight=2.0)
+    outcome, delta, margin = linear("r3f", ball={"epsilon": 0.5}, noise=noise, weight=2.0)
     assert np.abs(delta).max() > 0 and (noise == "normal" or np.abs(delta).max() <= 0.5)
-    assert found.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN + 2 * both(3, margin), rel=1e-5)
 
 
 def test_r3fs_noise_has_the_spread_of_its_distribution():
     for noise, deviation in (("uniform", 0.3 / math.sqrt(3)), ("normal", 0.3)):
-        found = run(read("r3f", noise=noise).with_ball(epsilon=0.3), Toy(), Classification(), [make_batch()])
-        values = torch.cat([delta.flatten() for delta in found.deltas[-1].values()])
+        outcome = run(read("r3f", noise=noise).with_ball(epsilon=0.3), Toy(), Classification(), [make_batch()])
+        values = torch.cat([delta.flatten() for delta in outcome.deltas[-1].values()])
         assert values.std().item() == pytest.approx(deviation, rel=0.1)
 
 
@@ -160,12 +160,12 @@ class Written(Transcription):
         return np.exp(scores) / np.exp(scores).sum()
 
     def gradient(self, value, delta: np.ndarray, width: float = 1e-4) -> np.ndarray:
-        found = np.zeros_like(delta)
+        result = np.zeros_like(delta)
         for index in np.ndindex(*delta.shape):
             shift = np.zeros_like(delta)
             shift[index] = width
-            found[index] = (value(delta + shift) - value(delta - shift)) / (2 * width)
-        return found
+            result[index] = (value(delta + shift) - value(delta - shift)) / (2 * width)
+        return result
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
@@ -202,7 +202,7 @@ def test_a_two_layer_model_against_a_transcription(name, settings, distance):
     model, batch, epsilon, weight = Toy(), make_batch(), 0.8, 1.5
     ball = {"epsilon": epsilon, "relative": False}
     steps = settings.get("num_steps", 0)
-    found = run(read(name, **settings, weight=weight).with_ball(**ball), model, OBJECTIVES["classification"], [batch])
+    outcome = run(read(name, **settings, weight=weight).with_ball(**ball), model, OBJECTIVES["classification"], [batch])
     at_start = {**settings, "num_steps": 0} if steps else settings
     started = run(read(name, **at_start).with_ball(**ball), model, OBJECTIVES["classification"], [batch])
     written, losses = Written(model), []
@@ -228,9 +228,9 @@ def test_a_two_layer_model_against_a_transcription(name, settings, distance):
                 delta = epsilon * delta / (np.abs(delta).max(1, keepdims=True) + 1e-6)
             else:
                 delta = np.clip(delta + settings["step_size"] * epsilon * np.sign(gradient), -epsilon, epsilon)
-        np.testing.assert_allclose(found.of(example)[-1].double().numpy(), scale * delta, atol=2e-4)
+        np.testing.assert_allclose(outcome.of(example)[-1].double().numpy(), scale * delta, atol=2e-4)
         losses.append(-math.log(clean[int(batch["labels"][row])]) + weight * distance(clean, moved(delta)))
-    assert found.losses[0].item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["r3f", "smart", "alum"])
@@ -254,31 +254,31 @@ TEACHER = {"weight": 0.0, "teacher_weight": 2.0}
 
 def test_smarts_teacher_is_the_model_at_first_and_then_its_average():
     model, memory = Linear(), {}
-    found, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
-    assert found.losses[0].item() == pytest.approx(CLEAN, rel=1e-6)  # the term is 0 between equal models
+    outcome, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
+    assert outcome.losses[0].item() == pytest.approx(CLEAN, rel=1e-6)  # the term is 0 between equal models
     assert torch.equal(memory["teacher"]["weight"], model.weight)
     assert memory["teacher"].keys() == dict(model.named_parameters()).keys()
 
     model.weight.data[1] = torch.tensor([4.0, 4.0])
-    found, _, _ = linear("smart", model=model, step={"memory": memory, "elapsed": 0.1}, **TEACHER)
+    outcome, _, _ = linear("smart", model=model, step={"memory": memory, "elapsed": 0.1}, **TEACHER)
     assert memory["teacher"]["weight"][1].tolist() == pytest.approx([3.01, 4.0])  # .99 * 3 + .01 * 4
-    assert found.losses[0].item() == pytest.approx(math.log(1 + math.exp(-4)) + 2 * both(4, 3.01), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(math.log(1 + math.exp(-4)) + 2 * both(4, 3.01), rel=1e-5)
     assert model.weight[1].tolist() == [4.0, 4.0]
 
     model.weight.data[1] = torch.tensor([2.0, 4.0])
-    found, _, _ = linear("smart", model=model, step={"memory": memory, "elapsed": 0.11}, **TEACHER)
+    outcome, _, _ = linear("smart", model=model, step={"memory": memory, "elapsed": 0.11}, **TEACHER)
     assert memory["teacher"]["weight"][1].tolist() == pytest.approx([3.00899, 4.0])  # .999 * 3.01 + .001 * 2
-    assert found.losses[0].item() == pytest.approx(math.log(1 + math.exp(-2)) + 2 * both(2, 3.00899), rel=1e-5)
+    assert outcome.losses[0].item() == pytest.approx(math.log(1 + math.exp(-2)) + 2 * both(2, 3.00899), rel=1e-5)
 
 
 def test_no_gradient_goes_through_the_teacher():
     model, memory = Linear(), {}
     linear("smart", model=model, step={"memory": memory}, **TEACHER)
     model.weight.data[1] = torch.tensor([4.0, 4.0])
-    found, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
+    outcome, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
     p, q = sigma(4), sigma(3.01)
     expected = p - 1 + 2 * (p * (1 - p) * (4 - 3.01) + p - q)  # of the student's margin 4, times e = (1, 0)
-    assert found.gradients["weight"][1].tolist() == pytest.approx([expected, 0.0], rel=1e-4)
+    assert outcome.gradients["weight"][1].tolist() == pytest.approx([expected, 0.0], rel=1e-4)
     assert not any(value.requires_grad for value in memory["teacher"].values())
 
 
@@ -289,9 +289,9 @@ def test_the_teacher_survives_a_checkpoint(tmp_path):
         return model, optimizer, LambdaLR(optimizer, lambda step: 1.0)
 
     def one_step(model, optimizer, memory):
-        found, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
+        outcome, _, _ = linear("smart", model=model, step={"memory": memory}, **TEACHER)
         optimizer.step()
-        return found.losses[0]
+        return outcome.losses[0]
 
     model, optimizer, scheduler = trained()
     memory: dict = {}

@@ -1,4 +1,4 @@
-"""A hand-made study of what adaptation did: chains, adaptation seeds, domains, words and trajectories."""
+"""A hand-made study of adaptation: chains, adaptation seeds, domains, words and trajectories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of the disk in a headless Chromium, over Selenium; where either is not installed the test is skipped."""
+"""Opens a page from disk in headless Chromium, with Selenium; skips the test if either is not installed."""
 
 from __future__ import annotations
 

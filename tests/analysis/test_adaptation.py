@@ -1,4 +1,4 @@
-"""What is read of a study about adaptation, and its figures: planted numbers stand where a reader looks for them."""
+"""What is read from a study about adaptation, and its figures: planted numbers appear where a reader looks for them."""
 
 from __future__ import annotations
 
@@ -50,30 +50,30 @@ def two_tasks() -> pd.DataFrame:
 
 
 def test_an_adapted_model_counts_once_whatever_was_fine_tuned_from_it(table) -> None:
-    found = adaptation.losses(table)
-    assert len(found) == 3 * (1 + 4 * 2)  # domains; the base model, and 4 chains of 2 adaptations
-    dapt = found[(found["chain"] == "dapt") & (found["domain"] == "general")]
+    rows = adaptation.losses(table)
+    assert len(rows) == 3 * (1 + 4 * 2)  # domains; the base model, and 4 chains of 2 adaptations
+    dapt = rows[(rows["chain"] == "dapt") & (rows["domain"] == "general")]
     assert sorted(dapt["value"]) == pytest.approx([2.9, 2.91]) and (dapt["n"] == 5000).all()
 
 
 def test_changes_are_against_the_model_that_is_not_adapted(table) -> None:
-    found = adaptation.changes(adaptation.losses(table))
-    means = found.groupby(["chain", "domain"])["change"].mean()
+    rows = adaptation.changes(adaptation.losses(table))
+    means = rows.groupby(["chain", "domain"])["change"].mean()
     assert means["tapt", "task"] == pytest.approx(2.1 + 0.005 - 2.8)
     assert means["irrelevant_dapt", "general"] == pytest.approx(2.2 + 0.005 - 2.5)
-    assert (found[found["pretrain"] == "none"]["change"] == 0).all()
+    assert (rows[rows["pretrain"] == "none"]["change"] == 0).all()
 
 
 def test_without_a_loss_of_the_base_model_there_is_no_change(table) -> None:
     headless = table[~((table["pretrain"] == "none") & table["split"].str.startswith("domains/"))]
-    with pytest.raises(NotInTable, match="not adapted"):
+    with pytest.raises(NotInTable, match="no loss of the unadapted model"):
         adaptation.changes(adaptation.losses(headless))
 
 
 def test_score_gains_are_paired_by_seed(table) -> None:
-    found = adaptation.score_gains(table)
-    assert len(found) == 4 * 2 * 3
-    assert found[found["chain"] == "dapt+tapt"]["gain"].to_numpy() == pytest.approx(0.06)
+    rows = adaptation.score_gains(table)
+    assert len(rows) == 4 * 2 * 3
+    assert rows[rows["chain"] == "dapt+tapt"]["gain"].to_numpy() == pytest.approx(0.06)
     one_seed_less = table[~((table["pretrain"] == "none") & (table["seed"] == 2))]
     assert sorted(adaptation.score_gains(one_seed_less)["seed"].unique()) == [0, 1]
 
@@ -106,8 +106,8 @@ def test_two_settings_of_one_chain_are_two_chains(table) -> None:
     rows = table[table["pretrain"] == "dapt"]
     key = "pretrain.dapt.steps"
     other = rows.assign(run_id="x" + rows["run_id"], adaptation="x" + rows["adaptation"], **{key: 900.0})
-    found = adaptation.losses(pd.concat([table.assign(**{key: 800.0}), other], ignore_index=True))
-    assert {"DAPT, steps 800", "DAPT, steps 900"} <= set(found["chain"])
+    result = adaptation.losses(pd.concat([table.assign(**{key: 800.0}), other], ignore_index=True))
+    assert {"DAPT, steps 800", "DAPT, steps 900"} <= set(result["chain"])
 
 
 def test_losses_over_new_tokens_do_not_stand_beside_others(table) -> None:
@@ -118,8 +118,8 @@ def test_losses_over_new_tokens_do_not_stand_beside_others(table) -> None:
 
 
 def test_trajectories_of_a_chain_go_on_where_its_first_stage_ended(table) -> None:
-    found = adaptation.trajectories(table)
-    chain = found[(found["chain"] == "dapt+tapt") & (found["what"] == "corpus")]
+    rows = adaptation.trajectories(table)
+    chain = rows[(rows["chain"] == "dapt+tapt") & (rows["what"] == "corpus")]
     chain = chain[chain["adaptation"] == "dapt+tapt-0"].sort_values(["at", "stage"])
     assert chain["at"].tolist() == [200, 220, 240]  # its DAPT is that of the chain of DAPT alone
     assert chain["value"].tolist() == pytest.approx([2.2, 2.25, 2.3])
@@ -127,12 +127,12 @@ def test_trajectories_of_a_chain_go_on_where_its_first_stage_ended(table) -> Non
     chain = alone[(alone["what"] == "corpus") & (alone["adaptation"] == "dapt+tapt-0")].sort_values(["at", "stage"])
     assert chain["at"].tolist() == [0, 100, 200, 200, 220, 240]
     assert chain["value"].tolist() == pytest.approx([3.0, 2.6, 2.2, 2.2, 2.25, 2.3])
-    assert set(found[found["what"] == "dev"]["metric"]) == {"probe_macro_f1"}
+    assert set(rows[rows["what"] == "dev"]["metric"]) == {"probe_macro_f1"}
 
 
 def test_words_are_read_once_for_a_task(table) -> None:
-    found = adaptation.overlaps(table)
-    assert dict(zip(found["a"] + "+" + found["b"], found["value"], strict=True)) == OVERLAPS
+    rows = adaptation.overlaps(table)
+    assert dict(zip(rows["a"] + "+" + rows["b"], rows["value"], strict=True)) == OVERLAPS
     cuts = adaptation.fertility(table).set_index("domain")
     assert cuts.loc["general", ["tokens_per_word", "whole_words", "n"]].tolist() == [1.2, 0.8, 90000]
 
@@ -318,10 +318,10 @@ def test_tasks_of_the_literature_have_their_names_and_a_folder_its_own() -> None
 
 
 def test_an_option_is_told_apart_by_its_name_before_its_settings() -> None:
-    runs = pd.DataFrame({name: ["x", "x"] for name in cells.IDENTITY})
+    runs = pd.DataFrame({name: ["x", "x"] for name in cells.MAIN_COLUMNS})
     settings = {"pretrain_peft.inherit": ["merge", "stack"], "pretrain_peft.name": ["lora", "prompt"]}
     table = runs.assign(run_id=["1", "2"], **settings)
-    assert cells.cell_columns(table) == [*cells.IDENTITY, "pretrain_peft.name"]
+    assert cells.cell_columns(table) == [*cells.MAIN_COLUMNS, "pretrain_peft.name"]
     assert cells.heading("pretrain_peft.name") == "pretrain_peft"
     assert cells.heading("finetune.optimizer.learning_rate") == "learning_rate"
     assert cells.cell_label(table.iloc[0], ["pretrain_peft.name"]) == "adapted by LoRA"

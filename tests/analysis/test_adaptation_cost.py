@@ -33,10 +33,10 @@ def costly() -> pd.DataFrame:
 
 
 def test_a_chain_costs_what_its_stages_cost(costly: pd.DataFrame) -> None:
-    found = adaptation_cost.costs(costly).groupby("pretrain")[adaptation_cost.COLUMNS].mean()
-    assert found.loc["none"].tolist() == [0, 0, 0, 0, 0]
-    assert found.loc["tapt"].tolist() == pytest.approx([200, 2e5, 50, 491, 0.1])
-    assert found.loc["dapt+tapt"].tolist() == pytest.approx([1000, 1.2e6, 450, 15541, 4.1])
+    rows = adaptation_cost.costs(costly).groupby("pretrain")[adaptation_cost.COLUMNS].mean()
+    assert rows.loc["none"].tolist() == [0, 0, 0, 0, 0]
+    assert rows.loc["tapt"].tolist() == pytest.approx([200, 2e5, 50, 491, 0.1])
+    assert rows.loc["dapt+tapt"].tolist() == pytest.approx([1000, 1.2e6, 450, 15541, 4.1])
 
 
 def test_the_page_goes_from_cheap_to_dear(costly: pd.DataFrame) -> None:
@@ -48,8 +48,8 @@ def test_the_page_goes_from_cheap_to_dear(costly: pd.DataFrame) -> None:
 
 
 def test_a_cost_that_was_not_measured_is_left_out(costly: pd.DataFrame) -> None:
-    found = adaptation_cost.costs(costly[costly["metric"] != "bytes"])
-    assert found.loc[found["pretrain"] == "dapt", "storage (MB)"].map(math.isnan).all()
+    rows = adaptation_cost.costs(costly[costly["metric"] != "bytes"])
+    assert rows.loc[rows["pretrain"] == "dapt", "storage (MB)"].map(math.isnan).all()
     assert "| DAPT | 800 | 1,000,000 | 400 | 15,050 |  | 0.650 |" in adaptation_cost.report(
         costly[costly["metric"] != "bytes"]
     )

@@ -12,9 +12,11 @@ from analysis.stats.adaptation_seeds import by_adaptation, variance_components
 
 def test_seeds_of_an_adaptation_are_averaged_first():
     # means 1, 3, 5 of 3, 1 and 2 seeds; 3 units: the smallest p is 2/8. t: sd 2, t_2(.975) = 4.302653
-    found = by_adaptation([0, 1, 2, 3, 4, 6], list("aaabcc"))
-    assert (found.n, found.mean, found.p, found.means.tolist()) == (3, 3, 0.25, [1, 3, 5])
-    assert found.interval == pytest.approx((3 - 4.302653 * 2 / math.sqrt(3), 3 + 4.302653 * 2 / math.sqrt(3)), abs=1e-5)
+    estimate = by_adaptation([0, 1, 2, 3, 4, 6], list("aaabcc"))
+    assert (estimate.n, estimate.mean, estimate.p, estimate.means.tolist()) == (3, 3, 0.25, [1, 3, 5])
+    assert estimate.interval == pytest.approx(
+        (3 - 4.302653 * 2 / math.sqrt(3), 3 + 4.302653 * 2 / math.sqrt(3)), abs=1e-5
+    )
 
 
 def test_variance_components_by_hand():
@@ -25,22 +27,26 @@ def test_variance_components_by_hand():
 
 
 def test_a_negative_estimate_is_0_and_said_so():
-    found = by_adaptation([0, 2, 0, 2], list("aabb"))  # equal means: MSB = 0, MSW = 2
+    estimate = by_adaptation([0, 2, 0, 2], list("aabb"))  # equal means: MSB = 0, MSW = 2
     assert variance_components([0, 2, 0, 2], list("aabb")) == (-1, 2)
-    assert (found.between, found.within, found.negative) == (0, 2, True) and "below 0" in found.in_words()
+    assert (estimate.between, estimate.within, estimate.negative) == (0, 2, True) and "below 0" in estimate.in_words()
     assert "below 0" not in by_adaptation([0, 2, 10, 12], list("aabb")).in_words()
 
 
 def test_one_adaptation_carries_no_test():
-    found = by_adaptation([0.1, 0.3], ["a", "a"])
-    assert math.isnan(found.p) and all(math.isnan(end) for end in found.interval) and found.mean == pytest.approx(0.2)
-    assert math.isnan(found.between) and found.within == pytest.approx(0.02) and not found.negative
-    assert "needs two of them" in found.in_words()
+    estimate = by_adaptation([0.1, 0.3], ["a", "a"])
+    assert (
+        math.isnan(estimate.p)
+        and all(math.isnan(end) for end in estimate.interval)
+        and estimate.mean == pytest.approx(0.2)
+    )
+    assert math.isnan(estimate.between) and estimate.within == pytest.approx(0.02) and not estimate.negative
+    assert "needs two of them" in estimate.in_words()
 
 
 def test_one_seed_an_adaptation_is_the_plain_test_without_components():
-    found = by_adaptation([1, 2, 4], list("cab"))
-    assert found.p == 2 / 8 and math.isnan(found.between) and math.isnan(found.within)
+    estimate = by_adaptation([1, 2, 4], list("cab"))
+    assert estimate.p == 2 / 8 and math.isnan(estimate.between) and math.isnan(estimate.within)
 
 
 def test_planted_components_are_found_and_seeds_do_not_buy_significance():
@@ -48,10 +54,10 @@ def test_planted_components_are_found_and_seeds_do_not_buy_significance():
     between, within, ps = [], [], []
     for _ in range(300):
         d = rng.normal(0, 2, (6, 1)) + rng.normal(0, 1, (6, 5))
-        found = by_adaptation(d.ravel(), np.repeat(np.arange(6), 5))
+        estimate = by_adaptation(d.ravel(), np.repeat(np.arange(6), 5))
         between.append(variance_components(d.ravel(), np.repeat(np.arange(6), 5))[0])
-        within.append(found.within)
-        ps.append(found.p)
+        within.append(estimate.within)
+        ps.append(estimate.p)
     assert np.mean(between) == pytest.approx(4, rel=0.1) and np.mean(within) == pytest.approx(1, rel=0.1)
     assert np.mean(np.array(ps) <= 0.05) < 0.06  # with seeds as units it would be about .4
 

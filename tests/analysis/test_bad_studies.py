@@ -1,4 +1,4 @@
-"""Studies with something wrong: tables and figures still come, the gap is named, and no test says more than it can."""
+"""Studies with something wrong: tables and figures still work, the gap is named, and no test claims too much."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_the_figures_come(bad, table):
 
 
 def of_dapt_fgm(table: pd.DataFrame, epsilon: float | None = None) -> comparisons.Comparison:
-    (found,) = [c for c in comparisons.compare(table, epsilon) if c.label == DAPT_FGM]
-    return found
+    (comparison,) = [c for c in comparisons.compare(table, epsilon) if c.label == DAPT_FGM]
+    return comparison
 
 
 def test_a_whole_study_is_not_complained_of(table, zoo):
@@ -102,18 +102,20 @@ def test_a_whole_study_is_not_complained_of(table, zoo):
 
 def test_one_seed_carries_no_test(table):
     for epsilon in (None, 0.1):
-        for found in comparisons.compare(BAD["one seed"][0](table), epsilon):
-            assert (found.n, found.reading, found.supported) == (1, "no test", False) and math.isnan(found.p_holm)
-            assert "p =" not in found.verdict() and "no test" in found.verdict()
+        for comparison in comparisons.compare(BAD["one seed"][0](table), epsilon):
+            assert (comparison.n, comparison.reading, comparison.supported) == (1, "no test", False) and math.isnan(
+                comparison.p_holm
+            )
+            assert "p =" not in comparison.verdict() and "no test" in comparison.verdict()
 
 
 @pytest.mark.parametrize("bad, pairs", [("unequal seeds", 4), ("two units", 5), ("a run without its score", 5)])
 def test_the_pairs_that_are_left_carry_the_test(bad, pairs, table):
-    found, whole = of_dapt_fgm(BAD[bad][0](table)), of_dapt_fgm(table)
-    assert (found.n, found.unpaired) == (pairs, 6 - pairs)
-    assert found.p >= 2 / 2**pairs > 0.05 and not found.supported and whole.supported
-    kept = whole.differences[found.differences.index]
-    assert found.differences.tolist() == kept.tolist()
+    comparison, whole = of_dapt_fgm(BAD[bad][0](table)), of_dapt_fgm(table)
+    assert (comparison.n, comparison.unpaired) == (pairs, 6 - pairs)
+    assert comparison.p >= 2 / 2**pairs > 0.05 and not comparison.supported and whole.supported
+    kept = whole.differences[comparison.differences.index]
+    assert comparison.differences.tolist() == kept.tolist()
 
 
 def test_a_score_in_percent_is_compared_with_no_share_under_attack_either(table):

@@ -20,10 +20,10 @@ RESULT = reference.bootstrap(([1.0, 2.0],), np.mean, n_resamples=2, vectorized=T
 def scipys_bca(values, drawn, level=0.95):
     """scipy's BCa ends of a mean for given resampled means."""
     RESULT.bootstrap_distribution = drawn
-    found = reference.bootstrap(
+    result = reference.bootstrap(
         (values,), np.mean, n_resamples=0, bootstrap_result=RESULT, confidence_level=level, method="BCa", axis=0
     )
-    return found.confidence_interval.low, found.confidence_interval.high
+    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def test_acceleration_by_hand():
@@ -55,8 +55,8 @@ def test_no_skew_and_no_bias_leave_the_percentile_interval():
 )
 def test_bca_is_scipys_for_the_same_resamples(values, level):
     drawn = bootstrap.replicates(examples.mean_features(values), examples.mean, 500, 3)
-    found = examples.mean_interval(values, level, 500, 3)
-    assert found == pytest.approx(scipys_bca(np.array(values), drawn, level), nan_ok=True)
+    result = examples.mean_interval(values, level, 500, 3)
+    assert result == pytest.approx(scipys_bca(np.array(values), drawn, level), nan_ok=True)
 
 
 def test_bca_agrees_with_scipys_own_resamples():

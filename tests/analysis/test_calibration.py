@@ -1,4 +1,4 @@
-"""The shortcuts of the calibration against the instrument itself, and what the measured rates must come to."""
+"""The calibration's shortcuts against the tables themselves, and bounds on the measured rates."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_the_verdicts_are_those_of_the_tables(pairs, family):
     called = measure.verdicts(scores)
     assert 0 < called.sum() < len(called)
     for one, said in zip(scores, called, strict=True):
-        found = measure.through_the_tables(one)
-        assert [c.p for c in found] == [paired.sign_flip_p(method - one[0]) for method in one[1:]]
-        assert {(c.n, c.family) for c in found} == {(pairs, family)}
-        assert any(c.p_holm <= LEVEL for c in found) == said == any(c.reading in ("better", "worse") for c in found)
+        result = measure.through_the_tables(one)
+        assert [c.p for c in result] == [paired.sign_flip_p(method - one[0]) for method in one[1:]]
+        assert {(c.n, c.family) for c in result} == {(pairs, family)}
+        assert any(c.p_holm <= LEVEL for c in result) == said == any(c.reading in ("better", "worse") for c in result)
 
 
 def test_divided_runs_are_read_by_the_tables_as_they_are_by_the_shortcut():
@@ -60,20 +60,20 @@ def test_divided_runs_are_read_by_the_tables_as_they_are_by_the_shortcut():
         rows = table[table["seed"].isin(places.index)]
         place = rows["seed"].map(places)
         rows = rows.assign(adversary=place.map(lambda i: "again" if i >= 10 else "none"), seed=place % 10)
-        (found,) = comparisons.compare(rows)
-        assert (found.p, found.n) == (p, 10)
-        assert found.mean == pytest.approx((study[1] - study[0]).mean())
+        (comparison,) = comparisons.compare(rows)
+        assert (comparison.p, comparison.n) == (p, 10)
+        assert comparison.mean == pytest.approx((study[1] - study[0]).mean())
 
 
 def draws_of(study, table):
     """Runs with these scores, none twice."""
     left = table.set_index("seed")["value"].to_dict()
-    found = []
+    result = []
     for value in study.ravel():
         seed = next(seed for seed, score in left.items() if score == value)
-        found.append(seed)
+        result.append(seed)
         del left[seed]
-    return found
+    return result
 
 
 @settings(max_examples=20)
@@ -176,7 +176,7 @@ def test_the_figure_is_tidy_and_has_the_same_bytes(rates, tmp_path):
     ],
 )
 def test_what_is_not_one_cell_of_many_seeds_is_refused(table):
-    with pytest.raises(cells.NotInTable, match="one cell with 20 seeds or more is needed, a run each, not"):
+    with pytest.raises(cells.NotInTable, match="one cell with 20 seeds or more is needed, one run per seed, not"):
         measure.scores_of_one_cell(table)
 
 

@@ -1,4 +1,4 @@
-"""Which cells there are, what each is compared with, and what the verdict may say. Numbers by hand."""
+"""Which cells there are, what each is compared with, and what the verdict can say. Numbers by hand."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ def paired(treated, baseline, pretrain="dapt", adversary="none", changes=lambda 
 
 def test_differences_are_paired_by_seed_not_by_order():
     table = paired([0.51, 0.62, 0.73, 0.84, 0.55, 0.66], [0.5, 0.6, 0.7, 0.8, 0.5, 0.6])
-    (found,) = comparisons.compare(table.sample(frac=1, random_state=1))
-    assert found.differences.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
-    assert (found.n, found.unpaired, found.p, found.p_holm, found.family) == (6, 0, 0.03125, 0.03125, 1)
-    assert found.mean == pytest.approx(0.035)
+    (comparison,) = comparisons.compare(table.sample(frac=1, random_state=1))
+    assert comparison.differences.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    assert (comparison.n, comparison.unpaired, comparison.p, comparison.p_holm, comparison.family) == (
+        6,
+        0,
+        0.03125,
+        0.03125,
+        1,
+    )
+    assert comparison.mean == pytest.approx(0.035)
     # sd .0187083, t_5(.975) = 2.570582: half-width .0187083 * 2.570582 / sqrt(6) = .0196334
-    assert found.t_interval == pytest.approx((0.0153666, 0.0546334), abs=1e-6)
-    assert found.sign_flip_interval == pytest.approx((0.01, 0.06))
-    assert found.verdict() == (
+    assert comparison.t_interval == pytest.approx((0.0153666, 0.0546334), abs=1e-6)
+    assert comparison.sign_flip_interval == pytest.approx((0.01, 0.06))
+    assert comparison.verdict() == (
         "DAPT against not adapted: +0.035 macro-F1 (95% t interval +0.015 to +0.055, 6 pairs): better, "
         "given this adaptation (sign-flip p = 0.031)."
     )
@@ -38,21 +44,21 @@ def test_differences_are_paired_by_seed_not_by_order():
 
 def test_seeds_of_one_side_only_are_left_out_and_counted():
     table = paired([0.6, 0.7, 0.8, 0.9], [0.5, 0.5])
-    (found,) = comparisons.compare(table)
-    assert found.differences.tolist() == pytest.approx([0.1, 0.2]) and found.unpaired == 2
+    (comparison,) = comparisons.compare(table)
+    assert comparison.differences.tolist() == pytest.approx([0.1, 0.2]) and comparison.unpaired == 2
 
 
 def test_three_pairs_cannot_show_a_difference_and_the_verdict_says_so():
-    (found,) = comparisons.compare(paired([0.9, 0.91, 0.92], [0.1, 0.1, 0.1]))
-    assert not found.supported and found.reading == "not shown"
-    assert "difference not shown, given this adaptation (" in found.verdict()
-    assert found.verdict().endswith("(sign-flip p = 0.25; 3 pairs cannot give less than 0.25).")
+    (comparison,) = comparisons.compare(paired([0.9, 0.91, 0.92], [0.1, 0.1, 0.1]))
+    assert not comparison.supported and comparison.reading == "not shown"
+    assert "difference not shown, given this adaptation (" in comparison.verdict()
+    assert comparison.verdict().endswith("(sign-flip p = 0.25; 3 pairs cannot give less than 0.25).")
 
 
 def test_one_seed_carries_no_test():
-    (found,) = comparisons.compare(paired([0.9], [0.1]))
-    assert np.isnan(found.p) and found.reading == "no test" and not found.supported
-    assert found.verdict() == "DAPT against not adapted: +0.800 macro-F1 from one pair of seeds: no test."
+    (comparison,) = comparisons.compare(paired([0.9], [0.1]))
+    assert np.isnan(comparison.p) and comparison.reading == "no test" and not comparison.supported
+    assert comparison.verdict() == "DAPT against not adapted: +0.800 macro-F1 from one pair of seeds: no test."
 
 
 def test_the_family_is_corrected_by_holm():
@@ -62,12 +68,12 @@ def test_the_family_is_corrected_by_holm():
         *[("none", "none", s, b) for s, b in enumerate(base)],
         *[(*m, s, b + gain * (s + 1)) for m, gain in scores.items() for s, b in enumerate(base)],
     )
-    found = {c.label: c for c in comparisons.compare(table)}
-    assert list(found) == ["DAPT, plain", "TAPT, plain", "not adapted, FGM"]
-    assert all(c.p == 0.03125 and c.p_holm == pytest.approx(3 * 0.03125) and c.family == 3 for c in found.values())
-    assert found["not adapted, FGM"].reading == "worse (taken alone)"
+    compared = {c.label: c for c in comparisons.compare(table)}
+    assert list(compared) == ["DAPT, plain", "TAPT, plain", "not adapted, FGM"]
+    assert all(c.p == 0.03125 and c.p_holm == pytest.approx(3 * 0.03125) and c.family == 3 for c in compared.values())
+    assert compared["not adapted, FGM"].reading == "worse (taken alone)"
     ending = "worse (taken alone) (sign-flip p = 0.031; 0.094 by Holm over 3 comparisons, which 6 pairs cannot pass)."
-    assert found["not adapted, FGM"].verdict().endswith(ending)
+    assert compared["not adapted, FGM"].verdict().endswith(ending)
 
 
 @pytest.mark.parametrize(
@@ -82,17 +88,17 @@ def test_the_verdict_is_given_the_adaptations_that_seeds_share(adaptations, scop
     def adaptation(seed):
         return {"adaptation": adaptations[seed], "adaptation_seed": str(ord(adaptations[seed]))}
 
-    (found,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, changes=adaptation))
-    assert found.scope == scope and (scope in found.verdict())
-    assert ("given" in found.verdict()) == bool(scope)
+    (comparison,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, changes=adaptation))
+    assert comparison.scope == scope and (scope in comparison.verdict())
+    assert ("given" in comparison.verdict()) == bool(scope)
 
 
 def test_one_shared_stage_of_a_chain_is_enough_to_be_conditional():
     def adaptation(seed):
         return {"adaptation": f"k{seed}", "adaptation_seed": f"0+{seed}"}  # one DAPT, a TAPT for each seed
 
-    (found,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, pretrain="dapt+tapt", changes=adaptation))
-    assert found.scope == "given this adaptation"
+    (comparison,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, pretrain="dapt+tapt", changes=adaptation))
+    assert comparison.scope == "given this adaptation"
 
 
 def test_a_seed_on_several_adaptations_counts_once_with_its_mean():
@@ -102,31 +108,31 @@ def test_a_seed_on_several_adaptations_counts_once_with_its_mean():
             runs(*[("dapt", "none", s, 0.9, {"adaptation": "b", "adaptation_seed": "1"}) for s in (0, 1)]),
         ]
     )
-    (found,) = comparisons.compare(table)
-    assert found.differences.tolist() == pytest.approx([0.25, 0.3])
-    assert found.scope == "given these 2 adaptations"
+    (comparison,) = comparisons.compare(table)
+    assert comparison.differences.tolist() == pytest.approx([0.25, 0.3])
+    assert comparison.scope == "given these 2 adaptations"
 
 
 def test_any_setting_that_varies_makes_cells_and_seeds_do_not():
     lrs = [("dapt", "none", s, 0.6, {"lr": lr, "pretrain.dapt.seed": s}) for s in range(2) for lr in (1e-4, 1e-3)]
     table = runs(*[("none", "none", s, 0.5, {"lr": 1e-4}) for s in range(2)], *lrs)
     assert cells.cell_columns(table) == ["model", "task", "pretrain", "adversary", "lr"]
-    found = comparisons.compare(table)
-    assert [c.label for c in found] == ["DAPT, lr 0.0001", "DAPT, lr 0.001"]
-    assert {c.baseline_label for c in found} == {"not adapted, lr 0.0001"}
+    compared = comparisons.compare(table)
+    assert [c.label for c in compared] == ["DAPT, lr 0.0001", "DAPT, lr 0.001"]
+    assert {c.baseline_label for c in compared} == {"not adapted, lr 0.0001"}
 
 
 def test_a_setting_that_another_implies_makes_no_cells():
     table = paired([0.6, 0.6], [0.5, 0.5], changes=lambda seed: {"pretrain.dapt.steps": 100})
-    assert cells.cell_columns(table) == cells.IDENTITY
+    assert cells.cell_columns(table) == cells.MAIN_COLUMNS
 
 
 def test_the_baseline_shares_the_other_settings():
     cell = [("none", "none", "a"), ("none", "none", "b"), ("none", "fgm", "a"), ("none", "fgm", "b")]
     value = dict(zip(cell, (0.1, 0.2, 0.3, 0.5), strict=True))
     table = runs(*[(p, a, s, value[p, a, x], {"corpus": x}) for p, a, x in cell for s in range(2)])
-    found = {c.label: (c.baseline_label, round(c.mean, 6)) for c in comparisons.compare(table)}
-    assert found == {"FGM, a": ("plain, a", 0.2), "FGM, b": ("plain, b", 0.3)}
+    compared = {c.label: (c.baseline_label, round(c.mean, 6)) for c in comparisons.compare(table)}
+    assert compared == {"FGM, a": ("plain, a", 0.2), "FGM, b": ("plain, b", 0.3)}
 
 
 def test_models_are_never_compared_with_each_other():
@@ -187,8 +193,8 @@ def test_the_ensemble_stands_for_its_members_and_a_check_for_none(table):
 def test_a_run_without_the_ensemble_has_no_robust_score(table):
     pgd = table[table["attack"] == "pgd"]
     some = pgd[pgd["seed"] < 3].assign(attack="ensemble")
-    found = cells.scores(pd.concat([table, some]), 0.1)
-    assert set(found["run_id"]) == set(some["run_id"])
+    rows = cells.scores(pd.concat([table, some]), 0.1)
+    assert set(rows["run_id"]) == set(some["run_id"])
 
 
 def test_a_check_alone_is_no_attack(table):
@@ -217,8 +223,8 @@ def test_names_as_a_reader_writes_them(name, shown):
 
 def test_longer_plain_training_stands_after_plain_training():
     names = ["pgd", "none_x10", "awp", "none_x2", "none"]
-    found = cells.ordered(pd.DataFrame({"adversary": names}), ["adversary"])["adversary"].tolist()
-    assert found == ["none", "none_x2", "none_x10", "awp", "pgd"]
+    result = cells.ordered(pd.DataFrame({"adversary": names}), ["adversary"])["adversary"].tolist()
+    assert result == ["none", "none_x2", "none_x10", "awp", "pgd"]
 
 
 @settings(max_examples=20, deadline=None)

@@ -22,8 +22,8 @@ def table(chains, seeds=6, shared=True):
 
 
 def test_each_pair_is_compared_with_its_own_reference_and_holm_counts_the_pairs_of_the_page():
-    found = comparisons.contrast(table(SCORES), contrasts.CONTRASTS)
-    by_pair = {(c.cell["pretrain"], c.baseline["pretrain"]): c for c in found}
+    compared = comparisons.contrast(table(SCORES), contrasts.CONTRASTS)
+    by_pair = {(c.cell["pretrain"], c.baseline["pretrain"]): c for c in compared}
     assert set(by_pair) == {
         *{("dapt+tapt", "dapt"), ("dapt+tapt", "tapt"), ("knn_tapt_50", "rand_tapt")},
         *{("knn_tapt_50", "tapt"), ("rand_tapt", "tapt")},

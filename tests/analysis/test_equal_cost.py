@@ -40,8 +40,8 @@ def study(*more):
 
 
 def method(table, name):
-    (found,) = [m for m in equal_cost.methods(table) if m.gain.cell["adversary"] == name]
-    return found
+    (measured,) = [m for m in equal_cost.methods(table) if m.gain.cell["adversary"] == name]
+    return measured
 
 
 @pytest.mark.parametrize(
@@ -54,44 +54,44 @@ def method(table, name):
     ],
 )
 def test_cost_in_passes_of_fine_tuning_alone(passes, length, cost, seconds):
-    found = method(study(("pgd", [0.5, 0.5], passes, length)), "pgd")
-    assert found.cost == pytest.approx(cost) and found.seconds == pytest.approx(seconds)
+    measured = method(study(("pgd", [0.5, 0.5], passes, length)), "pgd")
+    assert measured.cost == pytest.approx(cost) and measured.seconds == pytest.approx(seconds)
 
 
 def test_a_method_is_compared_with_its_seeds_own_curve_at_its_own_cost():
     # cost 10/3, two thirds of the way from 2 to 4: plain is .54 + 2/3 * .02 = .55333 and .54 + 2/3 * .06 = .58
-    found = method(study(("pgd", [0.57, 0.57], (4, 2, 2), 1)), "pgd").at_equal_cost
-    assert found.differences.tolist() == pytest.approx([0.57 - 0.553333, 0.57 - 0.58], abs=1e-6)
-    assert found.mean == pytest.approx(0.01 / 3) and found.baseline_mean == pytest.approx(0.5666667)
-    assert found.p == 1.0 and found.n == 2
+    measured = method(study(("pgd", [0.57, 0.57], (4, 2, 2), 1)), "pgd").at_equal_cost
+    assert measured.differences.tolist() == pytest.approx([0.57 - 0.553333, 0.57 - 0.58], abs=1e-6)
+    assert measured.mean == pytest.approx(0.01 / 3) and measured.baseline_mean == pytest.approx(0.5666667)
+    assert measured.p == 1.0 and measured.n == 2
     gain = method(study(("pgd", [0.57, 0.57], (4, 2, 2), 1)), "pgd").gain
     assert gain.differences.tolist() == pytest.approx([0.07, 0.05])
 
 
 @pytest.mark.parametrize("name", ["none_x2", "none_x4"])
 def test_plain_training_is_the_curve_and_not_compared_with_it(name):
-    found = method(study(("fgm", [0.5, 0.5], (2, 2, 0), 1)), name)
-    assert found.at_equal_cost is None and found.cost == PLAIN[name] == found.length
+    measured = method(study(("fgm", [0.5, 0.5], (2, 2, 0), 1)), name)
+    assert measured.at_equal_cost is None and measured.cost == PLAIN[name] == measured.length
 
 
 def test_on_a_point_of_the_curve_the_difference_is_to_that_training():
-    found = method(study(("fgm", [0.55, 0.56], (2, 2, 0), 1)), "fgm").at_equal_cost
-    assert found.differences.tolist() == pytest.approx([0.01, 0.02])
+    measured = method(study(("fgm", [0.55, 0.56], (2, 2, 0), 1)), "fgm").at_equal_cost
+    assert measured.differences.tolist() == pytest.approx([0.01, 0.02])
 
 
 @pytest.mark.parametrize("length, compared", [(4.1, True), (4.3, False), (0.96, True), (0.9, False)])
 def test_nothing_is_extrapolated(length, compared):
-    found = method(study(("free_at", [0.6, 0.6], (1, 1, 0), length)), "free_at").at_equal_cost
-    assert (found is not None) == compared
+    measured = method(study(("free_at", [0.6, 0.6], (1, 1, 0), length)), "free_at").at_equal_cost
+    assert (measured is not None) == compared
     if compared:
-        assert found.baseline_mean == pytest.approx(0.58 if length > 1 else 0.51)
+        assert measured.baseline_mean == pytest.approx(0.58 if length > 1 else 0.51)
 
 
 def test_a_seed_that_lacks_a_length_of_the_curve_is_left_out_and_counted():
     table = study(("fgm", [0.55, 0.56], (2, 2, 0), 1))
-    found = method(table[table["run_id"] != "none_x4-1"], "fgm")
-    assert found.gain.n == 2
-    assert found.at_equal_cost.differences.tolist() == pytest.approx([0.01]) and found.at_equal_cost.unpaired == 1
+    measured = method(table[table["run_id"] != "none_x4-1"], "fgm")
+    assert measured.gain.n == 2
+    assert measured.at_equal_cost.differences.tolist() == pytest.approx([0.01]) and measured.at_equal_cost.unpaired == 1
 
 
 @pytest.mark.parametrize("without", ["none", "forward_passes", "backward_passes", "longer"])
@@ -106,24 +106,24 @@ def test_chains_have_curves_of_their_own():
     table = study(("fgm", [0.55, 0.56], (2, 2, 0), 1))
     adapted = table.assign(pretrain="dapt", run_id="d" + table["run_id"], adaptation="a", adaptation_seed="0")
     adapted["value"] += 0.1 * ((adapted["adversary"] == "none_x2") & (adapted["metric"] == "macro_f1"))
-    found = {m.context: m.at_equal_cost for m in equal_cost.methods(pd.concat([table, adapted])) if not m.length}
-    assert found["not adapted"].mean == pytest.approx(0.015) and found["DAPT"].mean == pytest.approx(-0.085)
-    assert found["DAPT"].scope == "given this adaptation"
+    result = {m.context: m.at_equal_cost for m in equal_cost.methods(pd.concat([table, adapted])) if not m.length}
+    assert result["not adapted"].mean == pytest.approx(0.015) and result["DAPT"].mean == pytest.approx(-0.085)
+    assert result["DAPT"].scope == "given this adaptation"
 
 
 def test_scores_of_another_attack_do_not_stand_beside_the_ensembles(zoo):
     adapted = zoo["pretrain"] != "none"
     by_pgd = zoo[adapted & (zoo["attack"] == "ensemble")].assign(attack="pgd", value=0.0)
     rest = zoo[~(adapted & (zoo["attack"] == "ensemble"))]
-    found = equal_cost.methods(pd.concat([rest, by_pgd]), 0.1)
-    assert {m.context for m in found} == {"not adapted"}
+    measured = equal_cost.methods(pd.concat([rest, by_pgd]), 0.1)
+    assert {m.context for m in measured} == {"not adapted"}
     without = equal_cost.methods(zoo[zoo["attack"].isin(["none", "ensemble"])], 0.1)
     assert [m.gain.mean for m in equal_cost.methods(zoo, 0.1)] == [m.gain.mean for m in without]
 
 
 def test_holm_is_over_every_comparison_of_the_page(zoo):
     families = [equal_cost.methods(zoo), equal_cost.methods(zoo, 0.1)]
-    compared = [m.at_equal_cost for found in equal_cost.adjusted(families) for m in found if m.at_equal_cost]
+    compared = [m.at_equal_cost for measured in equal_cost.adjusted(families) for m in measured if m.at_equal_cost]
     assert len(compared) == 2 * 2 * 13 and {c.family for c in compared} == {52}
     smallest = min(compared, key=lambda c: c.p)
     assert smallest.p == 0.03125 and smallest.p_holm == 1.0  # 52 * .03125 > 1
@@ -165,6 +165,6 @@ def test_marks_apart_by_hand():
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=20).map(sorted), st.floats(0.01, 2))
 def test_marks_keep_their_order_and_distance(wanted, distance):
-    found = labels.apart(wanted, distance, 10)
-    assert (np.diff(found) >= min(distance, 10 / len(wanted)) - 1e-9).all()
-    assert found[0] >= -1e-9 and found[-1] <= 10 + 1e-9 and not math.isnan(found.sum())
+    result = labels.apart(wanted, distance, 10)
+    assert (np.diff(result) >= min(distance, 10 / len(wanted)) - 1e-9).all()
+    assert result[0] >= -1e-9 and result[-1] <= 10 + 1e-9 and not math.isnan(result.sum())

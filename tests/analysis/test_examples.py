@@ -46,9 +46,9 @@ def answers(seed=0, n=80, classes=5, right=0.7):
 
 def test_resampled_macro_f1_is_that_of_the_resampled_examples():
     gold, predicted = answers()
-    found = bootstrap.replicates(examples.f1_features(gold, predicted, 5), examples.macro_f1, 20, seed=9)
+    result = bootstrap.replicates(examples.f1_features(gold, predicted, 5), examples.macro_f1, 20, seed=9)
     (counts,) = bootstrap.draws(80, 20, 80, seed=9)
-    for row, weights in zip(found, counts.astype(int), strict=True):
+    for row, weights in zip(result, counts.astype(int), strict=True):
         drawn = np.repeat(np.arange(80), weights)
         assert row == pytest.approx([sklearns(gold[drawn], predicted[drawn, cell], 5) for cell in (0, 1)])
 
@@ -63,8 +63,8 @@ def test_macro_f1_interval_agrees_with_scipys():
     theirs = reference.bootstrap(
         (gold, *predicted.T), statistic, paired=True, vectorized=False, n_resamples=150, method="BCa", rng=1
     ).confidence_interval
-    found = examples.macro_f1_difference_interval(gold, *predicted.T, classes=5)
-    assert found == pytest.approx(list(theirs), abs=0.06)  # width .25, and 150 resamples are few
+    result = examples.macro_f1_difference_interval(gold, *predicted.T, classes=5)
+    assert result == pytest.approx(list(theirs), abs=0.06)  # width .25, and 150 resamples are few
     score, of_both = sklearns(gold, predicted[:, 0], 5), examples.macro_f1_interval(gold, predicted, 5)
     assert of_both.shape == (2, 2) and of_both[0, 0] < score < of_both[1, 0]
 

@@ -1,4 +1,4 @@
-"""The expected best of a tuning budget, and what is drawn of it: numbers by hand."""
+"""The expected best of a tuning budget, and its figure: numbers by hand."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ LEVELS = dict(zip(MANY, (0.10, 0.02, 0.03, 0.09, 0.04, 0.05, 0.06), strict=True)
 
 def many_tasks(count=3):
     """Many arms of each task; not adapted is the best in all, DAPT the worst; the second task is in micro-F1."""
-    found = []
+    result = []
     for place in range(count):
         metric = "micro_f1" if place == 1 else "macro_f1"
         table = study(MANY).assign(task=f"t{place}", metric=metric, **{"task.metric": metric})
         level = table["pretrain"].map(LEVELS) - 0.1 * table["pretrain"].map(MANY.index)  # less what study adds
-        found.append(table.assign(value=table["value"] + level, run_id=f"{place}" + table["run_id"]))
-    return pd.concat(found, ignore_index=True)
+        result.append(table.assign(value=table["value"] + level, run_id=f"{place}" + table["run_id"]))
+    return pd.concat(result, ignore_index=True)
 
 
 def test_of_several_tasks_each_has_a_panel_with_all_its_arms_the_best_and_the_worst_named():

@@ -43,12 +43,12 @@ def with_two_models(table):
 
 def with_tasks(table, count=2):
     """The same runs and a little more in other tasks, in micro-F1, the last without DAPT."""
-    found = [table]
+    result = [table]
     for place in range(1, count):
         metric = table["metric"].replace("macro_f1", "micro_f1")
         own = table.assign(task=f"t{place}", metric=metric, run_id=f"{place}" + table["run_id"])
-        found.append(own.assign(**{"task.metric": "micro_f1"}, value=own["value"] * (1 + 0.01 * place)))
-    return pd.concat([*found[:-1], found[-1][lambda t: t["pretrain"] != "dapt"]])
+        result.append(own.assign(**{"task.metric": "micro_f1"}, value=own["value"] * (1 + 0.01 * place)))
+    return pd.concat([*result[:-1], result[-1][lambda t: t["pretrain"] != "dapt"]])
 
 
 GAPS = {
@@ -100,16 +100,16 @@ def test_many_adversaries_stay_readable(name, gap, zoo):
 def test_every_seed_and_only_supported_differences_are_filled(table):
     figure = drawn("paired_differences", table)
     for panel, epsilon in zip(figure.axes, (None, 0.1), strict=True):
-        found = comparisons.compare(table, epsilon)
+        compared = comparisons.compare(table, epsilon)
         seeds = [line for line in panel.get_lines() if line.get_marker() == "|"]
         assert sorted(x for line in seeds for x in line.get_xdata()) == pytest.approx(
-            sorted(x for c in found for x in c.differences)
+            sorted(x for c in compared for x in c.differences)
         )
         marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
         hollow = [line.get_markerfacecolor() == "white" for line in marks]
-        assert hollow == [not c.supported for c in found] and len(marks) == 11
+        assert hollow == [not c.supported for c in compared] and len(marks) == 11
         ends = [line.get_xdata() for line in panel.get_lines() if line.get_solid_capstyle() == "butt"]
-        assert np.allclose(ends, [c.t_interval for c in found])
+        assert np.allclose(ends, [c.t_interval for c in compared])
         assert [t.get_text() for t in panel.texts].count("6") == 11  # n of every row
 
 
@@ -122,9 +122,9 @@ def test_of_several_tasks_each_has_a_panel_with_its_metric_and_rows_that_they_sh
     assert [panel.get_xlabel() for panel in panels] == [
         f"difference in {metric}, test" for metric in ("macro-F1", "micro-F1", "micro-F1")
     ]
-    found = comparisons.compare(clean)
+    compared = comparisons.compare(clean)
     heights = {}
-    for panel, group in zip(panels, comparisons.by_context(found), strict=True):
+    for panel, group in zip(panels, comparisons.by_context(compared), strict=True):
         marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
         assert [line.get_xdata()[0] for line in marks] == pytest.approx([c.mean for c in group])
         for line, one in zip(marks, group, strict=True):
@@ -132,7 +132,7 @@ def test_of_several_tasks_each_has_a_panel_with_its_metric_and_rows_that_they_sh
     assert len(heights) == 11 and all(len(ys) == 1 for ys in heights.values())
     assert len(set.union(*heights.values())) == 11
     note = figure.get_supxlabel().replace("\n", " ")
-    assert "Method minus baseline (not adapted, plain), paired" in note and len(found) == 11 + 11 + 8
+    assert "Method minus baseline (not adapted, plain), paired" in note and len(compared) == 11 + 11 + 8
     assert "the 30 comparisons of all panels" in note and "a panel's" not in note
     attacked = drawn("paired_differences", with_tasks(table))
     titles = [panel.get_title(loc="left") for panel in attacked.axes]
@@ -168,8 +168,8 @@ def test_gains_costs_and_the_plain_curve_are_where_they_are_measured(zoo):
     figure = drawn("gain_against_cost", zoo)
     panels = dict(zip([(row, chain) for row in (0, 1) for chain in ("none", "dapt+tapt")], figure.axes, strict=True))
     for (row, chain), panel in panels.items():
-        found = comparisons.compare(zoo[zoo["pretrain"] == chain], (None, 0.1)[row])
-        gains = {c.cell["adversary"]: c for c in found}
+        compared = comparisons.compare(zoo[zoo["pretrain"] == chain], (None, 0.1)[row])
+        gains = {c.cell["adversary"]: c for c in compared}
         methods = [c for name, c in gains.items() if not name.startswith("none")]
         marks = [line for line in panel.get_lines() if line.get_marker() == "o"]
         assert sorted(m.get_ydata()[0] for m in marks) == pytest.approx(sorted(c.mean for c in methods))

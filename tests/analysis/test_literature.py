@@ -40,11 +40,11 @@ def test_welch_s_interval_by_hand():
 
 
 def test_a_published_difference_is_that_of_the_means():
-    found = literature.differences(literature.published()).set_index(["task", "pretrain"])
-    dapt = found.loc["acl_arc", "dapt"]
+    rows = literature.differences(literature.published()).set_index(["task", "pretrain"])
+    dapt = rows.loc["acl_arc", "dapt"]
     assert dapt["difference"] == pytest.approx(0.754 - 0.630) and dapt["low"] < dapt["difference"] < dapt["high"]
-    assert found.loc["acl_arc", "irrelevant_dapt"]["difference"] == pytest.approx(0.664 - 0.630)
-    assert ("rct_500", "knn_tapt_50") not in found.index  # its model without adaptation was not published
+    assert rows.loc["acl_arc", "irrelevant_dapt"]["difference"] == pytest.approx(0.664 - 0.630)
+    assert ("rct_500", "knn_tapt_50") not in rows.index  # its model without adaptation was not published
 
 
 def study(task: str):

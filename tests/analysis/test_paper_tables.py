@@ -34,17 +34,17 @@ def by_chain(table: PaperTable) -> dict[str, tuple[Entry, ...]]:
 
 
 def test_a_small_study_by_hand():
-    found = by_chain(paper_tables.paper_table(study(GAINS)))
-    seeds, score, difference, p = found["DAPT"]
+    shown = by_chain(paper_tables.paper_table(study(GAINS)))
+    seeds, score, difference, p = shown["DAPT"]
     # scores .42 to .47: mean .445, sd .018708, half of the interval 2.5706 x .018708 / sqrt 6 = .019633
     assert (seeds.value, score.value) == (6, pytest.approx(0.445))
     assert score.further == pytest.approx((0.445 - 0.019633, 0.445 + 0.019633), abs=1e-5)
     assert difference.value == pytest.approx(0.02) and difference.further == pytest.approx((0.02, 0.02))
     # all six differences have one sign: p = 2/64; TAPT: sum .13, only flipping the -.01 gives as much: p = 4/64
     assert (p.value, *p.further) == pytest.approx((2 / 64, 2 * 2 / 64))
-    assert (found["TAPT"][3].value, *found["TAPT"][3].further) == pytest.approx((4 / 64, 4 / 64))
-    assert found["TAPT"][1].value > score.value and not found["TAPT"][1].bold  # the best, but not shown
-    assert not score.bold and found["not adapted"][2:] == (Entry(), Entry())
+    assert (shown["TAPT"][3].value, *shown["TAPT"][3].further) == pytest.approx((4 / 64, 4 / 64))
+    assert shown["TAPT"][1].value > score.value and not shown["TAPT"][1].bold  # the best, but not shown
+    assert not score.bold and shown["not adapted"][2:] == (Entry(), Entry())
 
 
 def test_bold_is_the_best_where_the_test_supports_it_and_a_dagger_holds_after_holm():
@@ -88,13 +88,13 @@ def test_golden():
 
 def test_scores_and_radii_are_those_of_the_summary(table):
     summary = tables.summary(table)
-    found = paper_tables.paper_table(table, epsilons=[0.05, 0.4], spread="sd")
-    assert [row.entries[1].value for row in found.rows] == summary["clean"].tolist()
-    assert [row.entries[4].value for row in found.rows] == pytest.approx(summary["robust@0.05"].tolist(), nan_ok=True)
-    spreads = [row.entries[1].further for row in found.rows]
+    shown = paper_tables.paper_table(table, epsilons=[0.05, 0.4], spread="sd")
+    assert [row.entries[1].value for row in shown.rows] == summary["clean"].tolist()
+    assert [row.entries[4].value for row in shown.rows] == pytest.approx(summary["robust@0.05"].tolist(), nan_ok=True)
+    spreads = [row.entries[1].further for row in shown.rows]
     sds = [s[0] if s else float("nan") for s in spreads]
     assert sds == pytest.approx(summary["clean_sd"].tolist(), nan_ok=True) and sum(map(bool, spreads)) == 13
-    assert [column.name for column in found.columns][4:] == [
+    assert [column.name for column in shown.columns][4:] == [
         *("score@0.05", "difference@0.05", "p@0.05", "score@0.4", "difference@0.4", "p@0.4"),
     ]
     reference = [column.name for column in paper_tables.paper_table(table).columns]
@@ -103,16 +103,16 @@ def test_scores_and_radii_are_those_of_the_summary(table):
 
 def test_published_scores_follow_under_their_source():
     table = study({"none": [0.0] * 6, "dapt": [0.03] * 6}).assign(task="jsonl:acl_arc")
-    found = paper_tables.paper_table(table)
-    assert found.words == ("source", "model", "pretrain") and found.rule_before == 2
-    theirs = {row.words: row.entries for row in found.rows[2:]}
+    shown = paper_tables.paper_table(table)
+    assert shown.words == ("source", "model", "pretrain") and shown.rule_before == 2
+    theirs = {row.words: row.entries for row in shown.rows[2:]}
     seeds, score, difference, p = theirs["gururangan2020", "roberta-base", "DAPT"][:4]
     # Gururangan et al. 2020, table 5: ACL-ARC, 75.4 (2.5) after DAPT, 63.0 (5.8) before; t of 4 degrees 2.7764
     assert (seeds.value, score.value, difference.value) == (5, 0.754, pytest.approx(0.124))
     assert score.further == pytest.approx((0.754 - 0.031041, 0.754 + 0.031041), abs=1e-5)
     assert not score.bold and pd.isna(p.value)
-    assert "under their citation keys" in "\n".join(found.notes)
-    latex = paper_formats.latex(found, "t").splitlines()
+    assert "under their citation keys" in "\n".join(shown.notes)
+    latex = paper_formats.latex(shown, "t").splitlines()
     assert latex.count(r"\midrule") == 2
 
 
@@ -189,8 +189,8 @@ def test_make_table_writes_them_and_the_same_bytes_each_time(tmp_path, table, wr
     small = table[(table["seed"] < 2) & table["pretrain"].isin(["none", "dapt"]) & (table["adversary"] == "none")]
     write_study(tmp_path, small[small["finetune.method"] == "full"])
     names = ("table.tex", "table.md", "table.csv")
-    found = []
+    result = []
     for root in (tmp_path, tmp_path / "gone"):
         assert tables.main(["synthetic", "--root", str(root), "--experiments", str(tmp_path / "lab")]) == 0
-        found.append([(tmp_path / "lab" / "synthetic" / name).read_bytes() for name in names])
-    assert found[0] == found[1]
+        result.append([(tmp_path / "lab" / "synthetic" / name).read_bytes() for name in names])
+    assert result[0] == result[1]

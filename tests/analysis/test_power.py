@@ -101,11 +101,11 @@ def test_seeds_needed_are_enough_and_one_less_is_not(effect, wanted, level):
         (lambda: power(1, 1), "1 pairs: 2 or more"),
         (lambda: power(1, 10, 1.0), "level 1: must lie between 0 and 1"),
         (lambda: power(float("nan"), 10), "effect nan: must be a finite number"),
-        (lambda: sign_flip_power(1, 17), "17 pairs: simulated for up to 16 pairs"),
-        (lambda: seeds_needed(0), "effect 0: 10,000,000 seeds do not find it with a power of 0.8"),
-        (lambda: seeds_needed(1e-5), "effect 1e-05: 10,000,000 seeds do not find it"),
+        (lambda: sign_flip_power(1, 17), "17 pairs: simulated only for up to 16 pairs"),
+        (lambda: seeds_needed(0), "effect 0: 10,000,000 seeds do not detect it with a power of 0.8"),
+        (lambda: seeds_needed(1e-5), "effect 1e-05: 10,000,000 seeds do not detect it"),
         (lambda: seeds_needed(1, 1), "power 1: must lie between 0 and 1"),
-        (lambda: seeds_needed(1, level=1e-5), "level 1e-05: 16 pairs"),
+        (lambda: seeds_needed(1, level=1e-5), "level 1e-05: too small for an exact test of 16 pairs"),
     ],
 )
 def test_what_cannot_be_is_refused(call, said):

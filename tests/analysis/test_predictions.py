@@ -30,11 +30,11 @@ def answered(gold: str, predicted: str, run_id: str = "r", classes: int = 3, cle
 
 def test_agreement_by_hand():
     first, second = answered("aabbcc", "aabbac"), answered("aabbcc", "abbbaa", "s")
-    found = predictions.agreement(first, second)
+    result = predictions.agreement(first, second)
     # 4 of 6 alike; the first says a 3, b 2, c 1 times, the second a 3, b 3: chance (9 + 6 + 0) / 36
-    assert (found.n, found.share) == (6, pytest.approx(4 / 6))
-    assert found.kappa == pytest.approx((4 / 6 - 15 / 36) / (1 - 15 / 36))
-    assert (found.both_right, found.only_first, found.only_second, found.both_wrong) == (3, 2, 0, 1)
+    assert (result.n, result.share) == (6, pytest.approx(4 / 6))
+    assert result.kappa == pytest.approx((4 / 6 - 15 / 36) / (1 - 15 / 36))
+    assert (result.both_right, result.only_first, result.only_second, result.both_wrong) == (3, 2, 0, 1)
     right, too = predictions.paired_correct(first, second.sample(frac=1, random_state=0))
     assert right.tolist() == [True] * 4 + [False, True]
     assert too.tolist() == [True, False, True, True, False, False]
@@ -42,9 +42,9 @@ def test_agreement_by_hand():
 
 
 def test_runs_of_other_examples_are_refused():
-    with pytest.raises(ValueError, match="did not answer the same examples: 3 and 2 rows"):
+    with pytest.raises(ValueError, match="did not predict the same examples: 3 and 2 rows"):
         predictions.agreement(answered("abc", "abc"), answered("ab", "ab"))
-    with pytest.raises(ValueError, match="did not answer the same examples"):
+    with pytest.raises(ValueError, match="did not predict the same examples"):
         predictions.agreement(answered("abc", "abc"), answered("abc", "abc").assign(text_hash="other"))
 
 
@@ -67,18 +67,18 @@ def test_a_score_is_of_one_run_and_a_known_metric():
 
 
 def test_confusion_by_hand():
-    found = predictions.confusion(answered("aabbb", "abbbc"))
-    assert found.to_numpy().tolist() == [[1, 1, 0], [0, 2, 1], [0, 0, 0]] and list(found.columns) == LABELS
+    result = predictions.confusion(answered("aabbb", "abbbc"))
+    assert result.to_numpy().tolist() == [[1, 1, 0], [0, 2, 1], [0, 0, 0]] and list(result.columns) == LABELS
 
 
 def test_examples_that_tell_two_arms_apart():
     gold = "aabbc"
     rows = [answered(gold, "babbb", "w1"), answered(gold, "cabba", "w2"), answered(gold, "bbbba", "w3")]
     rows += [answered(gold, "aabbc", "r1"), answered(gold, "abbbc", "r2", clean=[True, True, True, True, False])]
-    found = predictions.told_apart(pd.concat(rows), ["w1", "w2", "w3"], ["r1", "r2"])
-    assert found["example"].tolist() == [0, 4] and found["gold"].tolist() == ["a", "c"]
-    assert found["answer"].tolist() == ["b", "a"] and found["share"].tolist() == pytest.approx([2 / 3, 2 / 3])
-    assert found["clean"].tolist() == [True, False] and found["text_hash"].tolist() == ["s", "w"]
+    result = predictions.told_apart(pd.concat(rows), ["w1", "w2", "w3"], ["r1", "r2"])
+    assert result["example"].tolist() == [0, 4] and result["gold"].tolist() == ["a", "c"]
+    assert result["answer"].tolist() == ["b", "a"] and result["share"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert result["clean"].tolist() == [True, False] and result["text_hash"].tolist() == ["s", "w"]
     with pytest.raises(NotInTable, match="no predictions of run w4; there are those of 5 runs"):
         predictions.told_apart(pd.concat(rows), ["w4"], ["r1"])
 
@@ -92,8 +92,8 @@ def test_cells_are_paired_by_seed(table):
     with pytest.raises(NotInTable, match="no run with"):
         predictions.cell_runs(table, pretrain="tpat")
     rows = pd.concat([answered("ab", "ab", ones[0]), answered("ab", "aa", ones[1]), answered("ab", "bb", "s")])
-    found = predictions.agreements(rows, {0: ones[0], 1: ones[1]}, {1: "s", 2: "t"})
-    assert found[["seed", "only_first", "only_second"]].to_numpy().tolist() == [[1, 1, 1]]
+    result = predictions.agreements(rows, {0: ones[0], 1: ones[1]}, {1: "s", 2: "t"})
+    assert result[["seed", "only_first", "only_second"]].to_numpy().tolist() == [[1, 1, 1]]
     with pytest.raises(NotInTable, match="share no seed"):
         predictions.agreements(rows, {0: ones[0]}, {1: "s"})
 
@@ -105,8 +105,8 @@ def test_freezing_keeps_every_answer(tmp_path_factory, runs, data):
     folder = tmp_path_factory.mktemp("frozen")
     content = frozen.packed(rows)
     (folder / frozen.PREDICTIONS).write_bytes(content)
-    found = predictions.load(folder)
-    plain = found.astype({name: "str" for name in ("run_id", "text_hash", "gold", "predicted")})
+    result = predictions.load(folder)
+    plain = result.astype({name: "str" for name in ("run_id", "text_hash", "gold", "predicted")})
     assert plain[rows.columns].equals(rows.reset_index(drop=True).astype(plain[rows.columns].dtypes.to_dict()))
     assert frozen.packed(rows.sample(frac=1, random_state=1)) == content
 
@@ -150,9 +150,9 @@ def test_they_are_frozen_as_a_study_grows(tmp_path, small, write_study):
         write_answers(tmp_path / machine, mine[:1])
         kept = freeze(tmp_path / machine, tmp_path / "lab")
     assert str(kept).startswith("of 2 of 3 runs, 0.00 MB")
-    found = predictions.load(tmp_path / "lab" / "synthetic")
-    assert sorted(found["run_id"].unique()) == ids[:2] and set(found["classes"]) == {3}
-    assert predictions.score(predictions.of_run(found, ids[0]), "accuracy") == 0.75
+    rows = predictions.load(tmp_path / "lab" / "synthetic")
+    assert sorted(rows["run_id"].unique()) == ids[:2] and set(rows["classes"]) == {3}
+    assert predictions.score(predictions.of_run(rows, ids[0]), "accuracy") == 0.75
     write_study(tmp_path / "all", small)
     write_answers(tmp_path / "all", ids[:2])
     freeze(tmp_path / "all", tmp_path / "other")
@@ -171,8 +171,8 @@ def test_a_run_with_other_numbers_keeps_the_answers_that_its_rows_came_from(tmp_
     write_answers(tmp_path, ids, said="abcc")
     for replace, accuracy in ((False, 0.75), (True, 1.0)):
         freeze(tmp_path, tmp_path, replace=replace)
-        found = predictions.load(tmp_path / "synthetic")
-        assert predictions.score(predictions.of_run(found, ids[0]), "accuracy") == accuracy
+        rows = predictions.load(tmp_path / "synthetic")
+        assert predictions.score(predictions.of_run(rows, ids[0]), "accuracy") == accuracy
 
 
 def test_a_file_that_is_too_large_is_not_kept(tmp_path, small, write_study, capsys):
@@ -180,6 +180,6 @@ def test_a_file_that_is_too_large_is_not_kept(tmp_path, small, write_study, caps
     write_answers(tmp_path, small["run_id"].unique())
     given = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
     assert tables.main([*given, "--predictions-megabytes", "0.001"]) == 0
-    assert "too large to be kept unless --predictions-megabytes allows it" in capsys.readouterr().out
+    assert "too large to be written unless --predictions-megabytes allows it" in capsys.readouterr().out
     assert not (tmp_path / "synthetic" / frozen.PREDICTIONS).exists()
     assert freeze(tmp_path, tmp_path).written and (tmp_path / "synthetic" / frozen.PREDICTIONS).exists()

@@ -75,9 +75,9 @@ def test_verdicts_come_first_then_caveats(page):
 
 def test_every_verdict_stands_in_the_page(page, table):
     told = " ".join(page.text)
-    found = scores.compared(table)
-    assert list(found) == ["clean", "under attack, ε = 0.1"]
-    assert all(one.verdict() in told for family in found.values() for one in family)
+    result = scores.compared(table)
+    assert list(result) == ["clean", "under attack, ε = 0.1"]
+    assert all(one.verdict() in told for family in result.values() for one in family)
 
 
 def test_it_can_be_used_by_all(page):
@@ -108,9 +108,9 @@ def test_nothing_is_external(text, page):
 def test_what_a_label_says_is_text(few, undrawn):
     evil = '<script>alert("1")</script>'
     told = few.assign(task=evil, versions=evil, pretrain=few["pretrain"].replace("dapt", "<b>&amp;"))
-    found = Page(report.page(told, evil))
-    assert len(found.all("script")) == 1 and found.all("b") == []
-    assert evil in found.text and any("<b>&amp;" in piece for piece in found.text)
+    result = Page(report.page(told, evil))
+    assert len(result.all("script")) == 1 and result.all("b") == []
+    assert evil in result.text and any("<b>&amp;" in piece for piece in result.text)
 
 
 def test_escaping_by_hand():
@@ -130,10 +130,10 @@ def test_a_figure_is_drawn_to_the_same_bytes(table, page, monkeypatch, tmp_path)
     for name in names:
         (tmp_path / f"{name}.py").touch()
     monkeypatch.setattr(drawings.figures, "__file__", str(tmp_path / "__init__.py"))
-    found = Page(drawings.drawn(table))
-    (image,) = found.all("img")
+    result = Page(drawings.drawn(table))
+    (image,) = result.all("img")
     assert image in page.all("img") and "clean accuracy" in image["alt"] and "DAPT+TAPT" in image["alt"]
-    told = " ".join(found.text)
+    told = " ".join(result.text)
     assert "Not drawn: 1" in told and "loss matrix: no rows of split domains/" in told
     assert "means over 6 seeds" in told and "$" not in told and "\\" not in told
 
@@ -149,8 +149,8 @@ def test_a_figure_is_drawn_to_the_same_bytes(table, page, monkeypatch, tmp_path)
     ids=["one seed", "one cell", "gaps", "scores alone"],
 )
 def test_a_part_of_a_study_has_a_report(few, part, undrawn):
-    found = Page(report.page(part(few), "part"))
-    assert "nan" not in re.findall(r"\w+", " ".join(found.text).lower())
+    result = Page(report.page(part(few), "part"))
+    assert "nan" not in re.findall(r"\w+", " ".join(result.text).lower())
 
 
 def test_a_note_is_a_caveat(few, undrawn):

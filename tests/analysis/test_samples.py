@@ -47,19 +47,19 @@ def rows(table: pd.DataFrame) -> pd.DataFrame:
     adapted = table[(table["pretrain"] == "dapt") & (table["adversary"] == "none")]
     runs = [base[base["seed"] == 0].assign(run_id="a1"), base[base["seed"] == 1].assign(run_id="a2")]
     runs.append(adapted[adapted["seed"] == 0].assign(run_id="b1"))
-    found = []
+    result = []
     for run, loss in zip(runs, (3.0, 3.0, 2.0), strict=True):
         one = run.iloc[:1].assign(attack="none", attack_epsilon=0.0, attack_steps=0)
-        found += [run, one.assign(split="domains/corpus", metric="clm_loss", value=loss)]
-        found += [one.assign(split=f"samples/corpus/{way}", metric="seq_rep_4", value=loss / 10)
+        result += [run, one.assign(split="domains/corpus", metric="clm_loss", value=loss)]
+        result += [one.assign(split=f"samples/corpus/{way}", metric="seq_rep_4", value=loss / 10)
                   for way in ("truth", "greedy", "sampled")]  # fmt: skip
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(result, ignore_index=True)
 
 
 def test_runs_of_one_language_model_share_its_name(root: Path) -> None:
-    found = samples.of_root(root, ["a1", "a2", "b1", "none"])
-    assert len(found) == 18 and found.groupby("run_id")["model"].nunique().eq(1).all()
-    assert found.groupby("model")["run_id"].nunique().tolist() in ([1, 2], [2, 1])
+    rows = samples.of_root(root, ["a1", "a2", "b1", "none"])
+    assert len(rows) == 18 and rows.groupby("run_id")["model"].nunique().eq(1).all()
+    assert rows.groupby("model")["run_id"].nunique().tolist() in ([1, 2], [2, 1])
     assert samples.of_root(root, ["none"]).empty and samples.load(root).empty
 
 

@@ -1,4 +1,4 @@
-"""Score against trained parameters: planted numbers stand where a reader looks for them, and the page stays tidy."""
+"""Score against trained parameters: planted numbers appear where a reader looks for them, and the figure is tidy."""
 
 from __future__ import annotations
 

@@ -34,15 +34,15 @@ def test_summary_by_hand(table):
     clean = table[cell & (table["split"] == "test") & (table["metric"] == "macro_f1")]["value"]
     robust = table[cell & (table["attack"] == "pgd") & (table["attack_epsilon"] == 0.2)]["value"]
     seconds = table[cell & (table["metric"] == "train_seconds") & (table["split"] == "train")]["value"]
-    found = tables.summary(table).set_index(["pretrain", "adversary"]).loc[("dapt", "fgm")]
+    rows = tables.summary(table).set_index(["pretrain", "adversary"]).loc[("dapt", "fgm")]
     assert len(tables.summary(table)) == 12 + 2
-    assert (found["seeds"], found["adaptations"], found["metric"], len(clean)) == (6, 1, "macro_f1", 6)
-    assert found["clean"] == pytest.approx(clean.sum() / 6)
-    assert found["clean_sd"] == pytest.approx((((clean - clean.sum() / 6) ** 2).sum() / 5) ** 0.5)
-    assert found["robust@0.2"] == pytest.approx(robust.mean())
-    assert found["train_seconds"] == pytest.approx(seconds.mean()) and found["forward_passes"] == 600
+    assert (rows["seeds"], rows["adaptations"], rows["metric"], len(clean)) == (6, 1, "macro_f1", 6)
+    assert rows["clean"] == pytest.approx(clean.sum() / 6)
+    assert rows["clean_sd"] == pytest.approx((((clean - clean.sum() / 6) ** 2).sum() / 5) ** 0.5)
+    assert rows["robust@0.2"] == pytest.approx(robust.mean())
+    assert rows["train_seconds"] == pytest.approx(seconds.mean()) and rows["forward_passes"] == 600
     both = tables.summary(table).set_index(["pretrain", "adversary"]).loc[("dapt+tapt", "fgm")]
-    assert (found["pretrain_train_seconds"], both["pretrain_train_seconds"]) == (100, 200)
+    assert (rows["pretrain_train_seconds"], both["pretrain_train_seconds"]) == (100, 200)
 
 
 def test_text_says_what_a_reader_needs(table):

@@ -29,13 +29,13 @@ def test_probability_of_improvement_by_hand():
 @given(suites, st.data())
 def test_probability_of_improvement_is_the_u_statistic_and_symmetric(x, data):
     y = data.draw(arrays(np.float64, (3, x.shape[1]), elements=st.integers(-8, 8).map(float)))
-    found = task_suite.probability_of_improvement(x, y)
+    result = task_suite.probability_of_improvement(x, y)
     u = [
         reference.mannwhitneyu(a, b, method="asymptotic").statistic / (len(a) * 3)
         for a, b in zip(x.T, y.T, strict=True)
     ]
-    assert found == pytest.approx(np.mean(u))
-    assert task_suite.probability_of_improvement(y, x) == pytest.approx(1 - found)
+    assert result == pytest.approx(np.mean(u))
+    assert task_suite.probability_of_improvement(y, x) == pytest.approx(1 - result)
 
 
 def test_tasks_are_strata():
@@ -74,5 +74,5 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_other_tasks_and_missing_scores_are_refused():
     with pytest.raises(ValueError, match="same tasks"):
         task_suite.probability_of_improvement([[1, 2]], [[1, 2, 3]])
-    with pytest.raises(ValueError, match="as many seeds of every task"):
+    with pytest.raises(ValueError, match="equally many seeds for every task"):
         task_suite.interquartile_mean([[1, np.nan]])

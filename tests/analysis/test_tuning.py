@@ -1,4 +1,4 @@
-"""Which setting is kept, from frames made by hand: by dev alone, over equal grids."""
+"""Which setting is kept, from hand-made frames: only by dev, and over equal grids."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_two_tuned_settings() -> None:
             for rate, e, dev in ((1e-4, 3, 0.1), (1e-4, 6, 0.7), (1e-3, 3, 0.6), (1e-3, 6, 0.2))]  # fmt: skip
     table = runs(*rows)
     table["run_id"] = table.pop("run")
-    found = tuning.chosen(table, by=(LEARNING_RATE, "finetune.epochs")).choices.iloc[0]
-    assert (found[LEARNING_RATE], found["finetune.epochs"], found["settings"]) == (1e-4, 6, 4)
+    choice = tuning.chosen(table, by=(LEARNING_RATE, "finetune.epochs")).choices.iloc[0]
+    assert (choice[LEARNING_RATE], choice["finetune.epochs"], choice["settings"]) == (1e-4, 6, 4)
 
 
 def test_baseline_models_are_kept_as_they_are() -> None:
@@ -146,7 +146,7 @@ MIDDLE = {"none": (0.1, 0.3, 0.2), "dapt": (0.4, 0.3, 0.2), "tapt": (0.2, 0.3, 0
 
 def tasks(count: int) -> pd.DataFrame:
     """Three chains of each task at three rates, two seeds; what DAPT reads follows from the task and the chain."""
-    found = []
+    result = []
     for task in range(count):
         rows = [
             (chain, rate, seed, dev, 0.5, {"task": f"t{task}", "corpus": f"c{task}" if chain == "dapt" else "none"})
@@ -154,8 +154,8 @@ def tasks(count: int) -> pd.DataFrame:
             for rate, dev in zip((1e-4, 1e-3, 1e-2), scores, strict=True)
             for seed in (0, 1)
         ]
-        found.append(runs(*rows).assign(run_id=lambda t, task=task: t["run_id"] + f"-{task}"))
-    return pd.concat(found, ignore_index=True)
+        result.append(runs(*rows).assign(run_id=lambda t, task=task: t["run_id"] + f"-{task}"))
+    return pd.concat(result, ignore_index=True)
 
 
 def test_of_few_arms_each_is_named_by_what_tells_it_apart() -> None:
@@ -226,7 +226,7 @@ def test_arms_that_were_not_searched_alike_are_refused() -> None:
     other = SEARCHED.assign(**{results.TUNING: SEARCHED[results.TUNING].where(SEARCHED["pretrain"] == "none", "9")})
     with pytest.raises(tuning.UnequalBudgets, match="searched differently: 2 trials .* | 9"):
         tuning.chosen(other)
-    with pytest.raises(tuning.UnequalBudgets, match="DAPT: was not searched, or not to the end"):
+    with pytest.raises(tuning.UnequalBudgets, match="DAPT: was not searched, or not completely"):
         tuning.chosen(other.replace({results.TUNING: {"9": None}}))
     fewer = SEARCHED[(SEARCHED["pretrain"] == "none") | (SEARCHED["seed"] == 0)]
     with pytest.raises(tuning.UnequalBudgets, match="different seeds: not adapted: 0, 1; DAPT: 0"):

@@ -37,8 +37,8 @@ def test_more_trials_are_never_worse_and_replacement_never_better(x):
 
 def test_many_trials_do_not_overflow():
     x = np.random.default_rng(0).random(500)
-    found = expected_best(x)
-    assert np.isfinite(found).all() and found[99] == pytest.approx(100 / 101, abs=0.01)  # of a uniform: k / (k + 1)
+    result = expected_best(x)
+    assert np.isfinite(result).all() and result[99] == pytest.approx(100 / 101, abs=0.01)  # of a uniform: k / (k + 1)
 
 
 def test_what_is_no_sample_is_refused():

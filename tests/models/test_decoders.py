@@ -1,4 +1,4 @@
-"""Classification by decoders: padding on either side, padding tokens that stand in a text, folders, attacks."""
+"""Classification by decoders: padding on either side, padding tokens within a text, folders, attacks."""
 
 from pathlib import Path
 
@@ -60,9 +60,9 @@ def check_padding(model: heads.Classifier, near: float = 1e-5) -> None:
         alone = model(IDS[None], torch.ones_like(IDS)[None])
         for side in ("left", "right"):
             ids, mask = padded(IDS, side)
-            found = model(torch.stack([other, ids]), torch.stack([torch.ones_like(other), mask]))[1:]
+            result = model(torch.stack([other, ids]), torch.stack([torch.ones_like(other), mask]))[1:]
             torch.testing.assert_close(
-                found, alone, atol=near, rtol=near, msg=lambda text, side=side: f"{side}: {text}"
+                result, alone, atol=near, rtol=near, msg=lambda text, side=side: f"{side}: {text}"
             )
         changed = IDS.clone()
         changed[-1] = 9
@@ -103,7 +103,7 @@ KINDS = [kind for kind in MODEL_FOR_CAUSAL_LM_MAPPING if kind in MODEL_FOR_SEQUE
 @pytest.mark.full
 @pytest.mark.parametrize("architecture", sorted({kind.model_type for kind in KINDS}))
 def test_so_is_every_decoder_that_transformers_lets_classify(architecture: str) -> None:
-    """Of those that can be made small by the common names of their sizes; the others are skipped, and said."""
+    """For architectures whose sizes have the common names, so that they can be made small; others are skipped."""
     try:
         given = config(architecture, 60, num_labels=3)
         if not is_decoder(given):
@@ -122,7 +122,7 @@ def test_so_is_every_decoder_that_transformers_lets_classify(architecture: str) 
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_a_decoders_own_head_is_that_of_transformers(architecture: str) -> None:
-    """Where its rule holds: no word of a text is the padding token."""
+    """Where transformers' rule holds: no token of the text is the padding token."""
     model = classifier(architecture, "cls")
     model.model.config.pad_token_id = PAD
     ids, mask = torch.tensor([[11, 12, 13, 14, 15], [21, 22, 23, PAD, PAD]]), torch.tensor([[1] * 5, [1, 1, 1, 0, 0]])
@@ -151,7 +151,7 @@ def test_a_saved_classifier_opens_to_the_bit(
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_a_decoder_tags_words_alone_as_in_a_batch(folders: dict[str, Path], architecture: str, pooling: str) -> None:
-    """And from what came before: the tag of a word does not depend on the words behind it."""
+    """A word's tag depends only on what came before, not on the words after it."""
     torch.manual_seed(0)
     tagger = tagging.new_tagger(folders[architecture], labels=["O", "B-x"], pooling=pooling, dropout=0.0).eval()
     tokenizer = loading.load_tokenizer(folders[architecture])

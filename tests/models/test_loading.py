@@ -1,4 +1,4 @@
-"""Models: the projection at predicted positions alone, heads, and folders that open again to the bit."""
+"""Models: projection only at predicted positions, heads, and folders that load again bit for bit."""
 
 from pathlib import Path
 
@@ -37,9 +37,9 @@ def test_logits_at_predicted_positions_are_those_of_the_dense_projection(archite
     given, positions = batch(), torch.tensor([1, 5, 13, 30])
     with torch.no_grad():
         expected = dense(**given).logits.flatten(0, 1)[positions]
-        found = language.MaskedLM(dense)(**given, positions=positions)
-    assert found.shape == (4, 60)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+        result = language.MaskedLM(dense)(**given, positions=positions)
+    assert result.shape == (4, 60)
+    torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-5)
     assert not dense.base_model._forward_hooks
 
 

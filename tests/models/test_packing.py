@@ -1,4 +1,4 @@
-"""Packed texts do not see each other: hidden states and logits are those of each text alone."""
+"""Packed texts do not see each other: hidden states and logits are those of each text by itself."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ CANNOT = ("bart", "bloom", "deberta-v2")
 
 
 def random_model(architecture: str, attention: str = "eager") -> language.MaskedLM | language.CausalLM:
-    """Weights large enough that a token attended to by mistake shows."""
+    """A model with weights so large that a wrongly attended token shows."""
     config = AutoConfig.for_model(architecture, vocab_size=VOCABULARY, **SPECIAL, **SHAPES.get(architecture, PLAIN))
     torch.manual_seed(0)
     if architecture in DECODERS:
@@ -91,7 +91,7 @@ def test_what_cannot_is_told_from_what_can(architecture: str) -> None:
 
 
 def test_a_leak_between_texts_is_found() -> None:
-    """A model that takes a mask of blocks, and then ignores it."""
+    """A model that accepts a block mask and then ignores it."""
     model = random_model("bert")
 
     def leaking(ids: torch.Tensor, mask: torch.Tensor, _documents: torch.Tensor | None) -> torch.Tensor:
@@ -122,6 +122,6 @@ def test_the_window_of_a_layer_that_sees_near_tokens_alone() -> None:
 
 def test_a_mask_has_the_precision_of_the_model() -> None:
     model = BertModel(BertConfig(vocab_size=VOCABULARY, **PLAIN)).to(torch.bfloat16)
-    found = packing.packed_inputs(model, torch.tensor([[1, 2]]), causal=False)["attention_mask"]
-    assert found.dtype == torch.bfloat16
-    assert found[0, 0].isfinite().all()
+    result = packing.packed_inputs(model, torch.tensor([[1, 2]]), causal=False)["attention_mask"]
+    assert result.dtype == torch.bfloat16
+    assert result[0, 0].isfinite().all()

@@ -1,4 +1,4 @@
-"""New tokens: which words get one, that they match whole words alone, and where their rows start."""
+"""New tokens: which words get one, that they match only whole words, and how their rows start."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -119,10 +119,10 @@ def config(new_tokens: int = 10, min_frequency: int = 1) -> VocabularyConfig:
 
 def test_words_are_ranked_by_the_tokens_that_they_save_and_ties_by_the_alphabet() -> None:
     tokenizer = wordpiece()
-    found = choose_words(tokenizer, ["zyx zyx xyz xyz qqqqq the the the the"], config())
-    assert [word.token for word in found] == ["qqqqq", "xyz", "zyx"]
-    assert [word.saved for word in found] == [4, 4, 4]  # 1 x (5 - 1) and twice 2 x (3 - 1)
-    assert found[1].pieces == tuple(tokenizer.convert_tokens_to_ids(["x", "##y", "##z"]))
+    chosen = choose_words(tokenizer, ["zyx zyx xyz xyz qqqqq the the the the"], config())
+    assert [word.token for word in chosen] == ["qqqqq", "xyz", "zyx"]
+    assert [word.saved for word in chosen] == [4, 4, 4]  # 1 x (5 - 1) and twice 2 x (3 - 1)
+    assert chosen[1].pieces == tuple(tokenizer.convert_tokens_to_ids(["x", "##y", "##z"]))
     assert [word.token for word in choose_words(tokenizer, ["zyx zyx zyx qqqqq"], config())] == ["zyx", "qqqqq"]
 
 
@@ -136,8 +136,8 @@ def test_what_is_no_candidate() -> None:
 
 
 def test_a_byte_level_word_has_its_space_and_its_case() -> None:
-    found = choose_words(byte_level(), ["Xyzzy a xyzzy a xyzzy-a (xyzzy) Ünïvoß a Ünïvoß"], config())
-    counts = {word.token: word.occurrences for word in found}
+    chosen = choose_words(byte_level(), ["Xyzzy a xyzzy a xyzzy-a (xyzzy) Ünïvoß a Ünïvoß"], config())
+    counts = {word.token: word.occurrences for word in chosen}
     assert counts["Ġxyzzy"] == 2 and counts["xyzzy"] == 1 and counts["Xyzzy"] == 1
     assert backend_of(byte_level()).decoder.decode([max(counts, key=len)]).strip() == "Ünïvoß"
     assert not any("-" in token or "(" in token for token in counts)
@@ -271,14 +271,16 @@ def test_spare_rows_of_a_padded_embedding_are_used_first(text: Path, tmp_path: P
 
 def test_no_word_that_qualifies_is_refused(text: Path, tmp_path: Path) -> None:
     parent = write_model(tmp_path / "parent", "bert")
-    with pytest.raises(ConfigError, match=r"vocabulary.min_frequency=1000: no word .* of 10 different words; lower it"):
+    with pytest.raises(
+        ConfigError, match=r"vocabulary.min_frequency=1000: of the text's 10 different words, none .* lower it"
+    ):
         extend(parent, text, tmp_path / "child", min_frequency=1000)
 
 
 def test_a_tokenizer_without_whole_words_is_refused() -> None:
     pieces = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0)], unk_id=0))
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
-    with pytest.raises(ConfigError, match=r"of the kind Unigram; possible for WordPiece and byte-level BPE"):
+    with pytest.raises(ConfigError, match=r"of the kind Unigram; only WordPiece and byte-level BPE can be extended"):
         choose_words(PreTrainedTokenizerFast(tokenizer_object=pieces), ["a b"], config())
 
 
@@ -311,8 +313,8 @@ def keys(chain: Pipeline, kind: str) -> list[str]:
         for given in getattr(stage, "inputs", {}).values():
             yield from ancestors(given)
 
-    found = {chain.key(stage): stage for stage in ancestors(chain.stages[-1]) if getattr(stage, "kind", "") == kind}
-    return list(found)
+    result = {chain.key(stage): stage for stage in ancestors(chain.stages[-1]) if getattr(stage, "kind", "") == kind}
+    return list(result)
 
 
 def test_a_chain_trains_with_its_new_tokens_and_stages_share_them(world: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def finetuned(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The folder of a method fine-tuned for some labels; made once for the same words."""
+    """The folder of a method fine-tuned for some labels; made once for the same arguments."""
     top, made = tmp_path_factory.mktemp("finetuned"), {}
 
     def make(method: str, *, pooling: str = "mean", labels: int = 3, seed: int = 0, base: Path | None = None) -> Path:

@@ -20,17 +20,17 @@ WORDS = [f"w{number}" for number in range(5, VOCABULARY)]
 
 
 def tokenizer(words: list[str] = WORDS) -> PreTrainedTokenizerFast:
-    """A token a word, ``w5`` to the last of the vocabulary."""
+    """A tokenizer with one token per word, from ``w5`` to the last of the vocabulary."""
     special = {"[PAD]": PAD, "[CLS]": CLS, "[SEP]": SEP, "[MASK]": MASK}
     known = {**special, **{word: number for number, word in enumerate(words, start=5)}}
     unknown = next(number for number in range(5) if number not in special.values())
-    found = Tokenizer(pieces.WordLevel({**known, "[UNK]": unknown}, unk_token="[UNK]"))
-    found.pre_tokenizer = pre_tokenizers.Whitespace()
-    found.post_processor = processors.TemplateProcessing(
+    result = Tokenizer(pieces.WordLevel({**known, "[UNK]": unknown}, unk_token="[UNK]"))
+    result.pre_tokenizer = pre_tokenizers.Whitespace()
+    result.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=found, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
+        tokenizer_object=result, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
         unk_token="[UNK]", model_max_length=64,
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ def base_of(method: str) -> str:
 
 
 def finetune(base: Path, method: str, out: Path, *, pooling: str, labels: int, seed: int) -> None:
-    """Some steps from a base, as a fine-tuning stage takes and saves them."""
+    """Train some steps from a base, and save, as a fine-tuning stage does."""
     names = [f"{method}{seed}/{label}" for label in range(labels)]
     if method == "stacked":
         finetune(base, "lora", out.with_name(f"{out.name}_below"), pooling=pooling, labels=labels, seed=seed + 1)

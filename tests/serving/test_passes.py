@@ -1,4 +1,4 @@
-"""What passes promise: decoders' own heads, failures that stay with their row, changes between two of them."""
+"""Passes: decoders' own heads, failures that affect only their row, changes of adapters between two passes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_decoders_are_mixed_as_they_answer_alone(
     kind: str, pooling: str, bases: dict[str, Path], gpt2: Path, tmp_path: Path
 ) -> None:
-    """The texts hold the padding token's word: an own head finds the last token by the mask, not by that."""
+    """The texts contain the padding token's word: a decoder's own head must find the last token by the mask."""
     base = gpt2 if kind == "gpt2" else bases["llama"]
     server, folders = Server(base, batch_size=7), {}
     for number, method in enumerate(("head_only", "probe", "bitfit")):
@@ -94,7 +94,7 @@ def test_an_own_head_that_reads_more_than_states_is_refused(tmp_path: Path) -> N
 
 
 def test_a_long_text_is_cut_at_the_positions_that_there_are(tmp_path: Path) -> None:
-    """RoBERTa numbers positions from the padding index + 1 on: its config says more than it has."""
+    """RoBERTa numbers positions from the padding index + 1 on: it has fewer positions than its config says."""
     torch.manual_seed(0)
     RobertaForMaskedLM(RobertaConfig(**SHAPE, max_position_embeddings=34, pad_token_id=1)).save_pretrained(
         tmp_path / "b"
@@ -109,7 +109,7 @@ def test_a_long_text_is_cut_at_the_positions_that_there_are(tmp_path: Path) -> N
 
 
 class Failing:
-    """Stands for the passes of a server and fails for a batch with a certain word, as memory that is out would."""
+    """Replaces the passes of a server and fails for batches with a certain word, as if out of memory."""
 
     def __init__(self, run: Callable[..., Any], word: int) -> None:
         self.run, self.word, self.failed = run, word, 0
@@ -148,7 +148,7 @@ def modules(server: Server) -> list[torch.nn.Module]:
 
 
 def test_a_swap_does_not_wait_for_a_long_call(bases: dict[str, Path], finetuned: Make) -> None:
-    """And the call's requests are all answered by the adapter that it began with, which goes after it."""
+    """All requests of a call are answered by the adapter that it started with, which is removed after the call."""
     old, new = finetuned("lora"), finetuned("lora", labels=2, seed=1)
     server = Server(bases["bert"], batch_size=1)
     server.register("it", old)
@@ -230,6 +230,6 @@ def test_who_writes_into_a_pipe_need_not_close_it_for_an_answer(finetuned: Make)
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 7))
 def test_as_they_come_loses_no_line_and_keeps_their_order(numbers: list[int], at_once: int) -> None:
     given_lines = [(f"-:{place}", number) for place, number in enumerate(numbers)]
-    found = list(as_they_come(iter(given_lines), at_once))
-    assert [line for lines in found for line in lines] == given_lines
-    assert all(1 <= len(lines) <= at_once for lines in found)
+    result = list(as_they_come(iter(given_lines), at_once))
+    assert [line for lines in result for line in lines] == given_lines
+    assert all(1 <= len(lines) <= at_once for lines in result)

@@ -1,4 +1,4 @@
-"""Adapters side by side over one base: each answers as it does alone, whatever happens to the others."""
+"""Adapters side by side over one base: each answers as if it were the only one, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adapt.serving.server import Server
 from adapt.training.objectives import model_inputs
 
 MIXED = {"lora", "head_only", "qlora", "int8_lora", "probe"}
-NEAR = {None: 1e-6, "nf4": 0.02, "int8": 0.02}  # bf16 and int8 inputs round by what else is in a batch
+NEAR = {None: 1e-6, "nf4": 0.02, "int8": 0.02}  # rounding of bf16 and int8 inputs depends on the rest of the batch
 Make = Callable[..., Path]
 
 
@@ -43,7 +43,7 @@ def loaded(folder: Path) -> tuple[heads.Classifier, list[str], Any]:
 
 @torch.no_grad()
 def alone(folder: Path, text: str, pair: str | None = None) -> dict[str, float]:
-    """What the folder's classifier says of a text that comes by itself."""
+    """The probabilities that the folder's classifier gives for a single text."""
     model, labels, known = loaded(folder)
     encoded = batching.encode(known, [text], 64, None if pair is None else [pair])
     batch = model_inputs(batching.collate(known, encoded, [0]))
@@ -51,8 +51,8 @@ def alone(folder: Path, text: str, pair: str | None = None) -> dict[str, float]:
 
 
 def near(answer: Mapping[str, Any], expected: dict[str, float], tolerance: float = 1e-6) -> bool:
-    found = answer.get("probabilities", {})
-    return found.keys() == expected.keys() and all(abs(found[k] - expected[k]) <= tolerance for k in found)
+    result = answer.get("probabilities", {})
+    return result.keys() == expected.keys() and all(abs(result[k] - expected[k]) <= tolerance for k in result)
 
 
 def precision(method: str) -> str | None:
@@ -221,7 +221,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other shape": (lambda folder: rewrite(folder, narrow), "does not fit a bert"),
     "a weight is missing": (lambda folder: rewrite(folder, lacking), "does not fit a bert"),
     "cut off": (lambda folder: (folder / "adapters/0" / files.WEIGHTS).write_bytes(b"12"), "cannot be read"),
-    "pickled": (pickled, "safetensors alone"),
+    "pickled": (pickled, "only from safetensors"),
     "config": (
         lambda folder: edit(folder / "config.json", num_attention_heads=1),
         r"differs in num_attention_heads \(1",
@@ -263,7 +263,7 @@ def test_another_vocabulary_or_base_is_refused_whatever_its_path(
         server.swap("copy", folder)
     with pytest.raises(ConfigError, match="architecture is llama, that of the base is bert"):
         server.register("llama", finetuned("llama_adapter"))
-    for name, words in (("copy", "swap it"), ("", "a word or more")):
+    for name, words in (("copy", "swap it"), ("", "must not be empty")):
         with pytest.raises(ConfigError, match=words):
             server.register(name, finetuned("lora"))
     for call in (server.unload, lambda name: server.swap(name, folder)):
@@ -274,7 +274,7 @@ def test_another_vocabulary_or_base_is_refused_whatever_its_path(
 MALFORMED = [
     ("no mapping", "a request is a JSON object"),
     ({"text": "w7"}, "adapter=None"),
-    ({"adapter": ["lora"], "text": "w7"}, "names the adapter"),
+    ({"adapter": ["lora"], "text": "w7"}, "must be the name of the adapter"),
     ({"adapter": "nobody", "text": "w7"}, "possible are dora, lora"),
     ({"adapter": "lora"}, "no column 'text'"),
     ({"adapter": "lora", "text": 7}, "must be a string"),
@@ -377,19 +377,19 @@ def test_the_command_answers_line_by_line(finetuned: Make, tmp_path: Path, capsy
     file = tmp_path / "requests.jsonl"
     file.write_bytes("\n".join(lines).encode() + b"\n\xff\n" + "\n".join(UNREADABLE).encode())
     given = [f"base={lora}", f"adapters=one:{lora},two:{dora}", str(file)]
-    with pytest.raises(SystemExit, match="^10 of the requests refused"):
+    with pytest.raises(SystemExit, match="^10 of the requests were refused"):
         main(given)
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert near(found[0], alone(lora, "w7 w8"), 2e-6) and found[0]["id"] == 5
-    assert near(found[2], alone(dora, "w9"), 2e-6)
+    result = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert near(result[0], alone(lora, "w7 w8"), 2e-6) and result[0]["id"] == 5
+    assert near(result[2], alone(dora, "w9"), 2e-6)
     for number, line, words in ((1, 2, "not JSON"), (3, 5, "possible are one, two"), (4, 6, "object"), (5, 7, "UTF-8")):
-        assert f"requests.jsonl:{line}: " in found[number]["error"] and words in found[number]["error"]
+        assert f"requests.jsonl:{line}: " in result[number]["error"] and words in result[number]["error"]
     for number, words in enumerate(UNREADABLE.values(), start=6):
-        assert f"requests.jsonl:{number + 2}: " in found[number]["error"] and words in found[number]["error"]
-        assert set(found[number]) == {"error"}
+        assert f"requests.jsonl:{number + 2}: " in result[number]["error"] and words in result[number]["error"]
+        assert set(result[number]) == {"error"}
     file.write_text(lines[0] + "\n")
     main(given[1:])  # the base in the first adapter's folder; and no exit code
-    assert json.loads(capsys.readouterr().out) == found[0]
+    assert json.loads(capsys.readouterr().out) == result[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a base is, whatever folder it lies in: the content of its config, its encoder's weights, its vocabulary."""
+"""What a base consists of, whatever folder it lies in: its config, its encoder's weights, its vocabulary."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from adapt.store.sources import MODEL_CONFIGS, checked_folder, model_files
 
 OF_A_HEAD = {"architectures", "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout"}
 OF_A_WRITER = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
-WHOLE_NUMBERS = {"I64", "I32", "BOOL"}  # position ids that old checkpoints hold: no weights
+WHOLE_NUMBERS = {"I64", "I32", "BOOL"}  # not weights: the position ids of old checkpoints
 BLOCK = 2**20
-TENSORS: dict[tuple[int, int, int, int], dict[str, str]] = {}  # by device, inode, size and time of change
-VOCABULARIES: dict[str, str] = {}  # by the bytes of a tokenizer's files, which are dear to load
+TENSORS: dict[tuple[int, int, int, int], dict[str, str]] = {}  # a file's hashes, by device, inode, size and mtime
+VOCABULARIES: dict[str, str] = {}  # by the hash of a tokenizer's files, because loading a tokenizer is slow
 
 
 @dataclass(frozen=True)
-class Identity:
-    """weights: sha256 of each tensor of the encoder by its name in it; config: without heads, paths, dropout."""
+class BaseContent:
+    """A base's content. weights: sha256 of the encoder's tensors, by name; config: without heads, paths, dropout."""
 
     architecture: str
     config: dict[str, Any]
     weights: dict[str, str]
     vocabulary: str
 
-    def mismatch(self, other: Identity) -> str | None:
-        """In what the other is another base, in words; None where it is the same."""
+    def mismatch(self, other: BaseContent) -> str | None:
+        """How the other base differs, in words; None if it is the same base."""
         if other.architecture != self.architecture:
             return f"its architecture is {other.architecture}, that of the base is {self.architecture}"
         names = self.config.keys() | other.config.keys()
@@ -47,12 +47,12 @@ class Identity:
         return None
 
 
-def identity(folder: Path, encoder: Any) -> Identity:
-    """Of the base in a model's folder; adapters and heads in it do not count.
+def content_of(folder: Path, encoder: Any) -> BaseContent:
+    """The content of the base in a model's folder, without adapters and heads.
 
-    encoder: the base model whose parts are compared, of the architecture that is expected. Files are read once, as long
-    as they are the same by device, inode, size and time, so that a hard link costs nothing. Raises ConfigError for a
-    folder without config or safetensors.
+    encoder: a model of the expected architecture, whose parts say which weights are compared. A file is hashed once as
+    long as its device, inode, size and time of change stay the same, so that a hard link costs nothing. Raises
+    ConfigError for a folder without config or safetensors.
     """
     checked_folder(folder, "serving")
     config = loading.config_with_dropout(folder, 0.0)
@@ -64,11 +64,11 @@ def identity(folder: Path, encoder: Any) -> Identity:
             inner = name.removeprefix(f"{encoder.base_model_prefix}.")
             if inner.partition(".")[0] in parts:
                 weights[inner] = value
-    return Identity(config.model_type, json.loads(json.dumps(settings)), weights, vocabulary(folder))
+    return BaseContent(config.model_type, json.loads(json.dumps(settings)), weights, vocabulary(folder))
 
 
 def tensor_hashes(file: Path) -> dict[str, str]:
-    """sha256 of each tensor of a safetensors file, its type and shape included."""
+    """sha256 of each tensor of a safetensors file, over its dtype, shape and bytes; cached."""
     about_it = file.stat()
     stamp = (about_it.st_dev, about_it.st_ino, about_it.st_size, about_it.st_mtime_ns)
     if stamp not in TENSORS:
@@ -77,8 +77,8 @@ def tensor_hashes(file: Path) -> dict[str, str]:
 
 
 def read_hashes(file: Path) -> dict[str, str]:
-    """The same, read anew."""
-    found = {}
+    """As ``tensor_hashes``, without the cache."""
+    hashes = {}
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(size))
@@ -90,14 +90,14 @@ def read_hashes(file: Path) -> dict[str, str]:
             stream.seek(8 + size + begin)
             for start in range(begin, end, BLOCK):
                 hashed.update(stream.read(min(BLOCK, end - start)))
-            found[name] = hashed.hexdigest()
-    return found
+            hashes[name] = hashed.hexdigest()
+    return hashes
 
 
 def vocabulary(folder: Path) -> str:
-    """sha256 of what a folder's tokenizer does, however its files spell it. Raises ConfigError where there is none."""
-    no_part = {heads.HEAD_NOTE, "stage.json", "checksum.json", *MODEL_CONFIGS}
-    files = [path for path in model_files(folder) if path.suffix != ".safetensors" and path.name not in no_part]
+    """sha256 of what a folder's tokenizer does, however its files say it; cached. Raises ConfigError without one."""
+    other = {heads.HEAD_NOTE, "stage.json", "checksum.json", *MODEL_CONFIGS}
+    files = [path for path in model_files(folder) if path.suffix != ".safetensors" and path.name not in other]
     together = hashlib.sha256()
     for path in sorted(files):
         together.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -108,7 +108,7 @@ def vocabulary(folder: Path) -> str:
 
 
 def vocabulary_of(folder: Path) -> str:
-    """The same, read anew."""
+    """As ``vocabulary``, without the cache."""
     try:
         tokenizer = loading.load_tokenizer(folder)
     except (OSError, ValueError, KeyError) as error:
@@ -116,7 +116,7 @@ def vocabulary_of(folder: Path) -> str:
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     content: dict[str, Any] = {"tokens": tokenizer.get_vocab(), "special": special, "side": tokenizer.padding_side}
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:  # normalisation, merges, template; how the last call padded and cut is no part of it
+    if backend is not None:  # normalisation, merges, template; not how the last call padded and truncated
         rules = json.loads(backend.to_str())
         content["rules"] = {name: rule for name, rule in rules.items() if name not in ("truncation", "padding")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
