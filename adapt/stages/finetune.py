@@ -72,7 +72,7 @@ def finetune(
         runtime=runtime,
         stored=load_embeddings(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
-    cost = fit.keep(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
+    cost = fit.write(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
@@ -115,7 +115,7 @@ def fit_headed(
         name=name,
         objective=objective,
         plan=loop.Plan(epoch, collate, steps, cfg.micro_batch_size),
-        selection=loop.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
+        best_checkpoint=loop.BestCheckpoint(dev_score, steps_an_epoch, "max", cfg.patience),
         adversary=adversary,
         optimizer=cfg.optimizer,
         retention=cfg.retention,

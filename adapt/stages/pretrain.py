@@ -80,7 +80,7 @@ def pretrain(
         name=cfg.name,
         objective=task.objective,
         plan=plan(task, text, cfg, steps),
-        selection=selection(task, held_out, device, cfg, steps),
+        best_checkpoint=lowest_loss(task, held_out, device, cfg, steps),
         adversary=Adversary.of(adversary),
         optimizer=cfg.optimizer,
         retention=cfg.retention,
@@ -97,7 +97,7 @@ def pretrain(
         if snapshots:
             shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
 
-    cost = fit.keep(fitted, out, save, before=before.token, after=after.token, new_weights=task.new_weights)
+    cost = fit.write(fitted, out, save, before=before.token, after=after.token, new_weights=task.new_weights)
     return measurements(task, text, before, after, cost)
 
 
@@ -134,7 +134,7 @@ def warm_head(
         adversary=PLAIN,
         optimizer_config=constant,
         parameter_groups=[{"params": task.model.head_parameters()}],
-        selection=selection(task, held_out, loop.device(runtime), cfg, cfg.head_steps),
+        best_checkpoint=lowest_loss(task, held_out, loop.device(runtime), cfg, cfg.head_steps),
         seed=cfg.seed + 1,
         folder=out,
         runtime=runtime,
@@ -159,12 +159,12 @@ def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -
     return loop.Plan(epoch, collate, steps, cfg.micro_batch_size)
 
 
-def selection(
+def lowest_loss(
     task: LanguageModelling, held_out: HeldOut, device: torch.device, cfg: PretrainConfig, steps: int
-) -> loop.Selection:
-    """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
+) -> loop.BestCheckpoint:
+    """The checkpoint with the lowest held-out loss; measured about ``cfg.evaluations`` times, at most once per step."""
     every = max(1, steps // cfg.evaluations)
-    return loop.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience)
+    return loop.BestCheckpoint(lambda: held_out.losses(task, device).token, every, "min", cfg.patience)
 
 
 def snapshot(text: Text, out: Path, restore: sharding.Restore, step: int) -> None:

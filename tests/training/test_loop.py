@@ -99,7 +99,7 @@ def train(
         adversary=PLAIN,
         optimizer_config=settings.get("optimizer", optimizer_config()),
         parameter_groups=optimization.decay_groups(model, None, None),
-        selection=loop.Selection(measure, settings["every"], "min", settings["patience"]),
+        best_checkpoint=loop.BestCheckpoint(measure, settings["every"], "min", settings["patience"]),
         seed=3,
         after_update=settings.get("after_update"),
         folder=folder,
