@@ -128,9 +128,9 @@ class Step:
 
     @contextmanager
     def weights(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within the block, the trained weights of these names have these values; afterwards exactly their own again."""
+        """Within the block, the trained weights of these names have these values; afterwards exactly their own."""
         parameters = {name: self.parameters[name] for name in values}
-        if is_sharded(self.inner_model):  # its passes read the parts' storage, not ``data``
+        if is_sharded(self.inner_model):  # passes read the parts' storage, not ``data``
             own = {name: weight.detach().clone() for name, weight in parameters.items()}
         else:
             own = {name: weight.data for name, weight in parameters.items()}
