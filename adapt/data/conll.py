@@ -44,6 +44,8 @@ def read_conll(file: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 def _check(where: str, columns: list[str], width: int) -> None:
     if len(columns) < 2:
-        raise ConfigError(f"{where}: {columns[0][:40]!r} stands alone; each line is a token ... and its tag")
+        raise ConfigError(
+            f"{where}: {columns[0][:40]!r} has no tag; each line needs a token and, as its last column, a tag"
+        )
     if len(columns) != width:
         raise ConfigError(f"{where}: {len(columns)} columns, but the first token of the file has {width}")

@@ -72,7 +72,7 @@ def encode(
     encoded = batching.encode(tokenizer, [row["text"] for row in given], max_length, pairs)
     for place, ids in zip(places, encoded.ids, strict=True):
         if not ids:
-            raise ConfigError(f"{place}: its text has no token to read, and this tokenizer puts none around a text")
+            raise ConfigError(f"{place}: its text has no token, and this tokenizer puts none around a text")
     return encoded
 
 

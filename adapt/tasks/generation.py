@@ -70,7 +70,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """
     ids = [*SpecialTokens.of(tokenizer).before.tolist(), *tokenizer(text, add_special_tokens=False)["input_ids"]]
     if not ids:
-        raise ConfigError(f"prompt {text!r}: has no token to go on from, and this tokenizer puts none before a text")
+        raise ConfigError(f"prompt {text!r}: has no token to continue from, and this tokenizer puts none before a text")
     return ids
 
 

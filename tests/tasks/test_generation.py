@@ -113,7 +113,7 @@ def test_a_prompt_begins_as_a_text_and_does_not_end(tokenizer) -> None:
     assert llama.decode(generation.encode_prompt(llama, "a  Cat\n")[1:]) == "a  Cat\n"
     assert generation.encode_prompt(llama, "") == [llama.bos_token_id]
     assert tokenizer.decode(generation.encode_prompt(tokenizer, "Größe")) == "Größe"
-    with pytest.raises(ConfigError, match="prompt '': has no token to go on from"):
+    with pytest.raises(ConfigError, match="prompt '': has no token to continue from"):
         generation.encode_prompt(tokenizer, "")
 
 

@@ -147,7 +147,7 @@ def _named(cfg: TaskConfig, row: Row) -> _Named:
 
 
 def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
-    """The training split's labels, sorted. Raises ConfigError for one only, a wrong count, or a new one in dev or test."""
+    """The training split's labels, sorted. Raises ConfigError for one, a wrong count, or a new one elsewhere."""
     labels = sorted_names(example.label for example in splits[TRAIN])
     listed = ", ".join(map(repr, labels))
     if len(labels) < 2:

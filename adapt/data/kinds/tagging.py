@@ -207,7 +207,7 @@ def _strings(row: Row, name: str, key: str) -> list[str]:
 def _check_seen(where: str, tokens: list[str]) -> None:
     for place, token in enumerate(tokens, start=1):
         if not token.strip():
-            raise ConfigError(f"{where}: token {place} is {token!r}; a token has a character that is seen")
+            raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
 
 
 def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
