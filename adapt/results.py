@@ -174,9 +174,7 @@ def _of_rows(name: str, column: run_files.Coded, of_row: np.ndarray) -> pd.Serie
     """A column with one value per run, repeated for the run's rows. Its few distinct values determine its type."""
     cells = [{name: value} for value in column.values] + [{}] * bool((column.codes < 0).any())
     distinct = typed_column(name, pd.DataFrame(cells, columns=[name])[name])
-    return pd.Series(
-        distinct.array.take(column.codes[of_row]), dtype=distinct.dtype
-    )  # code -1 takes the last value: absent
+    return pd.Series(distinct.array.take(column.codes[of_row]), dtype=distinct.dtype)  # -1 takes the last: absent
 
 
 def _names(folder: Path) -> list[str]:

@@ -27,18 +27,18 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
     ``contained``, adapt/data/leaks/overlap.py), and report.json, the hits. Rows: leaked examples by level.
     """
     task, whole = (tasks.load_task(inputs[name]) for name in ("task", "whole"))
-    held_out = {split: labelled(task, split) for split in task.measured}
-    comparisons = compare(TRAIN, labelled(whole, TRAIN), held_out)
+    examples = {split: labelled(task, split) for split in task.measured}
+    comparisons = compare(TRAIN, labelled(whole, TRAIN), examples)
     for name in sorted(set(inputs) - {"task", "whole"}):
-        comparisons += compare(name, ((text, None) for text in corpora.load_corpus(inputs[name]).train), held_out)
-    leaky = {split: leaked(comparisons, split) for split in held_out}
-    ids = {split: [i for i in range(len(texts)) if i not in leaky[split]] for split, texts in held_out.items()}
+        comparisons += compare(name, ((text, None) for text in corpora.load_corpus(inputs[name]).train), examples)
+    leaky = {split: leaked(comparisons, split) for split in examples}
+    ids = {split: [i for i in range(len(texts)) if i not in leaky[split]] for split, texts in examples.items()}
     (out / CLEAN).write_text(json.dumps(ids) + "\n", encoding="utf-8")
     hits = [hit_row(one, hit) for one in comparisons for hit in one.hits]
     (out / "report.json").write_text(json.dumps({"hits": hits}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [
-        measurement(split, f"leaked_{level}", len(leaked(comparisons, split, level)), n=len(held_out[split]))
-        for split in held_out
+        measurement(split, f"leaked_{level}", len(leaked(comparisons, split, level)), n=len(examples[split]))
+        for split in examples
         for level in LEVELS
     ]
 

@@ -74,9 +74,7 @@ def states(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
 
     @torch.no_grad()
     def rows(texts: Sequence[str]) -> np.ndarray:
-        order = sorted(
-            range(len(texts)), key=lambda index: len(texts[index])
-        )  # similar lengths together: little padding
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # for little padding
         pooled_rows = np.empty((len(texts), encoder.config.hidden_size), np.float32)
         for start in range(0, len(order), BATCH):
             indices = order[start : start + BATCH]

@@ -60,7 +60,7 @@ def vocabulary(
 
 
 def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
-    """The masked LM of a folder, or the causal LM if its architecture has no masked one; and the missing weights."""
+    """The masked LM of a folder, or the causal LM if its architecture has no masked one; and its missing weights."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     kind: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM

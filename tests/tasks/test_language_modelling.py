@@ -210,7 +210,7 @@ def test_held_out_masks_are_those_of_single_tokens_whatever_trains(world: Path, 
 
 
 def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> None:
-    """In a text of "the" and one "cat", "cat" is masked far more often than by chance: its embedding is the anchor's."""
+    """In a text of "the" and one "cat", it is masked far more often than by chance: its embedding is the anchor's."""
     tokenizer = loading.load_tokenizer(world / "model")
     (tmp_path / "anchors.json").write_text('[{"word": "cat", "score": 2.0}]')
     cfg = settings()
