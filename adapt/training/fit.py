@@ -31,7 +31,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Adapters:
-    """What a model's adapters need of its training; ``adapters.stage.begin`` makes it, for a model without any too.
+    """What adapters need of a model's training. ``adapters.stage.begin`` makes one for models without adapters too.
 
     learning_rate_factor: multiplies the stage's learning rate. added(): the weights that adapters add to the base.
     penalty(pull): the function that adds to the gradients of each update, ``pull`` included. after_update(steps): the

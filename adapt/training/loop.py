@@ -81,9 +81,9 @@ class Plan:
 
 @dataclass
 class BestCheckpoint:
-    """How the best checkpoint is chosen: ``measure()`` every ``every`` steps; the ``mode`` (max or min) of it wins.
+    """How the best checkpoint is chosen: by the highest (mode: max) or lowest (min) ``measure()``, every ``every`` steps.
 
-    patience: training stops after this many measurements in a row without a better one; None: it never stops early.
+    patience: training stops after this many measurements in a row that are not better; None: it never stops early.
     after_measurement: called after each measurement with the number of steps that the model has been trained for.
     """
 
@@ -212,7 +212,7 @@ def train(
         tracker.finish()
     checkpoint.load_best(model)
     finite = (torch.isfinite(gathered(parameter.norm())) for parameter in trainable)
-    if not all(finite):  # the last update is followed by no loss that would show it
+    if not all(finite):  # there is no loss after the last update to show it
         raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
@@ -238,9 +238,7 @@ def device(runtime: RuntimeConfig) -> torch.device:
 
 def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name: str) -> Accelerator:
     """An accelerator in ``precision`` (no, bf16, fp16), with the runtime's trackers started under ``name``."""
-    AcceleratorState._reset_state(
-        reset_partial_state=True
-    )  # the singleton would refuse a second precision in one process
+    AcceleratorState._reset_state(reset_partial_state=True)  # the singleton would refuse a second precision
     accelerator = Accelerator(
         mixed_precision=precision,
         cpu=runtime.device == "cpu",

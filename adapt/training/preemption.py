@@ -29,9 +29,7 @@ def saving(steps: Iterable[T], save: Callable[[], None]) -> Iterator[T]:
         return
     received: list[int] = []
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    handlers = {
-        number: handler for number, handler in handlers.items() if handler is not None
-    }  # None: not set from Python
+    handlers = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
 
     def hold() -> None:
         for number in handlers:

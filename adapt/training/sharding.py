@@ -1,4 +1,4 @@
-"""Sharded models: each process that trains a model holds a part of its weights (FSDP2); and the weights whole again.
+"""Sharded models (FSDP2): each process holds a part of the weights. How to shard a model, and to gather it again.
 
 Each process holds its part of every weight, gradient and optimizer state; a layer's weights are gathered while it
 computes. Functions that gather must be called by all processes.
