@@ -101,7 +101,7 @@ def generate(
     settings = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
         do_sample=False,
-        use_cache=not virtual,
+        use_cache=not virtual,  # each pass must begin with the virtual tokens
         eos_token_id=ends or None,
         pad_token_id=fill,
     )

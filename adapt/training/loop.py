@@ -81,7 +81,7 @@ class Plan:
 
 @dataclass
 class BestCheckpoint:
-    """How the best checkpoint is chosen: by the highest (mode: max) or lowest (min) ``measure()``, every ``every`` steps.
+    """The best checkpoint has the highest (mode: max) or lowest (min) ``measure()``, taken every ``every`` steps.
 
     patience: training stops after this many measurements in a row that are not better; None: it never stops early.
     after_measurement: called after each measurement with the number of steps that the model has been trained for.
