@@ -95,9 +95,7 @@ def generate(
     own = decoder.generation_config
     ends = end_tokens(model, tokenizer)
     fill = batching.padding(tokenizer)
-    virtual = virtual_tokens.NAME in dict(
-        decoder.base_model.named_children()
-    )  # each pass must begin with them: no cache
+    virtual = virtual_tokens.NAME in dict(decoder.base_model.named_children())
     settings = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
         do_sample=False,
