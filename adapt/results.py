@@ -1,9 +1,9 @@
-"""One row = one measured number: the one definition of the results table, and how runs write and read it.
+"""The results table, in which one row is one measured number: how runs write it and how it is read.
 
-A run writes ``<root>/runs/<run_id>.json`` and, for each study it belongs to, ``<root>/studies/<study>/<run_id>.json``
-with the labels it has there. ``load`` joins them to a tidy table. Beside them ``<root>/predictions/<run_id>.parquet``
-keeps its answers to the test examples, and ``<root>/samples/<run_id>.jsonl`` what its language model wrote.
-Imports pandas, never torch.
+A run writes ``<root>/runs/<run_id>.json`` and, for each study that it belongs to,
+``<root>/studies/<study>/<run_id>.json`` with its labels in that study. ``load`` joins them into a tidy table. Beside
+them, ``<root>/predictions/<run_id>.parquet`` holds the run's predictions for the test examples, and
+``<root>/samples/<run_id>.jsonl`` the texts that its language model wrote. Imports pandas, never torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from adapt.store.files import replace
-from adapt.table import metrics as metrics  # an alias of the same name: what others import from here
+from adapt.table import metrics as metrics  # "as" marks a name that others import from here
 from adapt.table import run_files
 from adapt.table.samples import SAMPLED as SAMPLED
 from adapt.table.samples import samples as samples
@@ -50,13 +50,13 @@ def write(
     provenance: dict[str, Any],
     experiment: str | None,
 ) -> Path:
-    """Write a run's rows (whole, then renamed) and its entry in the study.
+    """Write a run's rows and its entry in the study; each file is written to a temporary name, then renamed.
 
     evaluation: the name of its evaluation's folder in the store, which several runs may share.
-    measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 where attack is 'none'. A value
-    that is None or NaN is a missing number: its row is left out. factors: FACTORS (source is 'ours' unless given);
-    numbers other than the seed become labels. config: the nested science config. Returns the run's file.
-    Raises ValueError for an unknown or missing column, an infinite value, or a measurement that is there twice.
+    measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 if attack is 'none'. A row
+    whose value is None or NaN is left out. factors: FACTORS (source is 'ours' unless given); numbers other than the
+    seed become labels. config: the nested science config. Returns the run's file.
+    Raises ValueError for an unknown or missing column, an infinite value, or two measurements with the same key.
     """
     factors = {"source": "ours"} | factors
     _check_keys("factors", factors, FACTORS)
@@ -79,36 +79,35 @@ def write(
 
 
 def evaluation(root: Path | str, run_id: str) -> Path:
-    """The folder in the store where the answers of a run lie; runs whose chains come to the same text share it."""
+    """The folder in the store with a run's evaluation; runs whose chains lead to the same text share it."""
     return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
 
 
 def has_predictions(root: Path | str, run_id: str) -> bool:
-    """Whether the run's answers are kept: not those of a run that older code wrote, until it is run again."""
+    """Whether the run's predictions are stored. A run that older code wrote has none until it is run again."""
     return _predictions_of(root, run_id).exists()
 
 
 def write_predictions(root: Path | str, run_id: str, table: pd.DataFrame) -> None:
-    """Keep a run's answers, as ``predictions`` gives them back: whole, then renamed."""
+    """Write a run's predictions, which ``predictions`` reads: to a temporary name, then renamed."""
     content = io.BytesIO()
     table.to_parquet(content, compression="zstd", index=False)
     replace(_predictions_of(root, run_id), content.getvalue())
 
 
 def predictions(root: Path | str, run_id: str) -> pd.DataFrame:
-    """The answers of a run to its test examples: one row an example, of a task of tags one row a word.
+    """The predictions of a run for its test examples: one row per example; for a tagging task, one row per word.
 
-    Columns: example (its place in the test split as the task stage has it), word (its place in the sentence; 0 for a
-    text), text_hash (sha256 of the example's texts, 16 digits: the same in every run and study), gold, predicted
-    (categories: all labels of the task), correct, clean (no training text holds it: split test_clean); under attack
-    'answer@<epsilon>' and 'answer@text:<recipe>', missing for examples that were not attacked; 'logit:<label>' of each
-    label, but of a tagger, which keeps none. 'answer@' is right or wrong as the row of that radius counts it; which
-    wrong label is that of the smallest perturbation found. Raises FileNotFoundError for a run whose answers are not
-    kept.
+    Columns: example (its place in the test split of the task stage), word (its place in the sentence; 0 for a text),
+    text_hash (sha256 of the example's texts, 16 digits: the same in every run and study), gold, predicted (categories:
+    all labels of the task), correct, clean (no training text contains it: split test_clean); under attack
+    'answer@<epsilon>' and 'answer@text:<recipe>', missing for examples that were not attacked; 'logit:<label>' for each
+    label, except for taggers. 'answer@' is right or wrong as the row of that radius counts it; a wrong label is that of
+    the smallest perturbation that the attack found. Raises FileNotFoundError if the run has no stored predictions.
     """
     path = _predictions_of(root, run_id)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no predictions of this run; its command, given again, writes them")
+        raise FileNotFoundError(f"{path}: no predictions of this run; run its command again to write them")
     return pd.read_parquet(path)
 
 
@@ -117,7 +116,7 @@ def _predictions_of(root: Path | str, run_id: str) -> Path:
 
 
 def score(root: Path | str, run_id: str, metric: str, split: str) -> float:
-    """The clean score of a run that has rows. Raises KeyError where it has none of this metric and split."""
+    """The score of a run without attack. Raises KeyError if it has no row of this metric and split."""
     for row in _read(Path(root, "runs", f"{run_id}.json"))["measurements"]:
         if (row["metric"], row["split"], row["attack"]) == (metric, split, "none"):
             return float(row["value"])
@@ -125,34 +124,36 @@ def score(root: Path | str, run_id: str, metric: str, split: str) -> float:
 
 
 def mark(root: Path | str, study: str, run_ids: Iterable[str], tuning: str) -> None:
-    """Say of runs of a study that they are all the trials of a finished search: a column ``tuning`` of its table."""
+    """Record, as column ``tuning`` of a study's table, that these runs are all the trials of a finished search."""
     for run_id in run_ids:
         path = Path(root, "studies", study, f"{run_id}.json")
         _write_whole(path, _read(path) | {TUNING: tuning})
 
 
 def _mark_of(entry: Path) -> dict[str, str]:
-    """What a search has said of a run: a sweep that comes to the same run does not unsay it."""
+    """The mark that a search has put on a run; a sweep that repeats the run does not remove it."""
     try:
-        known = _read(entry)
-    except (FileNotFoundError, ValueError):  # none yet, or a torn one, which is about to be written whole
+        content = _read(entry)
+    except (FileNotFoundError, ValueError):  # there is none yet, or half a file, which is about to be replaced
         return {}
-    return {TUNING: known[TUNING]} if TUNING in known else {}
+    return {TUNING: content[TUNING]} if TUNING in content else {}
 
 
 def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
-    """Every row under root, or those of one study under that study's labels; a run stands in the table once.
+    """All rows under root, or those of one study with that study's labels; each run is in the table once.
 
     Columns: COLUMNS, then the science config under dotted names (null and absent are both NaN; a list is JSON text).
-    Without ``experiment`` the column of that name lists the run's studies, joined by a comma, or is 'none'.
-    Raises ValueError for a file that is not a run's.
+    Without ``experiment``, the column of that name has the run's studies, joined by commas, or 'none'.
+    Raises ValueError for a file that no run wrote.
     """
-    belongs = _membership(Path(root, "studies"))
-    names = [name for name in _names(Path(root, "runs")) if experiment is None or experiment in belongs.get(name, ())]
+    studies_of = _membership(Path(root, "studies"))
+    names = [
+        name for name in _names(Path(root, "runs")) if experiment is None or experiment in studies_of.get(name, ())
+    ]
     runs = run_files.read(Path(root, "runs"), names, _MEASURED, needed=("run_id", *_PARTS, "measurements"))
     if experiment is None:
         labels = runs.part("factors")
-        of = [",".join(belongs.get(name, ["none"])) for name in names]
+        of = [",".join(studies_of.get(name, ["none"])) for name in names]
     else:
         labels = run_files.read(Path(root, "studies", experiment), names, {}).part("")
         of = [experiment] * len(names)
@@ -170,31 +171,31 @@ def load(root: Path | str, experiment: str | None = None) -> pd.DataFrame:
 
 
 def _of_rows(name: str, column: run_files.Coded, of_row: np.ndarray) -> pd.Series:
-    """A column of runs as one of their rows. Its type is found from its distinct values, which are few."""
+    """A column with one value per run, repeated for the run's rows. Its few distinct values determine its type."""
     cells = [{name: value} for value in column.values] + [{}] * bool((column.codes < 0).any())
     distinct = typed_column(name, pd.DataFrame(cells, columns=[name])[name])
-    return pd.Series(distinct.array.take(column.codes[of_row]), dtype=distinct.dtype)  # -1 takes the last, the absent
+    return pd.Series(distinct.array.take(column.codes[of_row]), dtype=distinct.dtype)  # -1 takes the last: absent
 
 
 def _names(folder: Path) -> list[str]:
-    """Of the JSON files of a folder and no temporary ones."""
-    found = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != ".")
+    """The names of the JSON files of a folder, without temporary ones."""
+    files = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and name[0] != ".")
 
 
 def _membership(folder: Path) -> dict[str, list[str]]:
-    """The studies of each run, in their order."""
-    found: dict[str, list[str]] = {}
+    """The studies of each run, in alphabetical order."""
+    studies_of: dict[str, list[str]] = {}
     for study in studies(folder.parent):
         for name in _names(folder / study):
-            found.setdefault(name, []).append(study)
-    return found
+            studies_of.setdefault(name, []).append(study)
+    return studies_of
 
 
 def failed(root: Path | str) -> pd.DataFrame:
-    """The jobs that failed and have not succeeded since: experiment, overrides, created_at, error, traceback, path.
+    """The jobs that failed and have not succeeded since.
 
-    error is the last line of the traceback.
+    Columns: experiment, overrides, created_at, traceback, path, error (the last line of the traceback).
     """
     paths = sorted(Path(root, "jobs").rglob("*.json"))
     records = [record | {"path": str(path)} for path in paths if (record := _read(path)).get("state") == "failed"]
@@ -205,19 +206,19 @@ def failed(root: Path | str) -> pd.DataFrame:
 
 
 def studies(root: Path | str) -> list[str]:
-    """Names of the studies that have a run under root."""
+    """The names of the studies under root that have a run."""
     top = Path(root, "studies")
     folders = [Path(folder) for folder, _, files in os.walk(top) if any(name.endswith(".json") for name in files)]
     return sorted(folder.relative_to(top).as_posix() for folder in folders)
 
 
 def same_rows(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Equal in every column but created_at, and in every metric but time and memory, whatever the order of the rows."""
+    """Whether two tables are equal, except for created_at, metrics of time and memory, and the order of rows."""
     return _comparable(a).equals(_comparable(b))
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} -> {'a.b': 1}. Lists become JSON text, so that every value is a cell of a table."""
+    """{'a': {'b': 1}} -> {'a.b': 1}. Lists become JSON text, so that every value fits in a cell of a table."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
@@ -234,14 +235,12 @@ def _checked(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if given["value"] is None or math.isnan(given["value"]):
             continue
         row = {name: _plain(given[name]) for name in MEASUREMENT}
-        identity = tuple(row[name] for name in MEASUREMENT_KEY)
+        key = tuple(row[name] for name in MEASUREMENT_KEY)
         if math.isinf(row["value"]):
-            raise ValueError(f"the value of {identity} is infinite: a number that does not exist is a missing row")
-        if identity in seen:
-            raise ValueError(
-                f"two measurements of one run are both {dict(zip(MEASUREMENT_KEY, identity, strict=True))}"
-            )
-        seen.add(identity)
+            raise ValueError(f"the value of {key} is infinite; leave out the row of a number that does not exist")
+        if key in seen:
+            raise ValueError(f"two measurements of one run are both {dict(zip(MEASUREMENT_KEY, key, strict=True))}")
+        seen.add(key)
         rows.append(row)
     return rows
 
@@ -263,7 +262,7 @@ def _plain(value: Any) -> Any:
 def _comparable(table: pd.DataFrame) -> pd.DataFrame:
     table = table[~table["metric"].str.contains(_TIME_OR_MEMORY)].drop(columns="created_at")
     table = table.dropna(axis="columns", how="all").sort_index(axis="columns").infer_objects()
-    # A column's type depends on the other runs of its table: a whole number beside a gap is a float.
+    # A column's type depends on the other runs of the table: integers beside a missing value are floats.
     numbers = [name for name, kind in table.dtypes.items() if pd.api.types.is_numeric_dtype(kind) and kind != "bool"]
     table = table.astype(dict.fromkeys(numbers, "float64"))
     return table.sort_values(["run_id", *MEASUREMENT_KEY], ignore_index=True)

@@ -73,7 +73,7 @@ def time_ours(batches: list[loop.Batch]) -> float:
             adversary=PLAIN,
             optimizer_config=OPTIMIZER,
             parameter_groups=decay_groups(model, model.head, None),
-            selection=loop.Selection(lambda: 0.0, STEPS, "max"),
+            best_checkpoint=loop.BestCheckpoint(lambda: 0.0, STEPS, "max"),
             seed=0,
             folder=Path(folder),
             runtime=RuntimeConfig(device="cpu", checkpoint_seconds=60.0, progress=False, trackers=[]),

@@ -170,7 +170,7 @@ def our_steps(
             adversary=PLAIN,
             optimizer_config=OPTIMIZER,
             parameter_groups=decay_groups(language_model, None, None),
-            selection=loop.Selection(lambda: begins.append(time.perf_counter()) or 0.0, shape.steps, "max"),
+            best_checkpoint=loop.BestCheckpoint(lambda: begins.append(time.perf_counter()) or 0.0, shape.steps, "max"),
             seed=0,
             folder=Path(folder),
             runtime=RUNTIME,

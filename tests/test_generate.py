@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ("", r"prompts.jsonl:3: prompt '': has no token to go on from"),
+        ("", r"prompts.jsonl:3: prompt '': has no token to continue from"),
         (
             "cat " * 400,
             r"prompts.jsonl:3: max_new_tokens=4: after a prompt of \d+ tokens this llama has positions for 0",

@@ -129,6 +129,6 @@ def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> No
     model.save(tmp_path / "model", byte_tokenizer(said), ["x", "y"])
     write_jsonl(tmp_path / "texts.jsonl", [{"text": "the cat"}, {"text": ""}])
     out = Written()
-    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token to read"):
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token, and"):
         predict.answer(tmp_path / "model", tmp_path / "texts.jsonl", out)
     assert not out.getvalue()

@@ -40,7 +40,7 @@ def creat(
     for view in step:
         clean = view.forward(hidden=True)
         context = clean.hidden[0].detach()
-        yield 0.5 * view.mean(view.cross_entropy(clean.logits))
+        yield 0.5 * view.share_of_mean(view.cross_entropy(clean.logits))
         deviation_at = partial(deviation, view, context, temperature=temperature)
         start = view.ball.project(init * view.boundary())
         delta = ascend(deviation_at, start, ball=view.ball, step_size=step_size, num_steps=num_steps - 1)
@@ -58,7 +58,7 @@ def creat_as_released(
     for view in step:
         clean = view.forward(hidden=True)
         context = clean.hidden[0].detach()
-        yield 0.5 * view.mean(view.cross_entropy(clean.logits))
+        yield 0.5 * view.share_of_mean(view.cross_entropy(clean.logits))
         delta = init * view.ball.radius * view.normal()
         total = delta
         for _ in range(num_steps - 1):

@@ -30,4 +30,4 @@ def r3f(step: Step, *, weight: NotNegative, noise: str) -> Generator[Tensor, Non
     for view in step:
         z = view.uniform() if noise == "uniform" else view.ball.radius * view.normal()
         clean = view.forward().logits
-        yield view.mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, view.forward(z).logits))
+        yield view.share_of_mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, view.forward(z).logits))

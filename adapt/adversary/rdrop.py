@@ -29,7 +29,7 @@ def rdrop(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
     for view in step:
         one, other = view.forward().logits, view.forward().logits
         losses = view.cross_entropy(one) + view.cross_entropy(other)
-        yield view.mean(losses + weight / 2 * symmetric_kl(one, other))
+        yield view.share_of_mean(losses + weight / 2 * symmetric_kl(one, other))
 
 
 def rdrop_as_released(step: Step, *, weight: NotNegative, clean_weight: NotNegative) -> Generator[Tensor, None, None]:
@@ -44,7 +44,7 @@ def rdrop_as_released(step: Step, *, weight: NotNegative, clean_weight: NotNegat
     for view in step:
         one, other = view.forward().logits, view.forward().logits
         losses = clean_weight * (view.cross_entropy(one) + view.cross_entropy(other))
-        yield view.mean(losses + weight / 2 * step.items * symmetric_kl(one, other))
+        yield view.share_of_mean(losses + weight / 2 * step.items * symmetric_kl(one, other))
 
 
 def refuse_one_mask(step: Step) -> None:

@@ -45,7 +45,7 @@ def sift(
         inner = partial(divergences, view, clean.detach(), deviation)
         delta = ascend(inner, start, ball=view.ball, step_size=step_size, num_steps=num_steps)
         moved = view.forward(deviation * delta).logits
-        yield view.mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, moved))
+        yield view.share_of_mean(view.cross_entropy(clean) + weight * symmetric_kl(clean, moved))
 
 
 def divergences(view: View, clean: Tensor, deviation: Tensor, delta: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def smart(
             with torch.no_grad(), step.weights(teacher):
                 taught = view.inner(None).logits
             losses = losses + teacher_weight * symmetric_kl(clean, taught)
-        yield view.mean(losses)
+        yield view.share_of_mean(losses)
 
 
 def divergences(view: View, clean: Tensor, delta: Tensor) -> Tensor:

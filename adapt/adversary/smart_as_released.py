@@ -50,7 +50,7 @@ def smart_as_released(
             delta = view.ball.radius * delta / (view.ball.size(delta) + TINY)
         moved = view.forward(delta).logits
         apart = kl(clean.detach(), moved) + kl(moved.detach(), clean)
-        yield view.mean(view.cross_entropy(clean) + weight * apart)
+        yield view.share_of_mean(view.cross_entropy(clean) + weight * apart)
 
 
 def log_odds_gap(p: Tensor, q: Tensor) -> Tensor:

@@ -29,4 +29,4 @@ def stored(step: Step, *, weight: NotNegative) -> Generator[Tensor, None, None]:
         yield view.loss()
         delta, is_stored = view.stored()
         of_item = is_stored[step.objective.rows(view.batch)]
-        yield weight * view.mean(view.cross_entropy(view.forward(delta).logits) * of_item)
+        yield weight * view.share_of_mean(view.cross_entropy(view.forward(delta).logits) * of_item)

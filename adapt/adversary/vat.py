@@ -37,4 +37,4 @@ def vat(step: Step, *, weight: NotNegative, num_steps: Count, xi: float) -> Gene
             (gradient,) = torch.autograd.grad(kl(clean.detach(), view.inner(delta).logits).sum(), delta)
             direction = view.ball.unit(gradient)
         moved = view.forward(view.ball.radius * direction).logits
-        yield view.mean(view.cross_entropy(clean) + weight * kl(clean.detach(), moved))
+        yield view.share_of_mean(view.cross_entropy(clean) + weight * kl(clean.detach(), moved))

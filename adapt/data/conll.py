@@ -1,4 +1,4 @@
-"""Sentences out of CoNLL files: one token a line, columns apart by white space, a blank line between sentences."""
+"""Sentences from CoNLL files: one token per line, columns separated by white space, blank lines between sentences."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DOCUMENT_START = "-DOCSTART-"
 def read_conll(file: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """(file:line of its first token, tokens, tags) of each sentence of a ``.conll`` or ``.conll.gz`` file.
 
-    A token is the first column of its line and its tag the last. Lines of documents' starts are skipped. Columns are
-    apart by tabs where the file's first token line has one (a token may then hold spaces), else by white space.
-    Raises ConfigError with file and line for a line of one column, or of another number of them than the first.
+    The token is the first column of its line, the tag the last. DOCUMENT_START lines are skipped. Columns are separated
+    by tabs if the file's first token line has one (a token may then contain spaces), else by white space.
+    Raises ConfigError with file and line for a line with one column, or with more or fewer columns than the first.
     """
     tokens: list[str] = []
     tags: list[str] = []
@@ -44,6 +44,8 @@ def read_conll(file: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 def _check(where: str, columns: list[str], width: int) -> None:
     if len(columns) < 2:
-        raise ConfigError(f"{where}: {columns[0][:40]!r} stands alone; each line is a token ... and its tag")
+        raise ConfigError(
+            f"{where}: {columns[0][:40]!r} has no tag; each line needs a token and, as its last column, a tag"
+        )
     if len(columns) != width:
         raise ConfigError(f"{where}: {len(columns)} columns, but the first token of the file has {width}")

@@ -1,6 +1,6 @@
-"""The splits of a task, and what each is for.
+"""The splits of a task, and what each is used for.
 
-A text corpus has two parts of its own, ``train`` and ``heldout`` (adapt/data/corpora.py).
+The parts of a text corpus are called ``train`` and ``heldout`` (adapt/data/corpora.py).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ VERSION = 1
 TRAIN, DEV, TEST = "train", "dev", "test"  # TEST is the one that attacks run on and studies compare
 
 # trains: models are fitted to it. chooses: checkpoints and settings are chosen by it. reports: claims rest on it, so
-# that its clean examples are scored apart, and that held-out text must not hold its texts either.
-# All that do not train are scored, and no text to train on may hold theirs.
+# its clean examples are also scored separately, and held-out text must not contain its texts either.
+# Every split that does not train is scored, and no training text may contain its texts.
 USES = {TRAIN: "trains", DEV: "chooses", TEST: "reports"}
 
 SPLITS = tuple(USES)
@@ -21,5 +21,5 @@ REPORTED = tuple(name for name, use in USES.items() if use == "reports")
 
 
 def clean_part(split: str) -> str:
-    """What rows call the examples of a split that no text trained on holds."""
+    """The name, in rows, of the examples of a split that are in no training text."""
     return f"{split}_clean"

@@ -1,4 +1,4 @@
-"""Tasks: read from files or packages, checked, and kept as a folder of splits. What an example is, its kind says."""
+"""Tasks: read from files or packages, checked, and written as a folder of splits. The kind defines the examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS: dict[str, TaskKind] = {"classification": classification.KIND, "tagging": 
 
 @dataclass(frozen=True)
 class Task:
-    """``splits``: examples of the kind; ``labels``: the names of the label indices; ``metric``: the one to report."""
+    """A task. splits: examples of its kind; labels: the names of the label indices; metric: the one to report."""
 
     labels: list[str]
     metric: str
@@ -32,16 +32,16 @@ class Task:
 
     @property
     def measured(self) -> list[str]:
-        """The splits that are scored, and whose texts must not be trained on: all but the training split."""
+        """The splits that are scored and must not be trained on: all except the training split."""
         return [split for split in self.splits if split != TRAIN]
 
     def answer(self, example: Any) -> str:
-        """An example's answer in words: the name of its label; of a sentence, those of its tags."""
+        """The true answer of an example as text: the name of its label, or the names of a sentence's tags."""
         return example.answer(self.labels)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Answers of each label in each split: examples, or words of each tag."""
+        """How many examples, or words, have each label in each split."""
         counted = {
             split: Counter(index for example in examples for index in example.targets)
             for split, examples in self.splits.items()
@@ -50,17 +50,17 @@ class Task:
 
 
 def read_task(cfg: TaskConfig) -> Task:
-    """Read, check and cut a task. Its bytes do not depend on the order of lines in the files.
+    """Read, check and cut a task. The result does not depend on the order of lines in the files.
 
-    ``max_examples`` takes the first examples by the hash of their text; those of pydoc tasks of classification come
-    class by class in turn. Raises ConfigError for every fault of the data.
+    ``max_examples`` keeps the first examples by the hash of their text; in pydoc classification tasks the classes take
+    turns. Raises ConfigError for every fault of the data.
     """
     labels, splits = KINDS[cfg.kind].read(cfg, task_files(cfg))
     return Task(labels, cfg.metric, splits, cfg.kind)
 
 
 def check_task(cfg: TaskConfig) -> None:
-    """The cheap checks before training: packages or files, the columns of each file's first row. Raises ConfigError."""
+    """Cheap checks before training: packages or files, and the columns of each file's first row. Raises ConfigError."""
     kind = KINDS[cfg.kind]
     if cfg.format == "pydoc":
         kind.check_question(cfg.question)
@@ -70,7 +70,7 @@ def check_task(cfg: TaskConfig) -> None:
 
 
 def task_files(cfg: TaskConfig) -> dict[str, Path]:
-    """The file of each split; none for a pydoc task. Raises ConfigError for one that is not there."""
+    """The file of each split; none for a pydoc task. Raises ConfigError for a missing file."""
     formats = KINDS[cfg.kind].formats
     if cfg.format not in formats:
         raise ConfigError(f"task.format={cfg.format}: possible are {', '.join(formats)}")
@@ -92,7 +92,7 @@ def write_task(task: Task, folder: Path) -> None:
 
 
 def load_task(folder: Path) -> Task:
-    """Read back what write_task wrote."""
+    """Read a task that write_task wrote."""
     description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     kind = description["kind"]
     written = [split for split in SPLITS if split in description["counts"]]

@@ -29,7 +29,7 @@ def answers(evaluation: Path, task: Path, clean: list[int], attack: AttackConfig
     """
     known = tasks.load_task(task)
     examples = known.splits[TEST]
-    kept = tasks.KINDS[known.kind].kept(evaluation, TEST, known.labels, examples)
+    kept = tasks.KINDS[known.kind].read_answers(evaluation, TEST, known.labels, examples)
     found = table(kept, set(clean))
     for name, codes in _under_attack(evaluation, len(examples), attack).items():
         found[f"answer@{name}"] = named(codes, known.labels)

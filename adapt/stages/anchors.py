@@ -1,4 +1,4 @@
-"""The anchors of difference masking: what words a stage's text is about and general text is not."""
+"""The anchors of difference masking: words that are typical of a stage's text and not of general text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VERSION = 1
 
 
 def anchors(argument: int, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Write the ``argument`` words of ``inputs["text"]`` that ``inputs["general"]`` (corpus folders) has least of.
+    """Write the ``argument`` words that are most typical of ``inputs["text"]`` compared with ``inputs["general"]``.
 
-    Only training text is read. Raises ConfigError where the text has fewer words.
+    Both are corpus folders; only their training text is read. Raises ConfigError if the text has fewer words.
     """
     text, general = (difference.count_words(corpora.load_corpus(inputs[name]).train) for name in ("text", "general"))
     if len(text) < argument:
-        raise ConfigError(f"masking.anchors={argument}: the text has {len(text)} words; at most as many")
+        raise ConfigError(f"masking.anchors={argument}: the text has only {len(text)} different words")
     difference.write_anchors(out, difference.highest(difference.tf_icf(text, general), argument))
     return []

@@ -1,4 +1,4 @@
-"""Baselines that every reader asks for: TF-IDF with logistic regression, and a linear probe on frozen features."""
+"""The usual baselines: TF-IDF with logistic regression, and a linear probe on frozen features."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FEATURE_BATCH = 64
 
 
 def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Words and word pairs, sublinear TF-IDF, logistic regression; saved without pickle into ``out``."""
+    """Fit a logistic regression on sublinear TF-IDF of words and word pairs; save it, without pickle, into ``out``."""
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -64,24 +64,24 @@ def tfidf_scores(folder: Path, texts: list[str]) -> np.ndarray:
 
 
 def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Scores on dev, test and the clean part of test; there is no embedding space to attack."""
+    """Scores on dev, test and the clean test examples; there is no embedding space to attack."""
     task = tasks.load_task(inputs["task"])
-    found = []
+    rows = []
     for split in task.measured:
         logits = tfidf_scores(inputs["model"], joined(task.splits[split]))
         np.save(out / answers_file(split), logits)
         clean = clean_ids(inputs["leaks"], split) if split in REPORTED else None
-        found += scores(split, task, logits.argmax(-1).tolist(), clean)
-    return found
+        rows += scores(split, task, logits.argmax(-1).tolist(), clean)
+    return rows
 
 
 def linear_probe(
     cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, adapted: bool = True
 ) -> list[dict[str, Any]]:
-    """Logistic regression on the frozen encoder's mean-pooled states, saved as a classifier like any other.
+    """Fit a logistic regression on the frozen encoder's mean-pooled states; save it like any fine-tuned classifier.
 
     The features are standardised for the fit; the scaling is then folded into the linear head.
-    adapted: False reads the states of the base alone, without the adapters that its parent learned.
+    adapted: False uses only the base model, without the adapters that its parent learned.
     """
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
@@ -101,7 +101,7 @@ def linear_probe(
 def fit_probe(
     model: heads.Classifier, tokenizer: Any, task: tasks.Task, max_length: int, device: torch.device
 ) -> tuple[StandardScaler, LogisticRegression, float]:
-    """The scaling of the frozen encoder's mean-pooled states, the regression on them, and its score on dev."""
+    """The scaler of the frozen encoder's mean-pooled states, the regression on them, and its score on dev."""
     features = {}
     for split in (TRAIN, DEV):
         data = encode_examples(tokenizer, task.splits[split], max_length)
@@ -116,13 +116,13 @@ def fit_probe(
 @torch.no_grad()
 def pooled(model: heads.Classifier, tokenizer: Any, data: batching.Encoded, device: torch.device) -> np.ndarray:
     """Mean-pooled last hidden states [N, H] in the order of ``data``."""
-    found = np.zeros((len(data.ids), model.encoder.config.hidden_size))
+    features = np.zeros((len(data.ids), model.encoder.config.hidden_size))
     for indices in batching.sorted_batches(data.lengths, FEATURE_BATCH):
         batch = batching.collate(tokenizer, data, indices)
         read = {name: value.to(device) for name, value in model_inputs(batch).items()}
         hidden = model.encoder(**read).last_hidden_state
-        found[indices] = heads.mean_pool(hidden, read["attention_mask"]).cpu().numpy()
-    return found
+        features[indices] = heads.mean_pool(hidden, read["attention_mask"]).cpu().numpy()
+    return features
 
 
 def best_regression(train: Any, dev: Any, task: tasks.Task) -> LogisticRegression:
@@ -134,18 +134,18 @@ def best_regression(train: Any, dev: Any, task: tasks.Task) -> LogisticRegressio
 
 
 def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task) -> np.ndarray:
-    """One row a class: scikit-learn keeps a single row for two classes."""
+    """Weights with one row per class; scikit-learn has a single row for two classes."""
     if len(model.classes_) > 2:
         return weights
     return np.concatenate([-weights, weights]) / 2
 
 
 def joined(examples: list[Example]) -> list[str]:
-    """Each example's one or two texts as one string, a line break between them."""
+    """Each example's one or two texts as one string, joined by a line break."""
     return ["\n".join(example.texts) for example in examples]
 
 
 def cost(started: float, parameters: int) -> list[dict[str, Any]]:
-    """Measurements of the seconds since ``started`` (time.monotonic) and of the number of fitted weights."""
-    found = {"train_seconds": time.monotonic() - started, "trainable_parameters": parameters}
-    return [measurement("train", metric, value) for metric, value in found.items()]
+    """Measurements: the seconds since ``started`` (time.monotonic), and the number of fitted weights."""
+    costs = {"train_seconds": time.monotonic() - started, "trainable_parameters": parameters}
+    return [measurement("train", metric, value) for metric, value in costs.items()]

@@ -1,4 +1,4 @@
-"""The data stages: a task, a corpus, and a task's own text as a corpus. Their content hash is their identity."""
+"""The data stages: a task, a corpus, and the text of a task as a corpus. Later stages know them by content hash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def task(cfg: TaskConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
 def corpus(
     cfg: CorpusConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, key: str
 ) -> list[dict[str, Any]]:
-    """Read a corpus without the dev and test texts of the task folders among its inputs; ``key``: of its errors."""
+    """Read a corpus, without the dev and test texts of the tasks in ``inputs``. key: the config key for its errors."""
     excluded = map(tasks.load_task, inputs.values())
     banned = [text for task in excluded for text in of_task.texts_of(task, *task.measured)]
     return written(corpora.read_corpus(cfg, banned, key, progress=runtime.progress), out)
@@ -34,11 +34,11 @@ def task_text(
 ) -> list[dict[str, Any]]:
     """The training texts of the whole task ``inputs["task"]`` as a corpus, its dev texts held out; see data/task_text.
 
-    As many examples as ``cfg.max_examples.train`` allows; as a pool all of them, and the texts of ``cfg.unlabelled``.
-    inputs["banned"], where it is there, is the whole task whose dev and test texts no text may hold.
+    It has at most ``cfg.max_examples.train`` examples. pool: it has all of them, and the texts of ``cfg.unlabelled``.
+    inputs["banned"] is optional: a whole task whose dev and test texts no text may contain.
     """
     unlabelled = files.find_files("task.unlabelled", cfg.unlabelled) if pool and cfg.unlabelled else []
-    found = of_task.task_text(
+    text = of_task.task_text(
         tasks.load_task(inputs["task"]),
         (files.text_column(row, cfg.text_column, "task.text_column") for f in unlabelled for row in files.read_rows(f)),
         examples=None if pool else cfg.max_examples.train,
@@ -46,13 +46,13 @@ def task_text(
         banned=tasks.load_task(inputs["banned"]) if "banned" in inputs else None,
         name=cfg.name,
     )
-    return written(found, out)
+    return written(text, out)
 
 
-def written(found: corpora.Corpus, out: Path) -> list[dict[str, Any]]:
-    """Write a corpus; its rows: how many documents there are to train on and held out, and why others were left out."""
-    corpora.write_corpus(found, out)
+def written(text: corpora.Corpus, out: Path) -> list[dict[str, Any]]:
+    """Write a corpus. Rows: how many documents train, how many are held out, and how many were left out, by reason."""
+    corpora.write_corpus(text, out)
     names = {"banned": "dropped_leaks"}
-    rows = [measurement(part, "documents", len(getattr(found, part))) for part in ("train", "heldout")]
-    dropped = found.dropped.items()
+    rows = [measurement(part, "documents", len(getattr(text, part))) for part in ("train", "heldout")]
+    dropped = text.dropped.items()
     return rows + [measurement("train", names.get(reason, f"dropped_{reason}"), count) for reason, count in dropped]

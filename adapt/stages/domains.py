@@ -1,4 +1,4 @@
-"""What an adapted model has learned and forgotten: its loss as a language model on the held-out text of each domain."""
+"""What an adapted model learned and forgot: its language-model loss on the held-out text of each domain."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 def domains(
     cfg: DomainsConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
 ) -> list[dict[str, Any]]:
-    """Measure ``inputs["model"]`` on the held-out sequences of each text of ``cfg.texts``: ``text.<name>``.
+    """Measure ``inputs["model"]`` on the held-out sequences of each text in ``cfg.texts`` (input ``text.<name>``).
 
-    Every model that has the tokenizer's vocabulary is measured on the same sequences, under the same masks. A model
-    whose language-model head is new has no loss to measure: no rows.
+    All models with the same vocabulary are measured on the same sequences with the same masks. A model whose
+    language-model head is untrained gives no rows.
     """
     return measured(inputs["model"], cfg, inputs, batch_size=batch_size, device=loop.device(runtime))
 
@@ -37,7 +37,7 @@ def domains(
 def measured(
     folder: Path, cfg: DomainsConfig, inputs: dict[str, Path], *, batch_size: int, device: torch.device, split: str = ""
 ) -> list[dict[str, Any]]:
-    """The rows of one model: for each text, losses by token and by document, under ``split`` and the text's word."""
+    """The rows of one model: for each text, losses by token and by document; their split is ``split`` + its name."""
     tokenizer = loading.load_tokenizer(folder)
     task = load_for_measuring(folder, tokenizer)
     if task.new_weights:
@@ -55,11 +55,11 @@ def measured(
 def rows_of(
     split: str, task: LanguageModelling, tokenizer: PreTrainedTokenizerBase, held_out: HeldOut, losses: Losses
 ) -> list[dict[str, Any]]:
-    """The losses in nats: a mean over predicted tokens, and a mean over documents of theirs.
+    """The losses in nats: the mean over predicted tokens, and the mean over documents of each document's mean.
 
-    A loss a token compares models of one vocabulary alone. What compares others is bits a character, which next tokens
-    have and masked ones don't: each of those is predicted from its neighbours, so that theirs do not add up to the
-    information of a text, and a longer token hides more of it at once.
+    Loss per token only compares models with the same vocabulary. Bits per character compare any models, but exist only
+    for next-token prediction. Masked tokens are predicted from both sides, so their losses do not add up to the
+    information in a text, and a longer token hides more of the text at once.
     """
     causal = isinstance(task.model, language.CausalLM)
     kind = "clm" if causal else "mlm"
@@ -75,7 +75,7 @@ def rows_of(
 
 
 def characters(tokenizer: PreTrainedTokenizerBase, held_out: HeldOut) -> int:
-    """How many characters the predicted tokens stand for, special tokens for none."""
+    """The number of characters in the predicted tokens; special tokens have none."""
     total = 0
     for batch in held_out.batches:
         for row in batch["rows"].unique():

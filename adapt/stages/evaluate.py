@@ -1,4 +1,4 @@
-"""Evaluation without dropout: scores on dev, test and the clean part of test, and accuracy under attack on test."""
+"""Evaluation without dropout: scores on dev, test and the clean test examples, and accuracy under attack on test."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VERSION = 3
 def evaluate(
     cfg: EvaluateConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, max_length: int
 ) -> list[dict[str, Any]]:
-    """Measure ``inputs["model"]`` (a fine-tuned folder) on ``inputs["task"]``; keep its test predictions in ``out``.
+    """Measure ``inputs["model"]`` (a fine-tuned folder) on ``inputs["task"]``; write its answers into ``out``.
 
-    ``inputs["leaks"]`` knows which test examples are clean (adapt/stages/leaks.py): split ``test_clean``.
+    ``inputs["leaks"]`` lists the clean test examples (adapt/stages/leaks.py), which are scored as ``test_clean``.
     """
     task = tasks.load_task(inputs["task"])
     tokenizer = loading.load_tokenizer(inputs["model"])
@@ -32,19 +32,19 @@ def evaluate(
     model, _ = kind.load(inputs["model"])
     device = loop.device(runtime)
     model.to(device).eval()
-    found = []
+    rows = []
     for split in task.measured:
         data = kind.split(tokenizer, task, split, max_length)
         answers = data.predict(model, cfg.batch_size, device)
-        found += data.measure(answers, clean_ids(inputs["leaks"], split) if split in REPORTED else None)
+        rows += data.measure(answers, clean_ids(inputs["leaks"], split) if split in REPORTED else None)
         data.write(answers, out)
     if cfg.attack is not None:
-        found += attacked(
+        rows += attacked(
             cfg.attack, model, tokenizer, task, batch_size=cfg.batch_size, max_length=max_length, device=device,
             out=out, runtime=runtime,
         )  # fmt: skip
     if cfg.text is not None:
-        found += text_attacks(
+        rows += text_attacks(
             cfg.text,
             task,
             model,
@@ -56,4 +56,4 @@ def evaluate(
             device=device,
             progress=runtime.progress,
         )
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""Fine-tuning: encoder and head on a task's training split, under an adversary, selected on its dev split."""
+"""Fine-tuning: encoder and head train on a task's training split, with an adversary; dev chooses the checkpoint."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def finetune(
 ) -> list[dict[str, Any]]:
     """Train the encoder of ``inputs["model"]`` for ``inputs["task"]``; save the best epoch's model into ``out``.
 
-    The head is new, drawn from ``seed``; it labels texts or words, by the task's kind. Returns the cost.
-    peft: what is trained of the model, and what becomes of its parent's adapter; unquantized: heads, under a base of
-    4 or 8 bits.
+    The head is new, drawn from ``seed``; it labels texts or words, as the task's kind demands. Returns the cost.
+    peft: which weights are trained, and what happens to the parent's adapter. unquantized: modules (heads) that are not
+    quantised when the base is loaded in 4 or 8 bits.
     """
     torch.manual_seed(seed)
     task = tasks.load_task(inputs["task"])
@@ -72,7 +72,7 @@ def finetune(
         runtime=runtime,
         stored=load_embeddings(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
-    cost = fit.keep(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
+    cost = fit.write(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 
@@ -92,9 +92,9 @@ def fit_headed(
     runtime: RuntimeConfig,
     stored: Mapping[int, Tensor] | None = None,
 ) -> fit.Fitted:
-    """Train a headed encoder in place by ``cfg`` and leave it with the weights of the epoch that is best on ``dev``.
+    """Train a headed encoder in place and leave it with the weights of the epoch that scores best on ``dev``.
 
-    length: of the training, times ``cfg.epochs``. stored: kept embeddings, for a method that trains on them.
+    length: a factor on ``cfg.epochs``. stored: embeddings by example id, for a method that reads stored perturbations.
     """
     device = loop.device(runtime)
 
@@ -107,15 +107,15 @@ def fit_headed(
     def dev_score() -> float:
         return dev.score(dev.predict(model, cfg.micro_batch_size, device))
 
-    steps_an_epoch = len(epoch(0))
-    steps = max(1, round(cfg.epochs * steps_an_epoch * length))
+    steps_per_epoch = len(epoch(0))
+    steps = max(1, round(cfg.epochs * steps_per_epoch * length))
     return fit.fit(
         model,
         of_adapters,
         name=name,
         objective=objective,
         plan=loop.Plan(epoch, collate, steps, cfg.micro_batch_size),
-        selection=loop.Selection(dev_score, steps_an_epoch, "max", cfg.patience),
+        best_checkpoint=loop.BestCheckpoint(dev_score, steps_per_epoch, "max", cfg.patience),
         adversary=adversary,
         optimizer=cfg.optimizer,
         retention=cfg.retention,
@@ -130,7 +130,7 @@ def fit_headed(
 
 
 def head_of(model: Any) -> torch.nn.Module:
-    """Everything outside the encoder."""
+    """The modules outside the encoder."""
     if model.head is not None:
         return model.head
     inside = {id(module) for module in model.encoder.modules()}

@@ -1,4 +1,4 @@
-"""Which tokens a task's labels hang on: found on its training texts, and learned by a token classifier."""
+"""Which tokens matter to a task's labels: scored on its training texts, then learned by a token classifier."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from adapt.training import loop, processes
 
 KEY_NAME = "stages.importance"
 VERSION = 1
-HELD_OUT = 0.1  # of the texts choose the token classifier's epoch and cut, and as many others measure it
-FEWEST = 3  # one to train on, one to choose by, one to measure on
+HELD_OUT = 0.1  # this share of the texts chooses the token classifier's epoch and cut, as many others measure it
+FEWEST = 3  # texts: one to train on, one to choose the checkpoint by, one to measure on
 
 
 @dataclass(frozen=True)
 class Text:
-    """A training text that the classifier answers right: its number, its token ids and label, its form to compare."""
+    """A training text that the classifier answers right. form: its normalised text, equal for duplicates."""
 
     number: int
     ids: list[int]
@@ -51,14 +51,15 @@ class Text:
 def importance(
     cfg: FinetuneConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, threshold: float, seed: int
 ) -> list[dict[str, Any]]:
-    """Train a token classifier on what ``inputs["classifier"]`` goes by on the training texts of ``inputs["task"]``.
+    """Train a token classifier to find the tokens that ``inputs["classifier"]`` labels the task's texts by.
 
-    It starts from ``inputs["model"]``, with ``cfg``'s settings. Saves it into ``out``, beside ``texts.jsonl``: of each
-    text that was scored its number in the training split, its tokens, which are important, and what it was used for.
+    It starts from ``inputs["model"]``, with ``cfg``'s settings, on training texts of ``inputs["task"]``, and is saved
+    into ``out``. ``texts.jsonl`` beside it has one line per scored text: its number in the training split, its tokens,
+    which of them are important, and what it was used for.
 
-    Returns the share of texts that the classifier answers right, the share of important tokens in those, the F1 of the
-    token classifier's own answers on texts that it saw in no way, and the cost. Raises ConfigError where the classifier
-    answers too few texts right, or where no token is important.
+    Returns the share of texts that the classifier answers right, the share of important tokens in these, the F1 of the
+    token classifier on texts that it was neither trained nor chosen on, and the cost. Raises ConfigError if the
+    classifier answers too few texts right, or if no token is important.
     """
     task, tokenizer = tasks.load_task(inputs["task"]), loading.load_tokenizer(inputs["model"])
     device = loop.device(runtime)
@@ -67,7 +68,7 @@ def importance(
     if len({text.form for text in texts}) < FEWEST:
         raise ConfigError(
             f"masking.strategy=selective: a classifier of this task answers {len(texts)} of its "
-            f"{len(task.splits['train'])} training texts right, and {FEWEST} different ones or more are needed; train "
+            f"{len(task.splits['train'])} training texts right, and {FEWEST} or more different ones are needed; train "
             "it longer (finetune.epochs), label more (task.max_examples.train), or choose another strategy"
         )
     important = processes.agreed(scorer.important(texts, threshold, progress=runtime.progress))
@@ -104,30 +105,30 @@ def importance(
 
 
 class Scorer:
-    """A fine-tuned classifier, asked for P(y) of texts and of parts of them."""
+    """A fine-tuned classifier that gives the probability of each label for texts and for parts of texts."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int, device: torch.device) -> None:
         self.model = loading.load_classifier(folder)[0].to(device).eval()
         self.tokenizer, self.batch_size, self.device = tokenizer, batch_size, device
         self.special = SpecialTokens.of(tokenizer)
-        self.sequences = 0  # that it has read: the cost
+        self.sequences = 0  # how many the classifier has read: the cost
 
     def around(self, ids: Sequence[int]) -> list[int]:
-        """Token ids with the special tokens that the tokenizer puts around a text."""
+        """Token ids with the special tokens that the tokenizer adds around a text."""
         return [*self.special.before.tolist(), *ids, *self.special.after.tolist()]
 
     def probabilities(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-        """P of each class, [N, C], for texts without special tokens."""
+        """The probability of each class, [N, C], for texts given without special tokens."""
         self.sequences += len(texts)
         data = Encoded([self.around(ids) for ids in texts], None)
         logits = prediction.predict(self.model, self.tokenizer, data, self.batch_size, self.device)
         return logits.double().softmax(-1).numpy()
 
     def answered_right(self, examples: list[Example], max_length: int) -> list[Text]:
-        """The examples whose likeliest label is the true one, without those that hold no ordinary token."""
+        """The examples whose likeliest label is the true one; examples without an ordinary token are left out."""
         before, after = len(self.special.before), len(self.special.after)
-        found = prediction.encode_examples(self.tokenizer, examples, max_length).ids
-        ids = [sequence[before : len(sequence) - after] for sequence in found]
+        encoded = prediction.encode_examples(self.tokenizer, examples, max_length).ids
+        ids = [sequence[before : len(sequence) - after] for sequence in encoded]
         special = set(self.tokenizer.all_special_ids)
         answers = self.probabilities(ids).argmax(-1)
         return [
@@ -149,18 +150,21 @@ class Scorer:
 
 
 def split(texts: list[Text]) -> dict[str, list[int]]:
-    """The indices of the texts to train on, to choose by and to measure on; equal texts are on one side."""
+    """The indices of the texts to train on, to choose by and to measure on; duplicates are in the same part."""
     forms = in_hash_order({text.form for text in texts}, str)
     count = max(1, round(HELD_OUT * len(forms)))
     part = {form: "chosen" if place < count else "measured" for place, form in enumerate(forms[: 2 * count])}
     names = [part.get(text.form, "train") for text in texts]
-    return {name: [index for index, its in enumerate(names) if its == name] for name in ("train", "chosen", "measured")}
+    return {
+        name: [index for index, part_name in enumerate(names) if part_name == name]
+        for name in ("train", "chosen", "measured")
+    }
 
 
 def marked_texts(
     scorer: Scorer, texts: list[Text], important: list[NDArray[np.bool_]], numbers: list[int]
 ) -> MarkedTexts:
-    """Some of the texts as the token classifier reads them, whole, with the marks of their ordinary tokens."""
+    """Some of the texts, whole, as the token classifier reads them, with the marks of their ordinary tokens."""
     special = scorer.tokenizer.all_special_ids
     marks = [torch.from_numpy(important[index][~np.isin(texts[index].ids, special)]).long() for index in numbers]
     return MarkedTexts(scorer.tokenizer, [scorer.around(texts[index].ids) for index in numbers], marks)
@@ -173,7 +177,7 @@ def write_texts(
     important: list[NDArray[np.bool_]],
     parts: dict[str, list[int]],
 ) -> None:
-    """One line of ``texts.jsonl`` a text."""
+    """Write ``texts.jsonl``, one line per text."""
     part_of = {index: name for name, numbers in parts.items() for index in numbers}
     with (out / "texts.jsonl").open("w", encoding="utf-8") as stream:
         for index, (text, marks) in enumerate(zip(texts, important, strict=True)):

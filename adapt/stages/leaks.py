@@ -1,4 +1,4 @@
-"""Which dev and test examples are clean: held neither by the training split nor by text that pretraining kept."""
+"""Which dev and test examples are clean: contained neither in the training split nor in pretraining text."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ CLEAN = "clean.json"
 
 
 def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Search the dev and test examples of ``inputs["task"]``, the run's own task, in what its models are trained on.
+    """Search all text that the models of a run are trained on for the dev and test examples of its task.
 
-    That is the training split of ``inputs["whole"]``, whole whatever the budget labels, so that all budgets call the
-    same examples clean; and the training texts of every other input, a corpus folder. Writes clean.json, the ids of
-    each split's examples that are not ``contained`` in one of them (adapt/data/leaks/overlap.py), and report.json,
-    the hits. Rows: how many examples one of them holds, by level.
+    inputs: ``task``, the run's own task; ``whole``, the same task with all its labels, whose training split is searched
+    so that all label budgets call the same examples clean; every other input is a corpus folder, whose training texts
+    are searched. Writes clean.json, the ids of each split's examples that no training text contains (level
+    ``contained``, adapt/data/leaks/overlap.py), and report.json, the hits. Rows: leaked examples by level.
     """
     task, whole = (tasks.load_task(inputs[name]) for name in ("task", "whole"))
-    later = {split: labelled(task, split) for split in task.measured}
-    found = compare(TRAIN, labelled(whole, TRAIN), later)
+    examples = {split: labelled(task, split) for split in task.measured}
+    comparisons = compare(TRAIN, labelled(whole, TRAIN), examples)
     for name in sorted(set(inputs) - {"task", "whole"}):
-        found += compare(name, ((text, None) for text in corpora.load_corpus(inputs[name]).train), later)
-    leaked = {split: held(found, split) for split in later}
-    ids = {split: [i for i in range(len(texts)) if i not in leaked[split]] for split, texts in later.items()}
+        comparisons += compare(name, ((text, None) for text in corpora.load_corpus(inputs[name]).train), examples)
+    leaky = {split: leaked(comparisons, split) for split in examples}
+    ids = {split: [i for i in range(len(texts)) if i not in leaky[split]] for split, texts in examples.items()}
     (out / CLEAN).write_text(json.dumps(ids) + "\n", encoding="utf-8")
-    hits = [hit_row(one, hit) for one in found for hit in one.hits]
+    hits = [hit_row(one, hit) for one in comparisons for hit in one.hits]
     (out / "report.json").write_text(json.dumps({"hits": hits}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [
-        measurement(split, f"leaked_{level}", len(held(found, split, level)), n=len(later[split]))
-        for split in later
+        measurement(split, f"leaked_{level}", len(leaked(comparisons, split, level)), n=len(examples[split]))
+        for split in examples
         for level in LEVELS
     ]
 
 
-def held(found: list[Comparison], split: str, level: str = "contained") -> set[int]:
-    """The ids of a split's examples that any of the comparisons found at this level."""
-    return {hit.number for one in found if one.target == split for hit in one.hits if hit.at(level)}
+def leaked(comparisons: list[Comparison], split: str, level: str = "contained") -> set[int]:
+    """The ids of the examples of a split that have a hit at this level in any of the comparisons."""
+    return {hit.number for one in comparisons if one.target == split for hit in one.hits if hit.at(level)}
 
 
 def clean_ids(folder: Path, split: str) -> list[int]:
-    """The ids of a split's clean examples, from the folder of a leaks stage."""
-    found: list[int] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))[split]
-    return found
+    """The ids of a split's clean examples, read from the folder of a leaks stage."""
+    ids: list[int] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))[split]
+    return ids

@@ -1,4 +1,4 @@
-"""The tokens of a text that matter to a task, as the token classifier of an importance stage marks them."""
+"""Marks the tokens of a text that matter to a task, by the token classifier of an importance stage."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from adapt.training import loop
 
 KEY_NAME = "stages.marks"
 VERSION = 1
-SEQUENCES = 1024  # marked together: what is in memory at a time, and one batch of the file
+SEQUENCES = 1024  # marked at a time: they are in memory together, and are one batch of the file
 
 
 def marks(
     argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
 ) -> list[dict[str, Any]]:
-    """Mark the train sequences of ``inputs["tokens"]`` by the token classifier of ``inputs["importance"]``.
+    """Mark the training sequences of ``inputs["tokens"]`` by the token classifier of ``inputs["importance"]``.
 
-    Returns the share of ordinary tokens that are marked, and of sequences in which it calls no token important.
+    Returns the share of ordinary tokens that are marked, and the share of sequences without an important token.
     """
     sequences = load_tokens(inputs["tokens"]).train
     tokenizer = loading.load_tokenizer(inputs["importance"])
@@ -42,7 +42,7 @@ def marks(
         firsts = range(0, len(sequences), SEQUENCES)
         for first in tqdm(firsts, desc="marks", disable=not runtime.progress, leave=False):
             indices = range(first, min(first + SEQUENCES, len(sequences)))
-            texts = [alone(sequences, index) for index in indices]
+            texts = [texts_of(sequences, index) for index in indices]
             encoded = each_token(tokenizer, [ids for several in texts for ids in several])
             odds = iter(
                 spread(len(ids), places, values.numpy())
@@ -51,11 +51,11 @@ def marks(
                 )
             )
             whole = [np.concatenate([next(odds) for _ in several]) for several in texts]
-            found = [marked(values, cut) for values in whole]
+            rows = [marked(values, cut) for values in whole]
             counts["tokens"] += int(sum(np.isfinite(values).sum() for values in whole))
-            counts["marked"] += int(sum(row.sum() for row in found))
+            counts["marked"] += int(sum(row.sum() for row in rows))
             counts["unimportant"] += sum(not (values > cut).any() for values in whole)
-            yield found
+            yield rows
 
     write_marks(out / FILE, batches())
     return [
@@ -64,13 +64,13 @@ def marks(
     ]
 
 
-def alone(sequences: Sequences, index: int) -> list[Ids]:
-    """The texts of a sequence, each with its own special tokens: packed ones do not see each other."""
+def texts_of(sequences: Sequences, index: int) -> list[Ids]:
+    """The texts of a sequence, each with its own special tokens; packed texts are marked separately."""
     return np.split(sequences.ids(index), sequences.starts(index)[1:])
 
 
 def spread(length: int, places: list[int], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values at some places of a row, minus infinity elsewhere, [length]."""
+    """A row [length] with the values at their places and minus infinity elsewhere."""
     row = np.full(length, -np.inf, dtype=np.float32)
     row[places] = values
     return row

@@ -1,4 +1,4 @@
-"""The store of perturbations: for each training text the word embeddings that a fine-tuned model answers worst."""
+"""Stored perturbations: for each training text, perturbed word embeddings on which a fine-tuned model does worst."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def perturbations(
 ) -> list[dict[str, Any]]:
     """Attack ``inputs["model"]`` (fine-tuned) on the training texts of ``inputs["task"]`` by PGD, without dropout.
 
-    Writes ``embeddings.safetensors``: under the number of a training text, e + delta [its tokens, d] in float32 at the
-    delta of the highest loss on the way; and ``texts.jsonl``: number, label and text of each. ``cfg.share`` of the
-    texts are kept, chosen by the hash of their text.
+    Writes ``embeddings.safetensors``: for each training text, by number, e + delta [its tokens, d] in float32, at the
+    delta with the highest loss that PGD visited; and ``texts.jsonl``: number, label and text. ``cfg.share`` of the
+    texts are stored, chosen by hash.
     """
     task = tasks.load_task(inputs["task"])
     examples = task.splits["train"]
@@ -56,7 +56,7 @@ def perturbations(
         index for index, example in enumerate(examples) if hash_share(" ".join(example.texts), salt="kept") < cfg.share
     ]
     adversary = replace(PLAIN, ball=Ball(**asdict(ball)), dropout="off")
-    kept: dict[int, Tensor] = {}
+    stored: dict[int, Tensor] = {}
     for indices in tqdm(
         batching.sorted_batches([data.lengths[index] for index in chosen], batch_size),
         desc="perturbations",
@@ -75,12 +75,12 @@ def perturbations(
         (view,) = step
         start = view.uniform() if cfg.random_start else view.zero()
         delta = attack(view.losses_at, [start], ball=view.ball, step_size=cfg.step_size, num_steps=cfg.num_steps)
-        found = (view.embeddings() + delta * view.mask).cpu()
+        perturbed = (view.embeddings() + delta * view.mask).cpu()
         real = batch["attention_mask"].bool().cpu()
-        kept |= {number: found[row, real[row]] for row, number in enumerate(numbers)}
+        stored |= {number: perturbed[row, real[row]] for row, number in enumerate(numbers)}
     texts = [
         {"number": number, "label": task.labels[examples[number].label], "text": examples[number].text}
-        for number in sorted(kept)
+        for number in sorted(stored)
     ]
-    write_embeddings(out, kept, texts)
+    write_embeddings(out, stored, texts)
     return []

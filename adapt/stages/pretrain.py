@@ -1,4 +1,4 @@
-"""Continued pretraining of a folder's model on tokenised text, DAPT and TAPT alike: masked or causal LM."""
+"""Continued pretraining of a model on tokenised text, for DAPT and TAPT: masked or causal language modelling."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SNAPSHOTS = "snapshots"
 
 @dataclass(frozen=True)
 class Text:
-    """What a stage reads, by the names of its inputs: ``text`` first, then each ``mix.<name>``; shares sum to 1."""
+    """The texts of a stage by the names of its inputs: ``text`` first, then each ``mix.<name>``; shares sum to 1."""
 
     sources: dict[str, Tokens]
     shares: dict[str, float]
@@ -52,13 +52,13 @@ def pretrain(
     peft: PeftConfig = adapters.FULL,
     unquantized: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Train ``inputs["model"]``'s model on ``inputs["text"]`` and ``inputs["mix.<name>"]`` (tokens); save into ``out``.
+    """Train ``inputs["model"]`` on ``inputs["text"]`` and ``inputs["mix.<name>"]`` (tokens); save it into ``out``.
 
-    Takes weights and tokenizer from the parent and nothing else of it: never its optimizer, schedule or step count.
-    Returns the stage's measurements: held-out loss on fixed targets before and after, what it read, and the cost.
-    With ``snapshots`` the model of each evaluation is in ``out/snapshots/step_<n>``, a model folder.
-    peft: what is trained of the model, and what becomes of its parent's adapter; unquantized: heads, under a base of
-    4 or 8 bits.
+    Only weights and tokenizer come from the parent, never its optimizer, schedule or step count.
+    Returns the stage's measurements: held-out loss on fixed targets before and after, the size of its texts, and the
+    cost. snapshots: the model at each evaluation is saved as a model folder, ``out/snapshots/step_<n>``.
+    peft: which weights are trained, and what happens to the parent's adapter. unquantized: modules (heads) that are not
+    quantised when the base is loaded in 4 or 8 bits.
     """
     torch.manual_seed(cfg.seed)
     text = read_text(cfg, inputs)
@@ -80,7 +80,7 @@ def pretrain(
         name=cfg.name,
         objective=task.objective,
         plan=plan(task, text, cfg, steps),
-        selection=selection(task, held_out, device, cfg, steps),
+        best_checkpoint=lowest_loss(task, held_out, device, cfg, steps),
         adversary=Adversary.of(adversary),
         optimizer=cfg.optimizer,
         retention=cfg.retention,
@@ -97,20 +97,20 @@ def pretrain(
         if snapshots:
             shutil.move(out / "checkpoint" / SNAPSHOTS, out / SNAPSHOTS)
 
-    cost = fit.keep(fitted, out, save, before=before.token, after=after.token, new_weights=task.new_weights)
+    cost = fit.write(fitted, out, save, before=before.token, after=after.token, new_weights=task.new_weights)
     return measurements(task, text, before, after, cost)
 
 
 def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
-    """The stage's tokens. Raises ConfigError where they are not of the model's vocabulary."""
+    """The stage's texts. Raises ConfigError if their tokens are not of the model's vocabulary."""
     tokenizer = loading.load_tokenizer(inputs["model"])
     sources = {name: load_tokens(inputs[name]) for name in language_modelling.text_names(cfg)}
-    mine = vocabulary_digest(tokenizer)
-    for name, found in sources.items():
-        if found.vocabulary != mine:
+    vocabulary = vocabulary_digest(tokenizer)
+    for name, source in sources.items():
+        if source.vocabulary != vocabulary:
             raise ConfigError(
                 f"pretrain.{cfg.name}: the tokens of {name} are of another vocabulary than the model's "
-                f"({len(tokenizer)} tokens); tokenise the text by the tokenizer of the model that the stage starts from"
+                f"({len(tokenizer)} tokens); tokenise the text with the tokenizer of the stage's own model"
             )
     shares = {"text": 1 - sum(cfg.mix.values()), **{f"mix.{name}": cfg.mix[name] for name in sorted(cfg.mix)}}
     return Text(sources, shares, tokenizer)
@@ -119,7 +119,7 @@ def read_text(cfg: PretrainConfig, inputs: dict[str, Path]) -> Text:
 def warm_head(
     task: LanguageModelling, text: Text, cfg: PretrainConfig, held_out: HeldOut, out: Path, runtime: RuntimeConfig
 ) -> None:
-    """Train a new language-model head alone: a random head's gradients would first destroy the encoder under it."""
+    """Train only a new language-model head: the gradients of a random head would first damage the encoder."""
     constant = OptimizerConfig(
         **{**vars(cfg.optimizer), "learning_rate": cfg.head_learning_rate, "schedule": "constant"}
     )
@@ -134,7 +134,7 @@ def warm_head(
         adversary=PLAIN,
         optimizer_config=constant,
         parameter_groups=[{"params": task.model.head_parameters()}],
-        selection=selection(task, held_out, loop.device(runtime), cfg, cfg.head_steps),
+        best_checkpoint=lowest_loss(task, held_out, loop.device(runtime), cfg, cfg.head_steps),
         seed=cfg.seed + 1,
         folder=out,
         runtime=runtime,
@@ -144,7 +144,7 @@ def warm_head(
 
 
 def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -> loop.Plan:
-    """``steps`` steps over shuffles of the text, or over the mixture of sources, with targets new at each step."""
+    """``steps`` steps over shuffles of the text, or over the mixture of texts; each step draws new targets."""
     sequences = Mixture([source.train for source in text.sources.values()])
     mixed = MixedSteps(sequences, tuple(text.shares.values()), cfg.batch_size, steps, cfg.seed)
 
@@ -159,16 +159,16 @@ def plan(task: LanguageModelling, text: Text, cfg: PretrainConfig, steps: int) -
     return loop.Plan(epoch, collate, steps, cfg.micro_batch_size)
 
 
-def selection(
+def lowest_loss(
     task: LanguageModelling, held_out: HeldOut, device: torch.device, cfg: PretrainConfig, steps: int
-) -> loop.Selection:
-    """The lowest held-out loss wins; measured about ``cfg.evaluations`` times, at most once a step."""
+) -> loop.BestCheckpoint:
+    """The checkpoint with the lowest held-out loss; measured about ``cfg.evaluations`` times, at most once per step."""
     every = max(1, steps // cfg.evaluations)
-    return loop.Selection(lambda: held_out.losses(task, device).token, every, "min", cfg.patience)
+    return loop.BestCheckpoint(lambda: held_out.losses(task, device).token, every, "min", cfg.patience)
 
 
 def snapshot(text: Text, out: Path, restore: sharding.Restore, step: int) -> None:
-    """Save the model as it is; beside the checkpoints, where a resumed stage finds those of before."""
+    """Save the model as it is now, beside the checkpoints, where a resumed stage finds its earlier snapshots."""
     model = restore()
     if processes.leads():
         model.save(out / "checkpoint" / SNAPSHOTS / f"step_{step}", text.tokenizer)
@@ -177,19 +177,19 @@ def snapshot(text: Text, out: Path, restore: sharding.Restore, step: int) -> Non
 def measurements(
     task: LanguageModelling, text: Text, before: Losses, after: Losses, cost: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """Held-out losses before and after, what was there to read, and the cost.
+    """Rows with the held-out losses before and after, the sizes of the texts, and the cost.
 
-    The pipeline puts the stage's name before the split.
+    The pipeline adds the stage's name before the split.
     """
     kind = "mlm" if isinstance(task.objective, MaskedLanguageModel) else "clm"
-    found = []
+    rows = []
     for suffix, losses in (("_before", before), ("", after)):
-        found.append(measurement("heldout", f"{kind}_loss{suffix}", losses.token, n=losses.tokens))
-        found.append(measurement("heldout", f"{kind}_document_loss{suffix}", losses.document, n=losses.documents))
+        rows.append(measurement("heldout", f"{kind}_loss{suffix}", losses.token, n=losses.tokens))
+        rows.append(measurement("heldout", f"{kind}_document_loss{suffix}", losses.document, n=losses.documents))
     for name, source in text.sources.items():
         train = source.train
         sizes = {"documents": train.document_count, "sequences": len(train), "tokens": train.lengths.sum()}
         sizes |= {"bytes": train.bytes_on_disk}
-        found += [measurement(name, metric, float(size)) for metric, size in sizes.items()]
-        found.append(measurement(name, "share", text.shares[name]))
-    return found + [measurement("train", metric, value) for metric, value in cost.items()]
+        rows += [measurement(name, metric, float(size)) for metric, size in sizes.items()]
+        rows.append(measurement(name, "share", text.shares[name]))
+    return rows + [measurement("train", metric, value) for metric, value in cost.items()]

@@ -1,4 +1,4 @@
-"""Accuracy under attack: the test split, batch by batch, through the ensemble; finished batches survive a kill."""
+"""Accuracy under attack on the test split, by an ensemble of attacks. A killed stage resumes after its last batch."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def attacked(
     out: Path,
     runtime: RuntimeConfig,
 ) -> list[dict[str, Any]]:
-    """Attack the first examples of the test split; one table of what became of each goes to ``out``.
+    """Attack the first examples of the test split; a table with the outcome for each is written to ``out``.
 
-    A finished batch is kept in ``out/checkpoint`` until the stage is complete, so that a killed evaluation goes on
-    after it and ends with the same rows. Raises ConfigError where no member works for so few classes.
+    Finished batches stay in ``out/checkpoint`` until the stage is complete, so that a killed evaluation continues after
+    them and ends with the same rows. Raises ConfigError if no member of the ensemble works for two classes.
     """
     examples = task.splits["test"][: attack.max_examples]
     data = encode_examples(tokenizer, examples, max_length)
@@ -66,38 +66,38 @@ def attacked(
         log.warning("apgd_dlr is left out: the difference-of-logits ratio needs three classes, the task has two")
     if not members:
         raise ConfigError(f"evaluate.attack.members={attack.members}: none works for a task of two classes")
-    found: Arrays = {}
+    arrays: Arrays = {}
     bar = tqdm(total=len(gold), desc="attacks", disable=not runtime.progress, leave=False, unit="example")
     for number, indices in enumerate(batching.sorted_batches(data.lengths, batch_size)):
-        kept = out / "checkpoint" / f"attacks-{number}.npz"
-        if not kept.exists():
+        finished = out / "checkpoint" / f"attacks-{number}.npz"
+        if not finished.exists():
             labels = torch.tensor(gold[indices])
             batch = {**batching.collate(tokenizer, data, indices), "labels": labels}
             on_device = {name: value.to(device) for name, value in batch.items()}
-            write_whole(kept, attack_batch(attack, model, on_device, members))
-        gather(found, indices, len(gold), dict(np.load(kept, allow_pickle=False)))
+            write_whole(finished, attack_batch(attack, model, on_device, members))
+        gather(arrays, indices, len(gold), dict(np.load(finished, allow_pickle=False)))
         bar.update(len(indices))
     bar.close()
-    table = per_example(found, gold, members, attack.epsilons)
+    table = per_example(arrays, gold, members, attack.epsilons)
     table.to_parquet(out / PER_EXAMPLE)
-    rows = accuracy_rows(attack, task.metric, len(task.labels), found, table, members)
+    rows = accuracy_rows(attack, task.metric, len(task.labels), arrays, table, members)
     if len(attack.members) > 1:
-        rows += norm_rows(attack, table) + cost_rows(attack, found, members)
-    return rows + (check_rows(attack, found, table, members, len(task.labels)) if attack.checks else [])
+        rows += norm_rows(attack, table) + cost_rows(attack, arrays, members)
+    return rows + (check_rows(attack, arrays, table, members, len(task.labels)) if attack.checks else [])
 
 
 def attack_batch(attack: AttackConfig, model: heads.Classifier, batch: dict[str, Any], members: list[str]) -> Arrays:
-    """What every member finds on one batch, and the samples of the checks: arrays [B], and [1] for costs."""
+    """The results of every member on one batch, and the samples of the checks: arrays [B], costs [1, 3]."""
     ball = Ball(**asdict(attack.ball))
     strength = strength_of(attack)
     victim = Victim(model, batch, special_tokens=ball.special_tokens)
     clean = clean_state(victim)
     arrays: Arrays = {"clean": clean[0].argmax(-1).cpu().numpy()}
     results = worst_case(victim, clean, members, ball=ball, epsilons=attack.epsilons, strength=strength)
-    for name, found in results.items():
+    for name, result in results.items():
         for column in ("epsilon", "answer", "norm", "nearest"):
-            arrays[f"{name}.{column}"] = getattr(found, column).numpy()
-        arrays[f"{name}.cost"] = np.array([[found.passes.forward, found.passes.backward, found.seconds]])
+            arrays[f"{name}.{column}"] = getattr(result, column).numpy()
+        arrays[f"{name}.cost"] = np.array([[result.passes.forward, result.passes.backward, result.seconds]])
     if attack.checks:
         forward, backward, started = victim.passes.forward, victim.passes.backward, time.monotonic()
         epsilon, member = checks.reference(attack.epsilons), checked(members)
@@ -109,20 +109,20 @@ def attack_batch(attack: AttackConfig, model: heads.Classifier, batch: dict[str,
 
 
 def write_whole(path: Path, arrays: Arrays) -> None:
-    """Write beside the name, then rename: a kill leaves the whole file or none."""
+    """Write to a temporary name, then rename: a kill leaves the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]  # its stub takes the names for its own flag
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # its stub mistakes the names for its own argument
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(fresh, path)
 
 
-def gather(found: Arrays, indices: list[int], n: int, arrays: Arrays) -> None:
-    """Put a batch's values [B] to its examples' places in ``found`` [n], and add up its costs."""
-    for name, values in arrays.items():
+def gather(arrays: Arrays, indices: list[int], n: int, batch: Arrays) -> None:
+    """Write a batch's values [B] to the places of its examples in ``arrays`` [n], and add up its costs."""
+    for name, values in batch.items():
         if name.endswith(".cost"):
-            found[name] = found.get(name, 0) + values[0]
+            arrays[name] = arrays.get(name, 0) + values[0]
         else:
-            found.setdefault(name, np.zeros(n, dtype=values.dtype))[indices] = values
+            arrays.setdefault(name, np.zeros(n, dtype=values.dtype))[indices] = values

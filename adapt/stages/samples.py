@@ -1,4 +1,4 @@
-"""What a decoder writes after the beginnings of held-out texts, kept to be read, and how much of it repeats."""
+"""How a decoder continues held-out texts: its answers, stored to be read, and how repetitive they are."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from adapt.training import loop
 KEY_NAME = "stages.samples"
 VERSION = 1
 FILE = "samples.jsonl"
-MOST_CHARACTERS = 25  # a word of a beginning, on average: more are no prose but a link, or a blob in base64
-TRUTH = "truth"  # what the text itself goes on with, among the ways to go on
+MOST_CHARACTERS = 25  # per word of a beginning, on average; longer ones are not prose but links or base64 data
+TRUTH = "truth"  # the "decoding" of the lines with the true continuation
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The beginning of a text, and how it went on."""
+    """The beginning of a text, and its true continuation."""
 
     text: str
     continuation: str
@@ -40,11 +40,12 @@ class Prompt:
 def samples(
     cfg: SamplesConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig, *, batch_size: int
 ) -> list[dict[str, Any]]:
-    """Let ``inputs["model"]`` go on after beginnings of ``inputs["text"]``'s held-out documents (a corpus).
+    """Let ``inputs["model"]`` continue the beginnings of held-out documents of the corpus ``inputs["text"]``.
 
-    Greedily, and sampled once; beside both the true continuation, as many tokens of it. Writes FILE, a line for each
-    prompt and way to go on: prompt, decoding, answer, ended, tokens, repetition (see adapt.tasks.generation). Every
-    model of a study is given the same prompts. A model whose language-model head is new has nothing to say: no rows.
+    Each prompt is continued greedily and once by sampling; the true continuation, at most as many tokens, is added for
+    comparison. Writes FILE with one line per prompt and decoding: prompt, decoding, answer, ended, tokens, repetition
+    (see adapt.tasks.generation). All models of a study get the same prompts. A model whose language-model head is
+    untrained gives no rows.
     """
     folder = inputs["model"]
     tokenizer = loading.load_tokenizer(folder)
@@ -71,12 +72,12 @@ def samples(
 
 
 def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
-    """At most ``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, of the texts that have as many words again.
+    """At most ``cfg.prompts`` beginnings of ``cfg.prompt_words`` words, from texts with at least twice as many words.
 
-    Chosen by the hash of each text, so that every model is asked the same. A beginning of more than MOST_CHARACTERS a
-    word is passed over: it may be more tokens than a model has positions, and would stop a run after its pretraining.
-    Characters and not tokens are counted, because those are the same for every model. Raises ConfigError where there
-    is no text.
+    They are chosen by the hash of each text, so that every model gets the same. A beginning with more than
+    MOST_CHARACTERS per word is skipped: it might need more tokens than a model has positions, which would stop a run
+    after its pretraining. Characters are counted because, unlike tokens, they are the same for every model. Raises
+    ConfigError if no text is left.
     """
     cut = re.compile(rf"\s*(?:\S+\s+){{{cfg.prompt_words - 1}}}\S+")
     long = [text for text in texts if len(text.split()) >= 2 * cfg.prompt_words]
@@ -85,31 +86,31 @@ def beginnings(texts: Iterable[str], cfg: SamplesConfig) -> list[Prompt]:
             f"evaluate.samples.prompt_words={cfg.prompt_words}: no held-out text of {cfg.text} has twice as many; "
             "ask for shorter prompts, or hold out more text"
         )
-    found = []
+    prompts = []
     for text in in_hash_order(long, str):
         beginning = cut.match(text)
         assert beginning, text
         if len(beginning[0]) <= MOST_CHARACTERS * cfg.prompt_words:
-            found.append(Prompt(beginning[0], text[beginning.end() :]))
-        if len(found) == cfg.prompts:
-            return found
-    if not found:
+            prompts.append(Prompt(beginning[0], text[beginning.end() :]))
+        if len(prompts) == cfg.prompts:
+            return prompts
+    if not prompts:
         raise ConfigError(
             f"evaluate.samples.text={cfg.text}: the first {cfg.prompt_words} words of each held-out text have more "
-            f"than {MOST_CHARACTERS * cfg.prompt_words} characters; possible is text with spaces between its words"
+            f"than {MOST_CHARACTERS * cfg.prompt_words} characters; choose a text with spaces between its words"
         )
-    return found
+    return prompts
 
 
 def true_tokens(tokenizer: PreTrainedTokenizerBase, continuation: str, most: int) -> list[int]:
-    """The first tokens of what the text goes on with."""
+    """The first tokens of the true continuation, at most ``most``."""
     return tokenizer(continuation, add_special_tokens=False)["input_ids"][:most]
 
 
 def line(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, decoding: str, answer: list[int], ends: list[int]
 ) -> dict[str, Any]:
-    """One line of FILE; prompt_hash: 16 digits, the same for every model that was asked this."""
+    """One line of FILE. prompt_hash: 16 digits, the same for every model with this prompt."""
     written = without_end(answer, ends)
     return {
         "prompt_hash": hashlib.sha256(prompt.text.encode()).hexdigest()[:16],
@@ -123,7 +124,7 @@ def line(
 
 
 def measures(split: str, answers: list[list[int]], ends: list[int]) -> list[dict[str, Any]]:
-    """Mean seq-rep-4 of the answers that have a 4-gram, distinct-1 and -2 of all, how many ended and their length."""
+    """Mean length, share that ended, mean seq-rep-4 of the answers with a 4-gram, and distinct-1 and -2 of all."""
     written = [without_end(answer, ends) for answer in answers]
     repeated = [share for answer in written if (share := repetition.repeated(answer)) is not None]
     ended = sum(len(short) < len(answer) for short, answer in zip(written, answers, strict=True))

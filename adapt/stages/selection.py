@@ -1,4 +1,4 @@
-"""The selection stages: a task's texts and documents of the corpus that are chosen for them, or drawn at random."""
+"""The selection stages: documents of a corpus chosen for a task's texts, or drawn at random as a control."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from adapt.training import loop
 
 KEY_NAME = "stages.selection"
 VERSION = 1
-MAX_LENGTH = 128  # tokens of a text that the states are averaged over
+MAX_LENGTH = 128  # the states are averaged over the first tokens of a text, at most this many
 BATCH = 64
 
 
 def select(cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Choose documents of ``corpus`` for the texts of ``query`` by cfg.method and write both as one corpus.
+    """Choose documents of ``corpus`` for the texts of ``query`` by cfg.method; write texts and documents as one corpus.
 
-    inputs: query, corpus; model under ``states``, encoder under ``sentences`` (a sentence-transformers folder).
-    Raises ConfigError where more is asked for than there is.
+    inputs: query, corpus; for cfg.method ``states`` also model, for ``sentences`` encoder (a sentence-transformers
+    folder). Raises ConfigError if more documents are asked for than there are.
     """
     query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
     among = choose.eligible(corpus.train, query.train)
@@ -46,7 +46,7 @@ def select(cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: Ru
 def random_control(
     cfg: SelectionConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig
 ) -> list[dict[str, Any]]:
-    """As many distinct documents of ``corpus`` as the selection ``like`` chose, drawn uniformly by cfg.seed."""
+    """As many distinct documents as the selection ``like`` has, drawn uniformly from ``corpus`` by cfg.seed."""
     query, corpus = (corpora.load_corpus(inputs[name]) for name in ("query", "corpus"))
     among = choose.eligible(corpus.train, query.train)
     chosen = choose.at_random(among, choose.recorded_documents(inputs["like"]), cfg.seed)
@@ -56,26 +56,26 @@ def random_control(
 def finish(
     query: corpora.Corpus, corpus: corpora.Corpus, among: np.ndarray, chosen: choose.Selection, out: Path
 ) -> list[dict[str, Any]]:
-    """Write the corpus (the query's texts, then the chosen; held out is the query's) and the record; return rows."""
+    """Write the corpus (query texts, then chosen documents; the query's held-out text) and the record; return rows."""
     texts = choose.selected_texts(corpus.train, chosen)
     dropped = {"copy of a task text": len(corpus.train) - len(among), "not chosen": len(among) - len(texts)}
     corpora.write_corpus(corpora.Corpus([*query.train, *texts], query.heldout, dropped), out)
     choose.write_record(chosen, texts, out)
-    found = choose.measures(query.train, corpus.train, among, chosen)
-    return [measurement("chosen", metric, value, n=len(texts)) for metric, value in found.items()]
+    measures = choose.measures(query.train, corpus.train, among, chosen)
+    return [measurement("chosen", metric, value, n=len(texts)) for metric, value in measures.items()]
 
 
 def states(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
-    """Texts -> the mean of the model's last hidden states over their first MAX_LENGTH tokens, at length 1 [N, H]."""
+    """A function from texts to mean last hidden states over their first MAX_LENGTH tokens, scaled to norm 1, [N, H]."""
     tokenizer, encoder = loading.load_tokenizer(folder), loading.load_encoder(folder)
     device = loop.device(runtime)
-    torch.nn.Module.to(encoder, device)  # transformers' own annotation of it knows no device
+    torch.nn.Module.to(encoder, device)  # transformers annotates its own ``to`` without a device
     encoder.eval()
 
     @torch.no_grad()
     def rows(texts: Sequence[str]) -> np.ndarray:
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
-        found = np.empty((len(texts), encoder.config.hidden_size), np.float32)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # for little padding
+        pooled_rows = np.empty((len(texts), encoder.config.hidden_size), np.float32)
         for start in range(0, len(order), BATCH):
             indices = order[start : start + BATCH]
             batch = tokenizer(
@@ -88,15 +88,15 @@ def states(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
             ).to(device)
             hidden = encoder(**batch).last_hidden_state.float()
             pooled = heads.mean_pool(hidden, batch["attention_mask"])
-            found[indices] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-        return found
+            pooled_rows[indices] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+        return pooled_rows
 
     return rows
 
 
 def sentences(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
-    """Texts -> their embeddings by a sentence-transformers model of a folder, at length 1 [N, H]."""
-    from sentence_transformers import SentenceTransformer  # optional: the chain has refused a run without it
+    """A function from texts to embeddings of norm 1, [N, H], by the sentence-transformers model in a folder."""
+    from sentence_transformers import SentenceTransformer  # optional: the chain refuses a run without it
 
     encoder = SentenceTransformer(
         str(folder),
@@ -107,7 +107,7 @@ def sentences(folder: Path, runtime: RuntimeConfig) -> choose.Rows:
     )
 
     def rows(texts: Sequence[str]) -> np.ndarray:
-        found = encoder.encode(list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+        embeddings = encoder.encode(list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(embeddings, dtype=np.float32)
 
     return rows

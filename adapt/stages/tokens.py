@@ -1,4 +1,4 @@
-"""The token stage: a corpus as token ids, once for each text, tokenizer and form of a sequence."""
+"""The token stage: a corpus as token ids, made once for each text, tokenizer and sequence format."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def tokens(
     packing: bool,
     words: bool,
 ) -> list[dict[str, Any]]:
-    """Tokenise ``inputs["text"]`` (a corpus folder) by the tokenizer of ``inputs["tokenizer"]`` (any model folder).
+    """Tokenise ``inputs["text"]`` (a corpus folder) with the tokenizer of ``inputs["tokenizer"]`` (any model folder).
 
-    words: mark the tokens that begin a word, for masks of whole words.
-    Raises ConfigError where nothing remains to train or to measure on.
+    words: record which tokens begin a word, for whole-word masking.
+    Raises ConfigError if no text remains to train or to measure on.
     """
     text = corpora.load_corpus(inputs["text"])
     tokenizer = loading.load_tokenizer(inputs["tokenizer"])
-    form = SequenceFormat(max_length, packing, words)
-    token_files.write_folder(out, tokenizer, {"train": text.train, "heldout": text.heldout}, form)
+    sequence_format = SequenceFormat(max_length, packing, words)
+    token_files.write_folder(out, tokenizer, {"train": text.train, "heldout": text.heldout}, sequence_format)
     written = token_files.load_tokens(out)
     if not len(written.train):
-        raise ConfigError(f"no text to train on: all {len(text.train)} were left out or hold no token; {why(text)}")
+        raise ConfigError(f"no text to train on: all {len(text.train)} were left out or have no token; {why(text)}")
     if not len(written.heldout):
         raise ConfigError(
             f"no held-out text to measure on: {len(text.heldout)} documents, without a token; {why(text)}; "
-            "for a corpus give more text or a larger heldout_fraction, for a task a dev split that is no copy of train"
+            "for a corpus give more text or a larger heldout_fraction, for a task a dev split that does not copy train"
         )
     return []
 
 
 def why(text: corpora.Corpus) -> str:
-    """What the corpus lost before."""
+    """The clause of an error message that says what the corpus stage left out."""
     left_out = ", ".join(f"{count} {reason}" for reason, count in text.dropped.items())
     return f"left out before: {left_out or 'none'}"

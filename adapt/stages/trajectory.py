@@ -1,4 +1,4 @@
-"""What a model can do along a pretraining stage: its loss on each domain, and a linear probe of the run's task."""
+"""A model's progress during a pretraining stage: its loss on each domain, and a linear probe of the run's task."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def trajectory(
     batch_size: int,
     max_length: int,
 ) -> list[dict[str, Any]]:
-    """Rows of each snapshot in ``inputs["model"]``, a pretraining stage's folder, its steps before the split.
+    """Rows for each snapshot in ``inputs["model"]``, the folder of a pretraining stage.
 
-    Splits ``<step>/<text>`` hold losses as ``domains`` gives them; split ``<step>/dev`` has probe_<metric>: logistic
-    regression on frozen mean-pooled states, fitted on the task's training split, its strength chosen on dev too. It is
-    for the shape of the curve, and no score of the model. A task of another kind than classification has no probe.
+    Splits ``<step>/<text>`` have losses as ``domains`` measures them. Split ``<step>/dev`` has probe_<metric>: logistic
+    regression on frozen mean-pooled states, fitted on the task's training split. Its regularisation is chosen on the
+    same dev split, so it shows the shape of the curve and is not a score of the model. Only classification tasks have a
+    probe.
     """
     task = tasks.load_task(inputs["task"])
     device = loop.device(runtime)
@@ -46,6 +47,6 @@ def trajectory(
 
 
 def snapshots(folder: Path) -> list[tuple[int, Path]]:
-    """The model folders that a pretraining stage kept, ``snapshots/step_<n>``, with their steps, ascending."""
-    kept = (folder / "snapshots").glob("step_*")
-    return sorted((int(path.name.removeprefix("step_")), path) for path in kept)
+    """The snapshots of a pretraining stage by ascending step: the step, and the model folder ``snapshots/step_<n>``."""
+    folders = (folder / "snapshots").glob("step_*")
+    return sorted((int(path.name.removeprefix("step_")), path) for path in folders)

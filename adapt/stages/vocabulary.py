@@ -1,4 +1,4 @@
-"""Vocabulary extension: the base model with tokens of their own for the words of a text that it splits most."""
+"""Vocabulary extension: the base model gets tokens for the words of a text that its tokenizer splits most."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.vocabulary"
 VERSION = 1
-MEASURED_TEXTS = 10_000  # of a part, for its fertility: the first, which are a sample by hash
+MEASURED_TEXTS = 10_000  # fertility is measured on the first texts of a part, which are a sample by hash
 
 
 def vocabulary(
@@ -26,16 +26,16 @@ def vocabulary(
 ) -> list[dict[str, Any]]:
     """Extend the model of ``inputs["model"]`` for the training part of ``inputs["text"]``; save it into ``out``.
 
-    Beside the model folder, ``vocabulary.json`` lists the new tokens with their counts and former pieces. Returns how
-    many there are and, on the training and the held-out part, the fertility (tokens a word) before and after.
+    ``vocabulary.json`` in the same folder lists the new tokens with their counts and former pieces. Returns how many
+    there are and, for the training and the held-out part, the fertility (tokens per word) before and after.
     """
     text = corpora.load_corpus(inputs["text"])
     tokenizer = loading.load_tokenizer(inputs["model"])
     model, missing = load_language_model(inputs["model"])
-    rows_there = len(tables(model)[0])
-    if len(tokenizer) > rows_there:
+    table_size = len(tables(model)[0])
+    if len(tokenizer) > table_size:
         raise ConfigError(
-            f"{inputs['model']}: its tokenizer has {len(tokenizer)} tokens, its model only {rows_there}; give the "
+            f"{inputs['model']}: its tokenizer has {len(tokenizer)} tokens, its model only {table_size}; give the "
             "tokenizer that the model was trained with"
         )
     words = choose_words(tokenizer, text.train, cfg)
@@ -60,7 +60,7 @@ def vocabulary(
 
 
 def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
-    """The masked LM of a folder, or the causal one where its architecture has no masked LM; and what it lacks of it."""
+    """The masked LM of a folder, or the causal LM if its architecture has no masked one; and its missing weights."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     kind: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
@@ -69,10 +69,10 @@ def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def without(weights: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The weights but for a head that the parent lacks, so that the child still knows it as new."""
+    """The weights without those of a head that the parent lacks, so that the child still counts it as new."""
     return {name: weight for name, weight in weights.items() if name not in names}
 
 
 def beginning(texts: Sequence[str]) -> list[str]:
-    """At most MEASURED_TEXTS texts."""
+    """The first MEASURED_TEXTS texts."""
     return [texts[index] for index in range(min(len(texts), MEASURED_TEXTS))]

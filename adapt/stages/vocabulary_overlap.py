@@ -1,4 +1,4 @@
-"""What domains share of their words, and how a tokenizer cuts the words of each: known before anything is trained."""
+"""How many words domains share, and into how many tokens their words are split; measured before any training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def vocabulary_overlap(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Rows of each pair of the corpus folders among ``inputs`` (split ``corpus+general``), and of each alone.
+    """Rows for each pair of the corpus folders in ``inputs`` (split such as ``corpus+general``), and for each corpus.
 
-    Of a pair vocabulary_overlap, n the words compared; of one tokens_per_word and whole_words, n its running words.
-    The lists of frequent words are kept in ``out``.
+    A pair has vocabulary_overlap, n: the number of words compared. A corpus has tokens_per_word and whole_words, n: the
+    number of its running words. The lists of frequent words are written to ``out``.
     """
     folders = {name: folder for name, folder in inputs.items() if name != "tokenizer"}
     sampled = {name: vocabularies.sample(corpora.load_corpus(folder).train) for name, folder in folders.items()}

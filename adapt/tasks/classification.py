@@ -42,7 +42,7 @@ class ClassifiedTexts:
         return self.encoded.lengths
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """What batching.collate gives, and labels [B]."""
+        """The tensors of batching.collate, and labels [B]."""
         return {**batching.collate(self.tokenizer, self.encoded, indices), "labels": self.gold[list(indices)]}
 
     def predict(self, model: heads.Classifier, batch_size: int, device: torch.device) -> Tensor:
@@ -50,29 +50,29 @@ class ClassifiedTexts:
         return prediction.predict(model, self.tokenizer, self.encoded, batch_size, device)
 
     def score(self, answers: Tensor) -> float:
-        """The task's metric of the likeliest labels."""
+        """The task's metric for the likeliest labels."""
         predicted = answers.argmax(-1).tolist()
         return metrics.score(self.task.metric, self.gold.tolist(), predicted, len(self.task.labels))
 
     def measure(self, answers: Tensor, clean: list[int] | None = None) -> Measurements:
-        """The task's metric and accuracy."""
+        """The task's metric, and accuracy."""
         return scores(self.name, self.task, answers.argmax(-1).tolist(), clean)
 
     def write(self, answers: Tensor, out: Path) -> None:
-        """Logits [N, C]."""
+        """Write the logits [N, C]."""
         np.save(out / answers_file(self.name), answers.numpy())
 
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, given: list[dict[str, Any]], places: list[str], max_length: int
 ) -> batching.Encoded:
-    """Columns ``text`` and, where a row has it, ``text_pair``. Raises ConfigError for a text without a token."""
+    """Token ids of columns ``text`` and, if there, ``text_pair``. Raises ConfigError for a text without a token."""
     paired = any(row.get("text_pair") is not None for row in given)
     pairs = [str(row.get("text_pair") or "") for row in given] if paired else None
     encoded = batching.encode(tokenizer, [row["text"] for row in given], max_length, pairs)
     for place, ids in zip(places, encoded.ids, strict=True):
         if not ids:
-            raise ConfigError(f"{place}: its text has no token to read, and this tokenizer puts none around a text")
+            raise ConfigError(f"{place}: its text has no token, and this tokenizer puts none around a text")
     return encoded
 
 
@@ -84,12 +84,12 @@ def answer(
     labels: list[str],
     batch_size: int,
 ) -> Iterator[dict[str, Any]]:
-    """For each row its columns, the likeliest label as ``predicted``, and the probability of each label."""
+    """Yield each row with its columns, the likeliest label as ``predicted``, and the probability of each label."""
     logits = prediction.predict(model, tokenizer, encoded, batch_size, model.device)
     for row, probabilities in zip(given, logits.softmax(-1).tolist(), strict=True):
         best = max(range(len(labels)), key=lambda index: probabilities[index])
-        known = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
-        yield {**row, "predicted": labels[best], "probabilities": known}
+        by_label = dict(zip(labels, (round(value, 6) for value in probabilities), strict=True))
+        yield {**row, "predicted": labels[best], "probabilities": by_label}
 
 
 KIND = Kind(

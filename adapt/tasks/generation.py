@@ -1,4 +1,4 @@
-"""What a decoder writes after a prompt, greedily or by sampling; the same alone as in a batch, and for equal seeds."""
+"""Text generation by a decoder, greedy or sampled. An answer depends on prompt and seed, not on the batch."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Decoding:
-    """How each next token is chosen: the likeliest where temperature is 0, else drawn.
+    """How each next token is chosen: the likeliest if temperature is 0, else drawn.
 
-    top_p: drawn from the smallest set of tokens that holds this much probability (Holtzman et al., 2020, equation 2).
+    top_p: draw from the smallest set of tokens with at least this probability (Holtzman et al., 2020, equation 2).
     """
 
     max_new_tokens: int
@@ -41,9 +41,9 @@ class Decoding:
 
 
 class Sampling(LogitsProcessor):
-    """Scores whose largest is a draw from softmax(scores / temperature) within the nucleus (the Gumbel-max trick).
+    """Changes scores so that the largest is a draw from softmax(scores / temperature) within the nucleus (Gumbel-max).
 
-    Each row has a generator of its own, so that what is drawn for it does not depend on the rows beside it.
+    Each row has its own random generator, so that its draws do not depend on the other rows of the batch.
     """
 
     def __init__(self, how: Decoding, prompts: Sequence[Sequence[int]]) -> None:
@@ -53,24 +53,24 @@ class Sampling(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """scores [B, V] -> [B, V]."""
-        kept = self.nucleus(input_ids, scores.double() / self.temperature)
+        nucleus = self.nucleus(input_ids, scores.double() / self.temperature)
         waits = [torch.empty(scores.shape[1], dtype=torch.float64).exponential_(generator=g) for g in self.generators]
-        return kept - torch.stack(waits).log().to(kept.device)
+        return nucleus - torch.stack(waits).log().to(nucleus.device)
 
 
 def seed_of(seed: int, prompt: Sequence[int]) -> int:
-    """The seed of a prompt's own generator, from its tokens: not from its place among others."""
+    """The seed of a prompt's own generator: it depends on the prompt's tokens, not on its place among the prompts."""
     return int.from_bytes(hashlib.sha256(f"{seed} {list(prompt)}".encode()).digest()[:7], "big")
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text that goes on: what the tokenizer puts before a text, and nothing behind it.
+    """The ids of a text to be continued: with the special tokens that stand before a text, without those after it.
 
-    Raises ConfigError where that leaves no token, from which a first one could be predicted.
+    Raises ConfigError if there is no token at all, because the first one is predicted from those before it.
     """
     ids = [*SpecialTokens.of(tokenizer).before.tolist(), *tokenizer(text, add_special_tokens=False)["input_ids"]]
     if not ids:
-        raise ConfigError(f"prompt {text!r}: has no token to go on from, and this tokenizer puts none before a text")
+        raise ConfigError(f"prompt {text!r}: has no token to continue from, and this tokenizer puts none before a text")
     return ids
 
 
@@ -84,22 +84,22 @@ def generate(
     batch_size: int,
     device: torch.device,
 ) -> list[list[int]]:
-    """The tokens that follow each prompt, in the order of ``prompts``: an answer that ended has its end token last.
+    """The answer to each prompt as tokens, in the order of ``prompts``; an answer that ended includes its end token.
 
-    The model is left in evaluation mode. Defaults that its folder has for generation (a penalty, a temperature of its
-    own) count for nothing, except which tokens end an answer (``end_tokens``). Raises ConfigError where a prompt and
-    its answer may need more positions than there are.
+    The model is left in evaluation mode. Generation defaults of its folder (a penalty, a temperature) are ignored,
+    except for the tokens that end an answer (``end_tokens``). Raises ConfigError if a prompt and its answer may need
+    more positions than the model has.
     """
     decoder: Any = model.to(device).model
     check_room(decoder.config, max(map(len, prompts)), how.max_new_tokens)
     own = decoder.generation_config
     ends = end_tokens(model, tokenizer)
     fill = batching.padding(tokenizer)
-    virtual = virtual_tokens.NAME in dict(decoder.base_model.named_children())  # they begin each pass, of all tokens
+    virtual = virtual_tokens.NAME in dict(decoder.base_model.named_children())
     settings = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
         do_sample=False,
-        use_cache=not virtual,
+        use_cache=not virtual,  # each pass must begin with the virtual tokens
         eos_token_id=ends or None,
         pad_token_id=fill,
     )
@@ -111,8 +111,8 @@ def generate(
             some = [prompts[index] for index in indices]
             processors = LogitsProcessorList([Sampling(how, some)] if how.temperature else [])
             given = {name: value.to(device) for name, value in padded_left(some, fill).items()}
-            found = decoder.generate(**given, generation_config=settings, logits_processor=processors)
-            new = found[:, given["input_ids"].shape[1] :].tolist()
+            generated = decoder.generate(**given, generation_config=settings, logits_processor=processors)
+            new = generated[:, given["input_ids"].shape[1] :].tolist()
             answers.update((index, to_end(tokens, ends)) for index, tokens in zip(indices, new, strict=True))
     finally:
         decoder.generation_config = own
@@ -120,7 +120,7 @@ def generate(
 
 
 def padded_left(prompts: Sequence[Sequence[int]], fill: int) -> dict[str, Tensor]:
-    """input_ids and attention_mask [B, L], each row ending with the last token of its prompt."""
+    """input_ids and attention_mask [B, L], padded on the left: each row ends with the last token of its prompt."""
     longest = max(map(len, prompts))
     return {
         "input_ids": torch.tensor([[fill] * (longest - len(ids)) + list(ids) for ids in prompts]),
@@ -129,8 +129,8 @@ def padded_left(prompts: Sequence[Sequence[int]], fill: int) -> dict[str, Tensor
 
 
 def end_tokens(model: CausalLM, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the tokenizer's end of text, and those that the model's config or the
-    generation config of its folder names.
+    """The tokens that end an answer: the tokenizer's end of text, and those that the model's config or generation
+    config names.
     """
     named = [tokenizer.eos_token_id, model.model.config.eos_token_id, model.model.generation_config.eos_token_id]
     flat = {end for ends in named for end in (ends if isinstance(ends, list) else [ends])}
@@ -138,22 +138,22 @@ def end_tokens(model: CausalLM, tokenizer: PreTrainedTokenizerBase) -> list[int]
 
 
 def to_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
-    """The tokens up to the first that ends, and with it."""
+    """The tokens up to and including the first end token."""
     return next((tokens[: place + 1] for place, token in enumerate(tokens) if token in ends), tokens)
 
 
 def without_end(answer: list[int], ends: Sequence[int]) -> list[int]:
-    """An answer's tokens without the one that ends it."""
+    """An answer's tokens without its end token."""
     return answer[:-1] if answer and answer[-1] in ends else answer
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
-    """Tokens as text, with its spaces as they are."""
+    """Tokens as text; spaces are not cleaned up."""
     return tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)  # type: ignore[return-value]
 
 
 def check_room(config: Any, prompt_tokens: int, max_new_tokens: int) -> None:
-    """Refuse more positions than the model was made for; a last token that nothing follows needs none."""
+    """Raise ConfigError if more positions are needed than the model has; the last new token needs none."""
     most = getattr(config, "max_position_embeddings", None)
     if most is not None and prompt_tokens + max_new_tokens - 1 > most:
         raise ConfigError(
@@ -163,23 +163,23 @@ def check_room(config: Any, prompt_tokens: int, max_new_tokens: int) -> None:
 
 
 def ngrams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    """All n-grams in their order, len(tokens) - n + 1 of them; none of a shorter text."""
+    """All n-grams in order, len(tokens) - n + 1 of them; none if the text is shorter than n."""
     return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
 
 
 def repeated(tokens: Sequence[int], n: int = 4) -> float | None:
     """seq-rep-n = 1 - |unique n-grams| / |n-grams| (Welleck et al., 2020, equation 10), in [0, 1).
 
-    None of a text that has no n-gram.
+    None for a text without an n-gram.
     """
-    found = ngrams(tokens, n)
-    return 1 - len(set(found)) / len(found) if found else None
+    grams = ngrams(tokens, n)
+    return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 def distinct(answers: Sequence[Sequence[int]], n: int) -> float | None:
-    """distinct-n: different n-grams of all answers over the number of their tokens (Li et al., 2016, section 5.2).
+    """distinct-n: number of different n-grams of all answers / number of their tokens (Li et al., 2016, section 5.2).
 
-    In [0, 1]. None where no answer has a token.
+    In [0, 1]. None if no answer has a token.
     """
     tokens = sum(map(len, answers))
-    return len({found for answer in answers for found in ngrams(answer, n)}) / tokens if tokens else None
+    return len({gram for answer in answers for gram in ngrams(answer, n)}) / tokens if tokens else None

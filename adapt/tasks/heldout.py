@@ -1,4 +1,4 @@
-"""The loss of a language model on held-out text, under targets that are fixed once for all models and steps."""
+"""The loss of a language model on held-out text, with the same targets for all models and steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Losses:
-    """Mean cross-entropy in nats, over all predicted tokens, and over documents of each one's own mean."""
+    """Mean cross-entropy in nats: over all predicted tokens, and over documents (the mean of each document's mean)."""
 
     token: float
     document: float
@@ -31,7 +31,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out text with its targets; documents: for each batch, which document each predicted token is of, [P]."""
+    """Held-out text with its targets. documents: for each batch, the document of each predicted token, [P]."""
 
     batches: list[Batch]
     documents: list[NDArray[np.int32]]
@@ -46,10 +46,10 @@ class HeldOut:
         limit: int | None,
         batch_size: int,
     ) -> HeldOut:
-        """The first ``limit`` sequences, all for None; their targets are ``task.measure``'s one draw.
+        """The first ``limit`` sequences (None: all), with the targets of ``task.measure``, which is one fixed draw.
 
-        Each holds one text or a part of one: a text's loss must not depend on those that it happens to lie beside.
-        Raises ConfigError when there is no token to predict in them.
+        Each sequence holds one text or a part of one, since the loss of a text must not depend on its neighbours.
+        Raises ConfigError if they have no token to predict.
         """
         assert not sequences.packed
         count = len(sequences) if limit is None else min(limit, len(sequences))
@@ -65,18 +65,18 @@ class HeldOut:
 
     @torch.no_grad()
     def losses(self, task: LanguageModelling, device: torch.device) -> Losses:
-        """The losses of the model in evaluation mode; equal at every batch size but for the order of sums.
+        """The losses of the model in evaluation mode; the batch size changes only the order of sums.
 
-        Paper losses that average over batches (Gururangan et al., 2020, table 3) hold at their batch size alone.
+        Published losses that average over batches (Gururangan et al., 2020, table 3) hold only for their batch size.
         """
         training_before = task.model.training
         task.model.eval()
-        found = []
+        by_batch = []
         for batch in self.batches:
-            moved = {name: value.to(device) for name, value in batch.items()}
-            found.append(task.objective.losses(task.model, moved).cpu().double().numpy())
+            on_device = {name: value.to(device) for name, value in batch.items()}
+            by_batch.append(task.objective.losses(task.model, on_device).cpu().double().numpy())
         task.model.train(training_before)
-        losses = np.concatenate(found)
+        losses = np.concatenate(by_batch)
         documents = np.unique(np.concatenate(self.documents), return_inverse=True)[1]
         means = np.bincount(documents, weights=losses) / np.bincount(documents)
         return Losses(float(losses.mean()), float(means.mean()), len(losses), len(means))

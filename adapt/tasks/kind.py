@@ -1,4 +1,4 @@
-"""What a model is trained for, as one object for each kind of task: the stages and commands name no kind."""
+"""How each kind of task is trained and answered: one object per kind, so that stages and commands name no kind."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from adapt.training.objectives import Batch, Objective
 
 
 class Examples(Protocol):
-    """What a headed encoder is trained on, or chosen by, with the answers that it should have."""
+    """Examples with their true answers, which a headed encoder is trained on or its best checkpoint is chosen by."""
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each example, special ones included."""
+        """The number of tokens of each example, special tokens included."""
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Some examples as tensors, with what the kind's objective reads."""
+        """Some examples as tensors, with everything that the kind's objective reads."""
 
     def predict(self, model: Any, batch_size: int, device: torch.device) -> Any:
-        """The answers of a model in eval mode to all examples, in their order."""
+        """The answers of a model, in eval mode, to all examples in order."""
 
     def score(self, answers: Any) -> float:
         """How good the answers are: higher is better."""
 
 
 class Split(Examples, Protocol):
-    """One split of a task as a tokenizer reads it; its score is the task's own metric."""
+    """One split of a task, tokenised; its score is the task's own metric."""
 
     def measure(self, answers: Any, clean: list[int] | None = None) -> Measurements:
-        """The rows of these answers; with the ids of the split's clean examples, also theirs as ``<split>_clean``."""
+        """The rows of these answers. clean: ids of the split's clean examples, to add rows of ``<split>_clean``."""
 
     def write(self, answers: Any, out: Path) -> None:
-        """Keep the answers in the folder, where ``TaskKind.kept`` reads them."""
+        """Write the answers into the folder, from which ``TaskKind.read_answers`` reads them."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a fine-tuned model is, for those who open it.
+    """The head of a fine-tuned model, as its users need to know it.
 
-    architectures: the configs whose architecture has a head of its own for this kind (``finetune.pooling=cls``).
-    opens_own: the class of transformers that opens such a model. opener: the function of ours that opens any. layer:
-    what our own head is (``finetune.pooling=mean``).
+    architectures: the configs whose architecture has its own head for this kind in transformers
+    (``finetune.pooling=cls``). opens_own: the transformers class that loads such a model. opener: the function of this
+    project that loads any. layer: a description of the project's own head (``finetune.pooling=mean``).
     """
 
     architectures: Collection[Any]
@@ -60,15 +60,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is trained for a kind of task, and how it answers.
+    """How a kind of task is trained and how its models answer.
 
     new(folder, labels=, pooling=, dropout=, adapted=): a model with a new head on the folder's encoder. load(folder):
-    one that was saved, and the names of its labels. split(tokenizer, task, name, max_length): a split of a task.
-    needs_offsets: whether the tokenizer must tell where its tokens are in a text.
+    a saved model and the names of its labels. split(tokenizer, task, name, max_length): a split of a task.
+    needs_offsets: whether the tokenizer must give the character offsets of its tokens.
 
-    For ``adapt.predict``: encode(tokenizer, given, places, max_length) of what ``TaskKind.read_unlabelled`` gave and
-    where each stood, which raises ConfigError for one that cannot be answered; and answer(model, tokenizer, encoded,
-    given, labels, batch_size), one answer for each, which becomes a line of JSON.
+    For ``adapt.predict``: encode(tokenizer, given, places, max_length) tokenises the examples that
+    ``TaskKind.read_unlabelled`` returned; places: where each was read, for the ConfigError about one that cannot be
+    answered. answer(model, tokenizer, encoded, given, labels, batch_size) yields an answer to each, which becomes a
+    line of JSON.
     """
 
     objective: Objective

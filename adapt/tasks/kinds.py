@@ -1,4 +1,4 @@
-"""The kinds of tasks that a model is fine-tuned for, by their names."""
+"""The kinds of tasks that a model can be fine-tuned for, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is trained on in continued pretraining: masked tokens for encoders, next tokens for decoders."""
+"""The tasks of continued pretraining: predict masked tokens (encoders) or next tokens (decoders)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from adapt.training.objectives import Batch, CausalLanguageModel, MaskedLanguage
 
 KEY_NAME = "tasks.language_modelling"
 VERSION = 1
-HELD_OUT_SEED, HELD_OUT_RATE = 0, 0.15  # of every held-out loss, so that models trained under any strategy compare
+HELD_OUT_SEED, HELD_OUT_RATE = 0, 0.15  # the same for every held-out loss, whatever strategy a model is trained with
 
 
 @dataclass
 class LanguageModelling:
-    """A model, what it is trained for, and where its training targets come from."""
+    """A model, its objective, and the functions that choose its targets."""
 
     model: language.MaskedLM | language.CausalLM
     new_weights: list[str]
     objective: Objective
-    targets: Callable[..., Batch]  # (batch, seed=, draw=) -> the batch with what is predicted in it
+    targets: Callable[..., Batch]  # (batch, seed=, draw=) -> the batch with its targets
     held_out_targets: Callable[..., Batch]
 
     def prepare(self, batch: Batch, *, seed: int, draw: int) -> Batch:
-        """The batch as training sees it; what is predicted depends on (seed, draw, example id) alone."""
+        """The batch with training targets, which depend only on (seed, draw, example id)."""
         return self.targets(batch, seed=seed, draw=draw)
 
     def measure(self, batch: Batch) -> Batch:
-        """The batch as every held-out loss sees it, whatever the training's strategy: one fixed draw."""
+        """The batch with the targets of every held-out loss: one fixed draw, whatever strategy the training uses."""
         return self.held_out_targets(batch, seed=HELD_OUT_SEED, draw=masking.HELD_OUT_DRAW)
 
 
@@ -53,10 +53,10 @@ def load(
     *,
     adapted: bool = True,
 ) -> LanguageModelling:
-    """The model of a folder, with its adapters or without, with the targets that ``cfg`` trains it on.
+    """The model of a folder, with the targets that ``cfg`` trains it on. adapted: False loads it without its adapters.
 
-    inputs: the stage's, of which difference masking reads ``anchors``, and selective masking ``marks.<name>`` of each
-    of its texts. Raises ConfigError where there are none.
+    inputs: the stage's inputs. Difference masking reads ``anchors`` and selective masking ``marks.<name>`` for each
+    text. Raises ConfigError if the marks are missing.
     """
     task = modelling(folder, tokenizer, dropout=cfg.dropout, adapted=adapted)
     if isinstance(task.model, language.MaskedLM):
@@ -66,14 +66,14 @@ def load(
 
 
 def load_for_measuring(folder: Path, tokenizer: PreTrainedTokenizerBase) -> LanguageModelling:
-    """The model of a folder to measure held-out losses with; without dropout."""
+    """The model of a folder, without dropout, to measure held-out losses."""
     return modelling(folder, tokenizer, dropout=0.0)
 
 
 def modelling(
     folder: Path, tokenizer: PreTrainedTokenizerBase, *, dropout: float, adapted: bool = True
 ) -> LanguageModelling:
-    """Next tokens, or the masks that every held-out loss uses: single tokens, uniformly."""
+    """The task for a folder's model: next tokens, or the masks of held-out losses, which are uniform single tokens."""
     model, new_weights = loading.load_language_model(folder, dropout=dropout, adapted=adapted)
     if isinstance(model, language.CausalLM):
         return LanguageModelling(model, new_weights, CausalLanguageModel(), next_tokens, next_tokens)
@@ -82,34 +82,34 @@ def modelling(
 
 
 def next_tokens(batch: Batch, *, seed: int, draw: int) -> Batch:
-    """``predict_next``, in which there is nothing to draw."""
+    """``predict_next`` with the signature of ``targets``; it draws nothing."""
     return predict_next(batch)
 
 
 def text_names(cfg: PretrainConfig) -> list[str]:
-    """The inputs that hold the stage's texts, in the order in which their sequences are numbered."""
+    """The names of the inputs with the stage's texts, in the order in which their sequences are numbered."""
     return ["text", *(f"mix.{name}" for name in sorted(cfg.mix))]
 
 
 def strategy(
     cfg: PretrainConfig, model: language.MaskedLM, tokenizer: PreTrainedTokenizerBase, inputs: dict[str, Path]
 ) -> Choose:
-    """The choice of tokens that ``cfg.masking.strategy`` names; ``validate`` has refused any other word."""
-    chosen = cfg.masking.strategy
-    if chosen == "whole_word":
+    """The function that chooses tokens, as ``cfg.masking.strategy`` names it; ``validate`` refuses unknown names."""
+    name = cfg.masking.strategy
+    if name == "whole_word":
         return word_masking.whole_words
-    if chosen == "span":
+    if name == "span":
         return partial(word_masking.spans, span_length=cfg.masking.span_length)
-    if chosen == SELECTIVE:
+    if name == SELECTIVE:
         return partial(marks.marked_tokens, marks=read_marks(cfg, inputs))
-    if chosen == "difference":
+    if name == "difference":
         weigh = nearness(model, tokenizer, anchors.read_anchors(inputs["anchors"]))
         return partial(word_masking.weighted_words, weigh=weigh)
     return masking.single_tokens
 
 
 def read_marks(cfg: PretrainConfig, inputs: dict[str, Path]) -> marks.Marks:
-    """The marks of all the stage's texts. Raises ConfigError where one has none: marks come from a task."""
+    """The marks of all texts of the stage. Raises ConfigError if one has none, as in a stage without a task."""
     names = [f"marks.{name}" for name in text_names(cfg)]
     for name in names:
         if name not in inputs:
@@ -121,8 +121,8 @@ def read_marks(cfg: PretrainConfig, inputs: dict[str, Path]) -> marks.Marks:
 
 
 def nearness(model: language.MaskedLM, tokenizer: PreTrainedTokenizerBase, words: list[str]) -> anchors.Nearness:
-    """How near words are to the anchors ``words``, each cut into tokens as after a space."""
+    """How near words are to the anchors ``words``, each tokenised as if it followed a space."""
     ids = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
     embedding = cast(nn.Embedding, model.encoder.get_input_embeddings())
-    weight = embedding.weight.detach().cpu().float().numpy().copy()  # the model's own will train
+    weight = embedding.weight.detach().cpu().float().numpy().copy()  # a copy: the model's own weights will change
     return anchors.Nearness(weight, [tokens for tokens in ids if tokens])

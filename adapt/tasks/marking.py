@@ -1,4 +1,4 @@
-"""Tokens that matter to a task, as a token classifier tells them: important or not, of every ordinary token."""
+"""Marking the tokens that matter to a task: a token classifier calls each ordinary token important or unimportant."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ CUT_FILE = "cut.json"
 
 
 def each_token(tokenizer: PreTrainedTokenizerBase, sequences: Sequence[Sequence[int] | NDArray]) -> EncodedWords:
-    """Sequences of token ids in which each ordinary token is a word of its own; a special token is none."""
+    """Sequences of token ids in which each ordinary token counts as a word; special tokens do not."""
     rows = [np.asarray(sequence) for sequence in sequences]
     places = [np.flatnonzero(~np.isin(row, tokenizer.all_special_ids)).tolist() for row in rows]
-    return EncodedWords([row.tolist() for row in rows], None, places, [list(range(len(found))) for found in places])
+    return EncodedWords(
+        [row.tolist() for row in rows], None, places, [list(range(len(ordinary))) for ordinary in places]
+    )
 
 
 @torch.no_grad()
@@ -40,19 +42,19 @@ def log_odds(
 ) -> list[Tensor]:
     """log P(important) - log P(unimportant) of the ordinary tokens [n] of each sequence; the model is in eval mode."""
     unknown = [torch.zeros(len(places), dtype=torch.long) for places in encoded.places]
-    found: dict[int, Tensor] = {}
+    by_sequence: dict[int, Tensor] = {}
     for indices in batching.sorted_batches(encoded.lengths, batch_size):
         batch = collate_words(tokenizer, encoded, indices, unknown)
         logits = Tagging().logits(model, {name: value.to(device) for name, value in batch.items()}).cpu()
         odds = (logits[:, 1] - logits[:, 0]).split([len(encoded.places[index]) for index in indices])
-        found |= zip(indices, odds, strict=True)
-    return [found[index] for index in range(len(encoded.ids))]
+        by_sequence |= zip(indices, odds, strict=True)
+    return [by_sequence[index] for index in range(len(encoded.ids))]
 
 
 class MarkedTexts:
-    """Texts with a mark on each ordinary token, as what a token classifier is trained on or chosen by.
+    """Texts with a mark on each ordinary token: a token classifier is trained on them, or chosen by its score on them.
 
-    marks: of each text, 1 or 0 for its ordinary tokens, [n].
+    marks: for each text, 1 or 0 for each of its ordinary tokens, [n].
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[int]], marks: list[Tensor]) -> None:
@@ -61,7 +63,7 @@ class MarkedTexts:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text, special ones included."""
+        """The number of tokens of each text, special tokens included."""
         return self.encoded.lengths
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -69,31 +71,32 @@ class MarkedTexts:
         return collate_words(self.tokenizer, self.encoded, indices, self.marks)
 
     def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> Tensor:
-        """The log-odds of all ordinary tokens, text after text."""
+        """The log-odds of all ordinary tokens, text by text."""
         return torch.cat(log_odds(model, self.tokenizer, self.encoded, batch_size, device))
 
     def score(self, answers: Tensor) -> float:
         """Minus the mean cross-entropy in nats.
 
-        Not F1: of few important tokens a head that was never trained may hit more than one that calls none important.
+        Not F1: where few tokens are important, an untrained head may have a higher F1 than one that marks no token.
         """
         return -binary_cross_entropy_with_logits(answers, torch.cat(self.marks).float()).item()
 
 
 def matching_cut(answers: Tensor, share: float) -> float:
-    """The log-odds above which the given share of tokens lies; answers: of tokens that were not trained on, [N].
+    """The log-odds that the given share of tokens exceeds. answers: log-odds [N] of tokens that were not trained on.
 
-    Marks are then as many as important tokens are. The likelier of the two classes, as Gu et al. seem to decide, would
-    hardly ever be the rare one while the token classifier is unsure, although it ranks tokens above chance.
+    With this cut as many tokens are marked as are important. Taking the likelier of the two classes, as Gu et al. seem
+    to do, would hardly ever mark a token: the important class is rare, and the token classifier is unsure although it
+    ranks tokens better than chance.
     """
     return float(np.quantile(answers.double().numpy(), 1 - share))
 
 
 def write_cut(folder: Path, cut: float) -> None:
-    """Keep the log-odds above which a token is marked beside the token classifier."""
+    """Write the log-odds above which a token is marked into the token classifier's folder."""
     (folder / CUT_FILE).write_text(json.dumps({"log_odds": cut}) + "\n")
 
 
 def read_cut(folder: Path) -> float:
-    """What write_cut wrote."""
+    """The log-odds that write_cut wrote."""
     return json.loads((folder / CUT_FILE).read_text())["log_odds"]

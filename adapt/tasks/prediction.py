@@ -1,4 +1,4 @@
-"""A classifier's answers: what fine-tuning selects by, evaluation measures and predict prints."""
+"""A classifier's logits: fine-tuning chooses its checkpoint by them, evaluation measures them, predict prints them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSION = 1
 
 
 def encode_examples(tokenizer: PreTrainedTokenizerBase, examples: list[Example], max_length: int) -> batching.Encoded:
-    """Token ids of at least one example, as text pairs if the first has one, cut at max_length tokens."""
+    """Token ids of one or more examples, cut at max_length tokens; as text pairs if the first example has a pair."""
     pairs = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
     return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)
 

@@ -1,4 +1,4 @@
-"""The rows of a classifier's scores: on a split, and on the clean part of it."""
+"""Rows with a classifier's scores on a split and on its clean examples."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ VERSION = 1
 
 
 def scores(split: str, task: tasks.Task, predicted: list[int], clean: list[int] | None = None) -> list[dict[str, Any]]:
-    """The task's own metric and accuracy of one prediction an example.
+    """The task's own metric and accuracy; predicted: one label index per example of the split.
 
-    clean: the ids of the split's clean examples; adds rows of these alone, under ``<split>_clean``, unless they are
-    fewer than two or all of one label: nothing to tell apart.
+    clean: the ids of the split's clean examples, for rows of ``<split>_clean`` as well. There are none if all of these
+    have the same label, because there is nothing to tell apart.
     """
     gold = [example.label for example in task.splits[split]]
-    found = rows(split, task, gold, predicted)
+    measurements = rows(split, task, gold, predicted)
     if clean is not None and len({gold[number] for number in clean}) > 1:
-        found += rows(clean_part(split), task, [gold[i] for i in clean], [predicted[i] for i in clean])
-    return found
+        measurements += rows(clean_part(split), task, [gold[i] for i in clean], [predicted[i] for i in clean])
+    return measurements
 
 
 def rows(split: str, task: tasks.Task, gold: list[int], predicted: list[int]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Token classification: an encoder that answers at the first sub-token of each word, and its objective."""
+"""Token classification: an encoder that predicts a tag at the first sub-token of each word, and its objective."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from adapt.training.objectives import Batch, model_inputs
 KEY_NAME = "tasks.tagging"
 VERSION = 1
 
-NAME = "tagging"  # in the saved model's note
+NAME = "tagging"  # written into the note of a saved model
 
 
 class TokenHead(nn.Module):
@@ -47,17 +47,17 @@ class TokenHead(nn.Module):
 
 
 class TokenClassifier(heads.HeadedEncoder):
-    """An encoder with a head for tags: the architecture's own in transformers, or :class:`TokenHead`."""
+    """An encoder with a head for tags: transformers' own head of the architecture, or :class:`TokenHead`."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
-        """Logits [P, C] in float32 at ``positions`` [P], places in the batch laid out as one row of B L tokens."""
+        """Logits [P, C] in float32 at ``positions`` [P], indices into the batch flattened to B * L tokens."""
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
         if self.head is None:
             return output.logits.flatten(0, 1)[positions].float()
         return self.head(output.last_hidden_state.flatten(0, 1)[positions]).float()
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
-        """As every headed encoder, with the kind in its note."""
+        """Save as every headed encoder does, with the kind in its note."""
         super().save(folder, tokenizer, labels, kind=NAME, **more)
 
 
@@ -66,7 +66,7 @@ def new_tagger(
 ) -> TokenClassifier:
     """A tagger on the folder's encoder; its head is drawn from torch's current random state.
 
-    pooling: as of a classifier, although nothing is pooled: ``cls`` is the architecture's own head, ``mean`` ours.
+    pooling: named as for a classifier, though nothing is pooled: ``cls`` is the architecture's own head, ``mean`` ours.
     """
     if pooling == "mean":
         encoder = loading.load_encoder(folder, dropout=dropout, adapted=adapted)
@@ -76,7 +76,7 @@ def new_tagger(
     model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
     adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
-    for module in model.modules():  # a chain whose checkpoint has some of the head would start ahead of one without
+    for module in model.modules():  # or a chain whose checkpoint has part of the head would have a head start
         if id(module) not in inside and isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
             if module.bias is not None:
@@ -92,7 +92,7 @@ def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier,
         raise ConfigError(f"{folder}: no fine-tuned tagger (no {heads.HEAD_NOTE} that says kind={NAME})")
     if note["pooling"] == "cls":
         config = loading.config_with_dropout(folder, dropout)
-        config.num_labels = len(note["labels"])  # under adapters the config is the base's
+        config.num_labels = len(note["labels"])  # with adapters the config is that of the base
         model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
         adapters.restore(model, folder, [], adapted=True)
         return TokenClassifier(model, None), note["labels"]
@@ -104,31 +104,31 @@ def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier,
 
 @dataclass
 class EncodedWords(batching.Encoded):
-    """Token ids of some sentences, and where their words are in them."""
+    """Token ids of some sentences, and the places of their words in them."""
 
     places: list[list[int]]
-    """For each sentence the place in its ids of the first sub-token of each word that has one."""
+    """For each sentence, the index of the first sub-token of each word that has one."""
     words: list[list[int]]
-    """The numbers of those words; one that the cut at max_length loses is missing."""
+    """The numbers of those words; words that the cut at max_length removes are missing."""
 
 
 def encode_words(
     tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]], max_length: int
 ) -> EncodedWords:
-    """Sentences of words, cut at max_length tokens; any fast tokenizer, which tells the offsets of its tokens.
+    """Tokenise sentences of words, cut at max_length tokens, with any fast tokenizer: offsets are needed.
 
-    A sentence is read as its words with a space between, which is also the text that pretraining reads. The usual way,
-    ``is_split_into_words=True``, reads the same only where the tokenizer puts a space before a word of its own accord:
-    byte-level BPE (RoBERTa, GPT-2) without ``add_prefix_space=True`` would give every word as if glued to the last,
-    and one that splits by a pattern first (Llama 3, Qwen) cannot be told to. Where both are right they are equal, in
-    tokens and places. A word's first sub-token is the first that covers a character of it or the space before it.
+    A sentence is tokenised as its words with spaces between them, which is also the text that pretraining reads. The
+    usual way, ``is_split_into_words=True``, gives the same only if the tokenizer itself puts a space before each word.
+    Byte-level BPE (RoBERTa, GPT-2) without ``add_prefix_space=True`` would read the words without spaces, and
+    tokenizers that first split by a pattern (Llama 3, Qwen) have no such setting. Where both ways are right, tokens and
+    places are equal. A word's first sub-token is the first that covers a character of it or the space before it.
     """
     if not tokenizer.is_fast:
         raise ConfigError(f"task.kind={NAME}: {type(tokenizer).__name__} does not tell where its tokens are in a text")
     texts = [" ".join(words) for words in sentences]
-    found = tokenizer(texts, truncation=True, max_length=max_length, return_offsets_mapping=True)
-    encoded = EncodedWords(found["input_ids"], found.get("token_type_ids"), [], [])
-    for words, offsets in zip(sentences, found["offset_mapping"], strict=True):
+    tokenised = tokenizer(texts, truncation=True, max_length=max_length, return_offsets_mapping=True)
+    encoded = EncodedWords(tokenised["input_ids"], tokenised.get("token_type_ids"), [], [])
+    for words, offsets in zip(sentences, tokenised["offset_mapping"], strict=True):
         firsts = first_tokens(words, offsets)
         encoded.words.append([word for word, place in enumerate(firsts) if place is not None])
         encoded.places.append([place for place in firsts if place is not None])
@@ -136,29 +136,29 @@ def encode_words(
 
 
 def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int | None]:
-    """For each word of " ".join(words) the first token on it or on the space before it; None where there is none.
+    """For each word of " ".join(words), the first token that covers it or the space before it; None if there is none.
 
-    offsets: [start, end) of each token in that text, in its order; special tokens cover nothing.
+    offsets: [start, end) of each token in that text, in order; special tokens cover nothing.
     """
     covering = [(place, start, end) for place, (start, end) in enumerate(offsets) if end > start]
-    found: list[int | None] = []
+    firsts: list[int | None] = []
     next_token, begin = 0, 0
     for word in words:
         while next_token < len(covering) and covering[next_token][2] <= begin - 1:
             next_token += 1
         begins = next_token < len(covering) and covering[next_token][1] < begin + len(word)
-        found.append(covering[next_token][0] if begins else None)
+        firsts.append(covering[next_token][0] if begins else None)
         begin += len(word) + 1
-    return found
+    return firsts
 
 
 def collate_words(
     tokenizer: PreTrainedTokenizerBase, encoded: EncodedWords, indices: Sequence[int], tags: Sequence[Tensor]
 ) -> Batch:
-    """Some sentences, padded to the longest; ``tags``: of all sentences, [words] each.
+    """Some sentences as a batch, padded to the longest. tags: those of all sentences, [words] each.
 
-    Adds to what batching.collate returns, for the P words of these sentences that have a token: positions [P], places
-    in the batch laid out as one row; rows [P]; labels [P].
+    Adds to the tensors of batching.collate, for the P words of these sentences that have a token: positions [P],
+    indices into the batch flattened to one row; rows [P], the sentences; labels [P].
     """
     batch = batching.collate(tokenizer, encoded, indices)
     length = batch["input_ids"].shape[1]
@@ -172,7 +172,7 @@ def collate_words(
 
 
 class Tagging:
-    """One tag a word; an item is a word that has a token."""
+    """One tag per word; an item is a word that has a token."""
 
     def items(self, batch: Batch) -> int:
         """The number of words P."""
@@ -207,7 +207,7 @@ def predict_tags(
 ) -> list[list[int]]:
     """The index of the likeliest tag of each word, in the order of ``encoded``; the model is in eval mode.
 
-    sizes: the words of each sentence; those without a token are answered 0, which is O.
+    sizes: the number of words of each sentence. Words without a token get the tag 0, which is O.
     """
     answers = [[0] * size for size in sizes]
     empty = [torch.zeros(size, dtype=torch.long) for size in sizes]
@@ -246,27 +246,27 @@ class TaggedSentences:
         return collate_words(self.tokenizer, self.encoded, indices, self.gold)
 
     def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> list[list[int]]:
-        """The index of a tag for each word of each sentence."""
+        """The index of the likeliest tag of each word of each sentence."""
         return predict_tags(
             model, self.tokenizer, self.encoded, [len(tags) for tags in self.gold],
             batch_size=batch_size, device=device,
         )  # fmt: skip
 
     def score(self, answers: list[list[int]]) -> float:
-        """The task's metric of the spans."""
+        """The task's metric for the spans."""
         return self._score(self.task.metric, answers, range(len(self.gold)))
 
     def measure(self, answers: list[list[int]], clean: list[int] | None = None) -> Measurements:
-        """F1, precision and recall of the spans, F1 of each type of the training split, accuracy of the tags of words.
+        """F1, precision and recall of the spans, F1 of each type in the training split, accuracy of the words' tags.
 
-        n is the sentences of the first three, the spans of a type, the words of the accuracy. ``truncated_words`` is
-        how many of those words had no token, because of the cut at max_length or, rarely, of characters that the
-        tokenizer drops; they are answered O. No rows of clean sentences that have no span.
+        n is the number of sentences for the first three, of the type's spans for its F1, of words for the accuracy.
+        ``truncated_words`` counts the words without a token, because of the cut at max_length or, rarely, because the
+        tokenizer drops their characters; they are answered O. Clean sentences without any span give no rows.
         """
-        found = self._rows(self.name, answers, range(len(self.gold)))
+        rows = self._rows(self.name, answers, range(len(self.gold)))
         if clean is not None and any(self.gold[index].any() for index in clean):  # O has the index 0
-            found += self._rows(clean_part(self.name), answers, clean)
-        return found
+            rows += self._rows(clean_part(self.name), answers, clean)
+        return rows
 
     def _rows(self, name: str, answers: list[list[int]], chosen: Sequence[int]) -> Measurements:
         counts = count_spans(self._gold(chosen), self._spans(answers[index] for index in chosen))
@@ -277,8 +277,8 @@ class TaggedSentences:
             for metric, value in {**own, "span_precision": whole.precision, "span_recall": whole.recall}.items()
         ]
         for kind in sorted({label[2:] for label in self.task.labels} - {""}):
-            found = counts.get(kind, SpanCounts(0, 0, 0))
-            rows.append(measurement(name, f"f1_{kind}", found.f1, n=found.gold))
+            of_kind = counts.get(kind, SpanCounts(0, 0, 0))
+            rows.append(measurement(name, f"f1_{kind}", of_kind.f1, n=of_kind.gold))
         words = sum(len(self.gold[index]) for index in chosen)
         right = sum(int((self.gold[index] == torch.tensor(answers[index])).sum()) for index in chosen)
         unseen = words - sum(len(self.encoded.words[index]) for index in chosen)
@@ -286,7 +286,7 @@ class TaggedSentences:
         return [*rows, measurement(name, "truncated_words", unseen, n=words)]
 
     def write(self, answers: list[list[int]], out: Path) -> None:
-        """A line for each sentence, with the names of its words' predicted tags."""
+        """Write one line per sentence, with the names of its words' predicted tags."""
         lines = [json.dumps({"id": number, "tags": tags}) for number, tags in enumerate(self._names(answers))]
         (out / answers_file(self.name)).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -307,7 +307,7 @@ class TaggedSentences:
 def encode(
     tokenizer: PreTrainedTokenizerBase, given: list[list[str]], places: list[str], max_length: int
 ) -> EncodedWords:
-    """Sentences as lists of words; one without a token is answered O."""
+    """Tokenise sentences, given as lists of words; a word without a token is answered O."""
     return encode_words(tokenizer, given, max_length)
 
 
@@ -319,17 +319,17 @@ def answer(
     labels: list[str],
     batch_size: int,
 ) -> Iterator[dict[str, Any]]:
-    """For each sentence its tokens, the tag of each, and the spans with their type and first and last token."""
+    """Yield each sentence's tokens and tags, and its spans with their type and their first and last token."""
     answered = predict_tags(
         model, tokenizer, encoded, list(map(len, given)), batch_size=batch_size, device=model.device
     )
     for tokens, indices in zip(given, answered, strict=True):
         tags = [labels[index] for index in indices]
-        found = [
+        tagged_spans = [
             {"type": kind, "first": start, "last": end - 1, "text": " ".join(tokens[start:end])}
             for start, end, kind in spans(tags)
         ]
-        yield {"tokens": tokens, "tags": tags, "spans": found}
+        yield {"tokens": tokens, "tags": tags, "spans": tagged_spans}
 
 
 KIND = Kind(

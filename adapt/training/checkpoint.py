@@ -1,4 +1,4 @@
-"""How far a training has come, and the files that resume it."""
+"""The progress of a training, and the files from which it resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = 2
 
 @dataclass
 class Progress:
-    """How far a training has come; plain numbers, kept in its checkpoint and afterwards as the stage's record."""
+    """How far a training has come, in plain numbers: part of its checkpoint, and later of the stage's record."""
 
     step: int = 0
     tokens: int = 0
@@ -35,13 +35,13 @@ class Progress:
 
 
 class Checkpoint:
-    """The files that resume one training: its latest state, and the best weights so far.
+    """The files from which one training resumes: its latest state, and the best weights so far.
 
-    Each is written beside its name and renamed, so a kill leaves the old or the new one. The best weights may be
-    newer than the state that a resumed run starts from; replaying the same steps writes the same best weights again.
+    Each is written under a temporary name and then renamed, so that a kill leaves the old or the new file. The best
+    weights may be newer than the state that a resumed run starts from; repeating the same steps writes them again.
 
-    Of several processes the leader writes and all read, so the folder must be one that they share. What is written is
-    whole, so that another number of processes can go on from it, sharded or not.
+    Of several processes the leader writes and all read, so they must share the folder. Tensors are written whole, so
+    that another number of processes can resume from them, sharded or not.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -52,9 +52,9 @@ class Checkpoint:
     def save(
         self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, progress: Progress, memory: dict[str, Any]
     ) -> None:
-        """Write the latest state and, in it, the best weights; raises FileNotFoundError before any save_best.
+        """Write the latest state, which includes the best weights. Raises FileNotFoundError before any save_best.
 
-        memory: what a training method keeps from step to step (``Step.memory``).
+        memory: what a training method carries from step to step (``Step.memory``).
         """
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
         state = gathered({**state, "model": trained_state(model), "memory": memory})
@@ -62,34 +62,34 @@ class Checkpoint:
             self._write(self.latest, {**state, "best": self._read(self.best)})
 
     def load(self, model: nn.Module, optimizer: Any, scheduler: LambdaLR, memory: dict[str, Any]) -> Progress | None:
-        """Put the latest state into the arguments and the best weights into their file; None if nothing was saved."""
+        """Load the latest state into the arguments and restore the file of best weights; None if nothing was saved."""
         if not self.latest.exists():
             return None
         state = self._read(self.latest)
         put(model, state["model"])
         optimizer.load_state_dict(scattered_optimizer(state["optimizer"], optimizer))
         scheduler.load_state_dict(state["scheduler"])
-        kept = moved(state["memory"], next(model.parameters()).device)
-        memory.update(scattered_by_name(kept, dict(model.named_parameters())))
+        on_device = moved(state["memory"], next(model.parameters()).device)
+        memory.update(scattered_by_name(on_device, dict(model.named_parameters())))
         if processes.leads():
             self._write(self.best, state["best"])
         return Progress(**state["progress"])
 
     def save_best(self, model: nn.Module) -> None:
-        """Write the model's weights over the best ones so far.
+        """Replace the best weights so far with the model's weights.
 
-        Not flushed to the disk, which would cost more than some steps: after a crash of the machine, ``load`` takes the
-        best weights from the latest state, which is.
+        The file is not flushed to disk, which would take longer than some steps. After a crash of the machine ``load``
+        takes the best weights from the latest state, which is flushed.
         """
         state = gathered(trained_state(model))
         if processes.leads():
             self._write(self.best, state, flush=False)
 
     def load_best(self, model: nn.Module) -> None:
-        """Put the best weights into the model; raises FileNotFoundError before any save_best."""
-        processes.wait()  # for the leader to have written them
+        """Load the best weights into the model. Raises FileNotFoundError before any save_best."""
+        processes.wait()  # until the leader has written them
         put(model, self._read(self.best))
-        processes.wait()  # for the others to have read them: the leader may remove the file now
+        processes.wait()  # until all have read them: the leader may remove the file after this
 
     def _read(self, file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -106,7 +106,7 @@ class Checkpoint:
 
 
 def trained_state(model: nn.Module) -> dict[str, Any]:
-    """The model's state but for what is frozen, which a stage has from its parent, and the scales of 4-bit weights."""
+    """The model's state without frozen weights, which a stage gets from its parent, and without their 4-bit scales."""
     frozen = tuple(name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad)
     below = tuple(f"{name}." for name in frozen)
     return {
@@ -116,15 +116,15 @@ def trained_state(model: nn.Module) -> dict[str, Any]:
 
 @torch.no_grad()
 def put(model: nn.Module, state: dict[str, Any]) -> None:
-    """Give what ``trained_state`` left its values again; a layer of 8 bits would refuse a state without its own."""
-    here = model.state_dict()
-    for name, value in scattered_by_name(state, here).items():
-        if name in here:
-            here[name].copy_(value)
+    """Load what ``trained_state`` returned; ``load_state_dict`` of an 8-bit layer would refuse a partial state."""
+    own = model.state_dict()
+    for name, value in scattered_by_name(state, own).items():
+        if name in own:
+            own[name].copy_(value)
 
 
 def moved(memory: Any, device: torch.device) -> Any:
-    """A tree of dicts with its tensors on the device."""
+    """The same tree of dicts with its tensors on the device."""
     if isinstance(memory, dict):
         return {name: moved(value, device) for name, value in memory.items()}
     return memory.to(device) if isinstance(memory, torch.Tensor) else memory

@@ -1,4 +1,4 @@
-"""What a training has cost, as metrics of its rows."""
+"""What a training cost, as metrics for its rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CPU = torch.device("cpu")
 MEANS = ("delta_norm_", "delta_at_", "ascent_")
 
 
-def costs(progress: Progress, device: torch.device, held: int | None) -> dict[str, float]:
-    """What a training on ``device`` that has just ended has cost, as metrics of its rows: sums over its steps.
+def costs(progress: Progress, device: torch.device, bytes_before: int | None) -> dict[str, float]:
+    """What a training on ``device`` that has just ended cost, as metrics for its rows: sums over its steps.
 
-    The measurements of its perturbations (``Step.adversary_report``) are means over the steps instead. held: what
-    :func:`forget_peak` gave before it; ``training_memory_bytes`` is the peak beyond that: gradients, the optimizer's
-    state, activations, the kept best weights. ``peak_memory_bytes`` counts the model as well, and on a CPU all that
-    the process holds, so that it tells methods apart only in a process of their own. The time of both rates includes
-    the measurements in between.
+    Statistics of its perturbations (``Step.adversary_report``) are means over the steps instead. bytes_before: what
+    :func:`forget_peak` returned before the training. ``training_memory_bytes`` is the peak minus that: gradients, the
+    optimizer's state, activations, the copy of the best weights. ``peak_memory_bytes`` includes the model and, on a
+    CPU, everything that the process holds, so it compares methods only if each runs in its own process.
+    ``train_seconds``, and the rate that is taken from it, include the measurements during the training.
     """
     counts = {name: value / (progress.step if name.startswith(MEANS) else 1) for name, value in progress.counts.items()}
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident_bytes()
@@ -37,7 +37,7 @@ def costs(progress: Progress, device: torch.device, held: int | None) -> dict[st
         "steps": float(progress.step),
         "tokens": float(progress.tokens),
         "examples_per_second": progress.examples / progress.seconds,
-        **({} if held is None else {"training_memory_bytes": float(max(0, peak - held))}),
+        **({} if bytes_before is None else {"training_memory_bytes": float(max(0, peak - bytes_before))}),
         **counts,
     }
 
@@ -48,25 +48,25 @@ def trainable_parameters(model: nn.Module) -> int:
 
 
 def forget_peak(device: torch.device = CPU) -> int | None:
-    """Let the peak of memory count from now on: a sweep trains many models in one process.
+    """Reset the peak of memory, since a sweep trains many models in one process.
 
-    Returns the bytes that are held now, on the GPU where the device is one, else by the process, after what earlier
-    trainings have left is given back. Where the system cannot (macOS, Windows) it is None, and ``peak_memory_bytes``
-    is the most that the process has ever held.
+    Frees what earlier trainings left, then returns the bytes in use: on the GPU if the device is one, else by the
+    process. Where the system cannot reset the peak of a process (macOS, Windows), that is None, and
+    ``peak_memory_bytes`` is the most that the process has ever used.
     """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what is freed; the training would take it without a trace
+        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory; a training that reused it would not show
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
-    except (OSError, AttributeError, TypeError):  # Linux alone has them
+    except (OSError, AttributeError, TypeError):  # only Linux has them
         return torch.cuda.memory_allocated() if device.type == "cuda" else None
     return torch.cuda.memory_allocated() if device.type == "cuda" else of_status("VmRSS")
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has held since :func:`forget_peak`, where it trains on no GPU."""
+    """The most memory that this process has used since :func:`forget_peak`; for a training without a GPU."""
     with contextlib.suppress(OSError):
         return of_status("VmHWM")
     scale = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
@@ -74,5 +74,5 @@ def peak_resident_bytes() -> int:
 
 
 def of_status(name: str) -> int:
-    """Bytes of this process: VmRSS, what it holds, or VmHWM, the peak of that. Raises OSError where it is not Linux."""
+    """Memory of this process in bytes: VmRSS, in use now, or VmHWM, its peak. Raises OSError if this is not Linux."""
     return 1024 * int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0])

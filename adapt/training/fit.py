@@ -1,7 +1,7 @@
-"""What every stage that trains does around the loop, from a model that is ready to the files and costs that it leaves.
+"""What every training stage does around the loop: it starts with a loaded model and ends with its files and costs.
 
-A stage says what differs: the model, its objective, the plan of its steps, what chooses the checkpoint, and which
-weights are new. It calls ``fit``, measures what it likes, and calls ``keep``.
+A stage says what differs: the model, its objective, the plan of its steps, how the best checkpoint is chosen, and which
+weights are new. It calls ``fit``, may measure the model, and calls ``write``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Adapters:
-    """What a model's adapters ask of its training, as ``adapters.stage.begin`` gives it; little where it has none.
+    """What adapters need of a model's training. ``adapters.stage.begin`` makes one for models without adapters too.
 
-    learning_rate_factor: on the stage's rate. added(): the weights that adapters have added to the base.
-    penalty(pull): what to add to the gradients of each update, ``pull`` included. after_update(steps): what to call
-    after each of so many updates. checkpoint_gradients(): recompute activations. bytes_beside_base(folder): the size
-    of what the stage wrote and its base lacks.
+    learning_rate_factor: multiplies the stage's learning rate. added(): the weights that adapters add to the base.
+    penalty(pull): the function that adds to the gradients of each update, ``pull`` included. after_update(steps): the
+    function to call after each update of a training of that many steps. checkpoint_gradients(): recompute activations
+    in the backward pass. bytes_beside_base(folder): the size of the stage's files without what the base already has.
     """
 
     learning_rate_factor: float
@@ -49,9 +49,9 @@ class Adapters:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model with its best weights, how its training went, and what that has cost.
+    """A model with its best weights, how its training went, and what it cost.
 
-    restore: gives the model whole (see ``sharding.distribute``).
+    restore(): the whole model (see ``sharding.distribute``).
     """
 
     model: Any
@@ -68,7 +68,7 @@ def fit(
     name: str,
     objective: Objective,
     plan: loop.Plan,
-    selection: loop.Selection,
+    best_checkpoint: loop.BestCheckpoint,
     adversary: Adversary,
     optimizer: OptimizerConfig,
     retention: RetentionConfig,
@@ -81,12 +81,13 @@ def fit(
     stored: Mapping[int, Tensor] | None = None,
     snapshot: Callable[[Restore, int], None] | None = None,
 ) -> Fitted:
-    """Train ``model`` in place and leave it with the weights that ``selection`` finds best.
+    """Train ``model`` in place and leave it with the best weights, as ``best_checkpoint`` measures them.
 
-    new(): the weights that no parent trained, adapters aside; nothing pulls them back to their start.
-    head: what trains at ``head_learning_rate``, where that is given. stored: kept embeddings, for a method that trains
-    on them. snapshot(restore, steps): called after each measurement. Raises what ``loop.train`` raises, and ConfigError
-    where the model has too few layers to freeze or cannot recompute its activations.
+    new(): the weights that no parent stage trained, other than adapters; they are not pulled back to their start.
+    head: the part that trains at ``head_learning_rate``, where that is given. stored: embeddings by example id, for a
+    method that reads stored perturbations. snapshot(restore, steps): called after each measurement. Raises what
+    ``loop.train`` raises, and ConfigError where the model has too few layers to freeze or cannot recompute its
+    activations.
     """
     device = loop.device(runtime)
     model.to(device)
@@ -95,7 +96,7 @@ def fit(
         adapters.checkpoint_gradients()
     rate = optimizer.learning_rate * adapters.learning_rate_factor
     restore = distribute(model, runtime)  # before any parameter is taken from the model
-    held = forget_peak(device)
+    bytes_before = forget_peak(device)
     progress = loop.train(
         model,
         name=name,
@@ -106,7 +107,9 @@ def fit(
         parameter_groups=decay_groups(
             model, head, head_learning_rate, layer_decay=retention.layer_decay, learning_rate=rate
         ),
-        selection=selection if snapshot is None else replace(selection, keep=partial(snapshot, restore)),
+        best_checkpoint=best_checkpoint
+        if snapshot is None
+        else replace(best_checkpoint, after_measurement=partial(snapshot, restore)),
         seed=seed,
         folder=folder,
         runtime=runtime,
@@ -114,13 +117,13 @@ def fit(
         pull=adapters.penalty(toward_start(model, retention.toward_start, new=[*new(), *adapters.added()])),
         after_update=adapters.after_update(plan.steps),
     )
-    return Fitted(model, adapters, restore, progress, costs(progress, device, held))
+    return Fitted(model, adapters, restore, progress, costs(progress, device, bytes_before))
 
 
-def keep(fitted: Fitted, out: Path, save: Callable[[Any], None], **record: Any) -> dict[str, float]:
-    """Write the whole model, on the CPU, by ``save``, and how the training went as ``training.json``.
+def write(fitted: Fitted, out: Path, save: Callable[[Any], None], **record: Any) -> dict[str, float]:
+    """Let ``save`` write the whole model, moved to the CPU, and write the training's history as ``training.json``.
 
-    record: what else that file says. Returns the costs, with the number of trained weights and the bytes to keep.
+    record: more entries of that file. Returns the costs, with the number of trained weights and the checkpoint's bytes.
     """
     whole = fitted.restore()
     if processes.leads():

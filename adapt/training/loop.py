@@ -1,10 +1,11 @@
-"""The one training loop, on accelerate: pretraining and fine-tuning call it, and no method's name is in it.
+"""The only training loop, on accelerate. Pretraining and fine-tuning call it; it knows no training method by name.
 
-Exact resume: the data order, the masks and the dropout noise of a step are functions of (seed, step), so that a
-checkpoint of weights, optimizer and step number is enough to end with the weights of an uninterrupted run.
+Resuming is exact: the data order, the masks and the dropout noise of a step depend only on (seed, step). A checkpoint
+of weights, optimizer and step number is therefore enough to end with the weights of an uninterrupted run.
 
 Where several processes share the training (adapt/training/processes.py), each runs this loop on its part of every
-step's examples, and their gradients are averaged after each backward pass: the weights are the same in all of them.
+step's examples. Gradients are averaged over the processes after each backward pass, so all of them hold the same
+weights.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ from adapt.training.step import Step
 
 KEY_NAME = "training.loop"
 VERSION = 3
-Keep = Callable[[int], None]
+AfterMeasurement = Callable[[int], None]
 AfterUpdate = Callable[[int, dict[str, Any]], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-PROCESS_STRIDE = 2**40  # between the dropout noise of two processes: no seed and step of one reach that of another
+PROCESS_STRIDE = 2**40  # offset between the random seeds of two processes: they never share dropout noise
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss or a gradient became NaN or infinite: says the stage, the step and the last finite loss."""
+    """A loss, a gradient or a weight became NaN or infinite. The message has stage, step and last finite loss."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Plan:
     micro_batch_size: int
 
     def from_step(self, step: int) -> Iterator[list[int]]:
-        """The indices of step ``step``, ``step + 1``, ... up to the last one, over as many epochs as it takes."""
+        """The example indices of steps ``step``, ``step + 1``, ... up to the last, over as many epochs as needed."""
         per_epoch = len(self.epoch(0))
         for epoch in range(step // per_epoch, math.ceil(self.steps / per_epoch)):
             batches = self.epoch(epoch)
@@ -67,29 +68,30 @@ class Plan:
                     yield batches[position]
 
     def micro_batches(self, indices: list[int], step: int) -> tuple[list[Batch], int]:
-        """This process's part of a step, and how many batches at its end are not: copies of the step's first example.
+        """This process's micro-batches of a step, padded with dummy batches, and the number of dummies.
 
-        Those are there because every process must run as many backward passes as the others.
+        Every process must run the same number of backward passes. A dummy batch holds the step's first example.
         """
         mine, size = processes.share(indices), self.micro_batch_size
         cuts = [mine[start : start + size] for start in range(0, len(mine), size)]
         most = math.ceil(math.ceil(len(indices) / processes.count()) / size)
-        fillers = most - len(cuts)
-        return [self.collate(cut, step) for cut in cuts + fillers * [indices[:1]]], fillers
+        dummies = most - len(cuts)
+        return [self.collate(cut, step) for cut in cuts + dummies * [indices[:1]]], dummies
 
 
 @dataclass
-class Selection:
-    """When to measure, what, and which checkpoint wins: the one whose ``measure()`` is the ``mode`` (max or min).
+class BestCheckpoint:
+    """The best checkpoint has the highest (mode: max) or lowest (min) ``measure()``, taken every ``every`` steps.
 
-    keep: called after each measurement with the number of steps that the model has been trained for.
+    patience: training stops after this many measurements in a row that are not better; None: it never stops early.
+    after_measurement: called after each measurement with the number of steps that the model has been trained for.
     """
 
     measure: Callable[[], float]
     every: int
     mode: str
     patience: int | None = None
-    keep: Keep | None = None
+    after_measurement: AfterMeasurement | None = None
 
 
 def train(
@@ -101,7 +103,7 @@ def train(
     adversary: Adversary,
     optimizer_config: OptimizerConfig,
     parameter_groups: list[dict[str, Any]],
-    selection: Selection,
+    best_checkpoint: BestCheckpoint,
     seed: int,
     folder: Path,
     runtime: RuntimeConfig,
@@ -109,13 +111,13 @@ def train(
     pull: Pull | None = None,
     after_update: AfterUpdate | None = None,
 ) -> Progress:
-    """Train ``model`` in place and leave it with the best measured weights.
+    """Train ``model`` in place and leave it with the weights that were measured best.
 
     folder: the stage's output folder; checkpoints live in ``folder/checkpoint`` until the stage removes them.
-    stored: kept embeddings by example id, for a method that trains on them (``View.stored``).
-    pull: adds what keeps the weights near their start to the gradients of each update (``retention.toward_start``).
-    after_update: called after each update that fp16 does not skip, gradients there, with its number and the memory.
-    raises NonFiniteLoss with the step and the last finite loss.
+    stored: embeddings by example id, for a training method that reads stored perturbations (``View.stored``).
+    pull: adds to the gradients of each update a term that pulls the weights back (``retention.toward_start``).
+    after_update(number, memory): called after each update that fp16 does not skip, before the gradients are zeroed.
+    Raises NonFiniteLoss with the step and the last finite loss.
     """
     accelerator = make_accelerator(optimizer_config.precision, runtime, folder, name)
     optimizer = torch.optim.AdamW(
@@ -128,7 +130,7 @@ def train(
     )
     scheduler = LambdaLR(optimizer, learning_rate_shape(optimizer_config, plan.steps))
     optimizer = accelerator.prepare(optimizer)
-    model = accelerator.prepare_model(model, evaluation_mode=True)  # in its precision; ``shared`` distributes it
+    model = accelerator.prepare_model(model, evaluation_mode=True)  # sets its precision; ``shared`` distributes it
     everywhere = shared(model)
     trainable = [parameter for group in parameter_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder / "checkpoint", name)
@@ -147,7 +149,8 @@ def train(
                     f"{name}, step {progress.step + 1}: the gradient is not finite; {last_finite(progress)}"
                 )
         optimizer.step()
-        skipped = scale is not None and accelerator.scaler.get_scale() < scale  # by fused AdamW: accelerate misses it
+        # GradScaler lowers its scale when it skips an update; accelerate does not see that under fused AdamW.
+        skipped = scale is not None and accelerator.scaler.get_scale() < scale
         if after_update is not None and not skipped:
             after_update(progress.step + 1, memory)
         optimizer.zero_grad()
@@ -161,20 +164,20 @@ def train(
 
     def steps() -> Iterator[Any]:
         if progress.step == 0 and progress.best is None:
-            measure(model, selection, progress, checkpoint, started)
+            measure(model, best_checkpoint, progress, checkpoint, started)
         yield from plan.from_step(progress.step)
 
     for indices in preemption.saving(steps(), save):
         if progress.stopped_early:
             break
         torch.manual_seed(seed * 1_000_003 + progress.step + processes.rank() * PROCESS_STRIDE)
-        micro, fillers = plan.micro_batches(indices, progress.step)
+        micro, dummies = plan.micro_batches(indices, progress.step)
         micro = [{key: value.to(accelerator.device) for key, value in batch.items()} for batch in micro]
         step = Step(
             everywhere,
             objective,
             micro,
-            fillers=fillers,
+            dummies=dummies,
             precision=SIXTEEN_BITS.get(optimizer_config.precision),
             adversary=adversary,
             seed=seed,
@@ -198,18 +201,18 @@ def train(
         bar.update()
         bar.set_postfix_str(f"loss {mean:.3f}, {progress.tokens / max(progress.seconds, 1e-9):,.0f} tokens/s")
         accelerator.log({f"{name}/loss": mean}, step=progress.step)
-        if progress.step % selection.every == 0 or progress.step == plan.steps:
-            measure(model, selection, progress, checkpoint, started)
+        if progress.step % best_checkpoint.every == 0 or progress.step == plan.steps:
+            measure(model, best_checkpoint, progress, checkpoint, started)
             accelerator.log({f"{name}/{key}": value for key, value in progress.history[-1].items()}, step=progress.step)
-        if processes.total(time.monotonic() - saved >= runtime.checkpoint_seconds)[0]:  # one clock is the first
+        if processes.total(time.monotonic() - saved >= runtime.checkpoint_seconds)[0]:  # one process's clock is enough
             save()
             saved = time.monotonic()
     bar.close()
-    for tracker in accelerator.trackers:  # not end_training: it would end the group of processes as well
+    for tracker in accelerator.trackers:  # not end_training(), which would also end the process group
         tracker.finish()
     checkpoint.load_best(model)
     finite = (torch.isfinite(gathered(parameter.norm())) for parameter in trainable)
-    if not all(finite):  # no loss comes after the last update
+    if not all(finite):  # there is no loss after the last update to show it
         raise NonFiniteLoss(f"{name}, step {progress.best_step}: the weights are not finite; {last_finite(progress)}")
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast wrapper off ``forward`` again
     model.eval()
@@ -217,10 +220,10 @@ def train(
 
 
 def shared(model: nn.Module) -> nn.Module:
-    """The model as every process of the training calls it: its gradients are then those of all their examples.
+    """The model wrapped so that its gradients are averaged over all processes of the training.
 
-    Buffers are not sent around before each pass: encoders have constants alone there, and to write them between two
-    passes of one loss would spoil its backward pass.
+    Buffers are not broadcast before each pass: in encoders they are only constants, and writing to them between two
+    passes of one loss would break its backward pass.
     """
     if processes.count() == 1 or is_sharded(model):
         return model
@@ -228,14 +231,14 @@ def shared(model: nn.Module) -> nn.Module:
 
 
 def device(runtime: RuntimeConfig) -> torch.device:
-    """The accelerator of this machine, or the CPU where there is none or the runtime asks for it."""
-    found = torch.accelerator.current_accelerator(check_available=True) if runtime.device != "cpu" else None
-    return found or torch.device("cpu")
+    """The accelerator of this machine, or the CPU if there is none or the runtime asks for the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True) if runtime.device != "cpu" else None
+    return accelerator or torch.device("cpu")
 
 
 def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name: str) -> Accelerator:
     """An accelerator in ``precision`` (no, bf16, fp16), with the runtime's trackers started under ``name``."""
-    AcceleratorState._reset_state(reset_partial_state=True)  # its singleton refuses a second precision in one process
+    AcceleratorState._reset_state(reset_partial_state=True)  # the singleton would refuse a second precision
     accelerator = Accelerator(
         mixed_precision=precision,
         cpu=runtime.device == "cpu",
@@ -248,13 +251,13 @@ def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name:
 
 
 def last_finite(progress: Progress) -> str:
-    """The clause of an error message that gives the last loss of the history, or says that it has none."""
+    """The clause of an error message that gives the last finite loss, or says that there was none."""
     losses = [entry["loss"] for entry in progress.history if "loss" in entry]
     return f"the last finite loss was {losses[-1]:.4g}" if losses else "no step before it had a finite loss"
 
 
 def advance(progress: Progress, step: Step, loss: float, seconds: float) -> None:
-    """Add a finished step's tokens, passes and loss; ``seconds`` is the training's time up to now."""
+    """Add a finished step's tokens, passes and loss to ``progress``; ``seconds``: the training time so far."""
     examples, tokens = processes.total(step.examples, step.tokens)
     progress.step += 1
     progress.seconds = seconds
@@ -265,19 +268,22 @@ def advance(progress: Progress, step: Step, loss: float, seconds: float) -> None
     progress.history.append({"step": progress.step, "loss": loss})
 
 
-def measure(model: nn.Module, selection: Selection, progress: Progress, checkpoint: Checkpoint, started: float) -> None:
-    """Measure, keep the weights when they are the best so far, count the measurements without gain otherwise."""
+def measure(
+    model: nn.Module, best_checkpoint: BestCheckpoint, progress: Progress, checkpoint: Checkpoint, started: float
+) -> None:
+    """Measure; save the weights if they are the best so far, else count one more measurement without improvement."""
     model.eval()
-    value = processes.agreed(selection.measure())
-    if selection.keep is not None:
-        selection.keep(progress.step)
+    value = processes.agreed(best_checkpoint.measure())
+    if best_checkpoint.after_measurement is not None:
+        best_checkpoint.after_measurement(progress.step)
     model.train()
     progress.seconds = time.monotonic() - started
     progress.history.append({"step": progress.step, "measured": value})
-    better = progress.best is None or (value > progress.best if selection.mode == "max" else value < progress.best)
+    highest = best_checkpoint.mode == "max"
+    better = progress.best is None or (value > progress.best if highest else value < progress.best)
     if better:
         progress.best, progress.best_step, progress.stale = value, progress.step, 0
         checkpoint.save_best(model)
     else:
         progress.stale += 1
-        progress.stopped_early = selection.patience is not None and progress.stale >= selection.patience
+        progress.stopped_early = best_checkpoint.patience is not None and progress.stale >= best_checkpoint.patience

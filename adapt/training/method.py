@@ -1,4 +1,4 @@
-"""A training method as the loop gets it: the generator, its ball, and the settings that every method shares."""
+"""A training method as the loop receives it: the generator, its ball, and the settings that all methods share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ DROPOUT = ("same", "fresh", "off")
 
 @dataclass
 class Adversary:
-    """A training method and the settings that every method shares.
+    """A training method and the settings that all methods share.
 
-    dropout: the mask in all passes over a view. ``same``: every pass draws the one mask again; ``fresh``: each pass
-    draws its own; ``off``: inner passes run in evaluation mode, and passes for a yielded loss draw their own.
-    float32: passes leave mixed precision, for perturbations so small that 16 bits would round them away.
+    dropout: the masks of the passes over one view. ``same``: every pass uses the same mask; ``fresh``: each pass draws
+    its own; ``off``: inner passes run in evaluation mode, and passes for a yielded loss draw their own.
+    float32: passes run in float32 despite mixed precision, for perturbations so small that 16 bits would round them
+    away.
     """
 
     method: Callable[..., Generator[Tensor, None, None]]
@@ -35,7 +36,7 @@ class Adversary:
 
     @classmethod
     def of(cls, cfg: AdversaryConfig) -> Adversary:
-        """What an option file of conf/adversary describes."""
+        """The method that an option file of conf/adversary describes."""
         from hydra.utils import instantiate
 
         ball = None if cfg.ball is None else Ball(**asdict(cfg.ball))

@@ -1,4 +1,4 @@
-"""What a model is trained for: its scores, which answer each should have given, and whose they are."""
+"""Training objectives: the scores of a model, their targets, and the example that each of them belongs to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Batch = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """A training objective. Its items are what is answered: examples, or predicted tokens.
+    """A training objective. Its items are what the model predicts something for: examples, or tokens.
 
-    A step's loss is the sum over the items of its micro-batches, divided by how many there are.
+    The loss of a step is the mean over the items of all its micro-batches.
     """
 
     def items(self, batch: Batch) -> int:
@@ -32,11 +32,11 @@ class Objective(Protocol):
         """The example that each item belongs to, [P]."""
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropies [P] in nats of ``logits`` with ``targets``, without [P, C] whole where it is large."""
+        """Cross-entropies [P] in nats of ``logits`` with ``targets``; a large [P, C] is never held in memory whole."""
 
 
 class Classification:
-    """One label an example; an item is an example."""
+    """One label per example; an item is an example."""
 
     def items(self, batch: Batch) -> int:
         """The number of examples B."""
@@ -60,14 +60,14 @@ class Classification:
 
 
 class PredictedTokens:
-    """Tokens of the vocabulary at the ``positions`` of a batch; an item is a predicted token."""
+    """Prediction of the tokens at the ``positions`` of a batch; an item is a predicted token."""
 
     def items(self, batch: Batch) -> int:
         """The number of predicted tokens P."""
         return len(batch["positions"])
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Vocabulary scores [P, V] at the predicted tokens alone."""
+        """Scores of the vocabulary [P, V], at the predicted tokens only."""
         return model(**model_inputs(batch), positions=batch["positions"])
 
     def targets(self, batch: Batch) -> Tensor:
@@ -79,16 +79,16 @@ class PredictedTokens:
         return batch["rows"]
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropies [P] in nats; the model cuts a large projection into chunks (adapt/models/language.py)."""
+        """Cross-entropies [P] in nats; the model splits a large projection into chunks (adapt/models/language.py)."""
         return model(**model_inputs(batch), positions=batch["positions"], targets=batch["targets"]).float()
 
 
 class MaskedLanguageModel(PredictedTokens):
-    """The masked tokens (Devlin et al., 2019, section 3.1)."""
+    """Prediction of the masked tokens (Devlin et al., 2019, section 3.1)."""
 
 
 class CausalLanguageModel(PredictedTokens):
-    """Each next token of a text from those before it (Radford et al., 2018, section 3.1, equation 1)."""
+    """Prediction of each next token of a text from those before it (Radford et al., 2018, section 3.1, equation 1)."""
 
 
 def example_losses(objective: Objective, model: nn.Module, batch: Batch) -> Tensor:
@@ -97,12 +97,12 @@ def example_losses(objective: Objective, model: nn.Module, batch: Batch) -> Tens
 
 
 def by_example(objective: Objective, batch: Batch, values: Tensor) -> Tensor:
-    """Sums [B] of one value an item, [P]."""
+    """Sums over the items of each example [B], of one value per item [P]."""
     empty = torch.zeros(len(batch["input_ids"]), device=values.device, dtype=values.dtype)
     return empty.index_add(0, objective.rows(batch), values)
 
 
 def model_inputs(batch: Batch) -> Batch:
-    """The part of a batch that a model reads; ``document_ids`` only in packed batches, which language models take."""
+    """The part of a batch that a model reads; only packed batches, for language models, have ``document_ids``."""
     names = ("input_ids", "attention_mask", "token_type_ids", "document_ids")
     return {name: batch[name] for name in names if name in batch}

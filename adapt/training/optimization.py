@@ -16,7 +16,7 @@ VERSION = 1
 
 
 def learning_rate_shape(config: OptimizerConfig, steps: int) -> Callable[[int], float]:
-    """The factor on the learning rate at a step: linear warm-up, then linear or cosine decay to 0, or constant."""
+    """The factor of the learning rate at a step: linear warm-up, then linear or cosine decay to 0, or constant."""
     warmup = round(config.warmup_fraction * steps)
 
     def factor(step: int) -> float:
@@ -38,11 +38,11 @@ def decay_groups(
     layer_decay: float = 1.0,
     learning_rate: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Trainable parameters as AdamW groups: no weight decay on biases and norms, the head with its own rate.
+    """AdamW groups of the trainable parameters: no weight decay on biases and norms, a learning rate for the head.
 
-    layer_decay: below 1, layer l of L has the rate ``learning_rate * layer_decay ** (L + 1 - l)``, where the embeddings
-    are layer 0 and what stands above the layers, the head at ``learning_rate`` among it, is layer L + 1 (Howard &
-    Ruder, 2018, section 3.2; Clark et al., 2020, appendix A). Layers are counted by ``retention.layer_numbers``.
+    layer_decay: below 1, layer l of L trains at ``learning_rate * layer_decay ** (L + 1 - l)``. The embeddings are
+    layer 0; everything above the layers is layer L + 1, including a head without a rate of its own (Howard & Ruder,
+    2018, section 3.2; Clark et al., 2020, appendix A). Layers are counted by ``retention.layer_numbers``.
     """
     in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
     numbers = layer_numbers(model) if layer_decay != 1 else {}

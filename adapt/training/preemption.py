@@ -1,4 +1,4 @@
-"""A training that is told to stop saves first: SIGTERM, SIGUSR1 and SIGUSR2 wait for the end of the step."""
+"""A training that is told to stop saves first: SIGTERM, SIGUSR1 and SIGUSR2 take effect after the current step."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ T = TypeVar("T")
 
 
 def saving(steps: Iterable[T], save: Callable[[], None]) -> Iterator[T]:
-    """The steps, for a loop; a signal that comes while the loop is in one acts after it, and after ``save()``.
+    """Yield the steps; a signal that arrives during a step takes effect after it, once ``save()`` has run.
 
-    It then reaches whoever had it before: by default the process dies of it, submitit's handler queues the job again,
-    and where a handler returns (submitit's for SIGTERM does), the loop goes on. A signal while ``steps`` prepares
-    its first one waits for that too. Before and after the loop and outside of the main thread, where Python can set no
-    handler, a signal acts at once.
+    It then goes to the handler that was set before: by default it ends the process; submitit's handler queues the job
+    again; if a handler returns (submitit's for SIGTERM does), the loop continues. A signal that arrives while ``steps``
+    prepares the first step waits for the end of that step as well. Before and after the loop, and outside the main
+    thread, where Python cannot set handlers, a signal takes effect at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield from steps
         return
-    came: list[int] = []
+    received: list[int] = []
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     handlers = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not Python's
 
     def hold() -> None:
         for number in handlers:
-            signal.signal(number, lambda received, _: came.append(received))
+            signal.signal(number, lambda arrived, _: received.append(arrived))
 
     def release() -> None:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        while came:
-            signal.raise_signal(came.pop(0))
+        while received:
+            signal.raise_signal(received.pop(0))
 
     hold()
     try:
         for step in steps:
             yield step
-            if processes.total(len(came))[0]:
+            if processes.total(len(received))[0]:
                 save()
-                while not came:  # another process has it already, and whoever stops one stops them all
+                while not received:  # another process got a signal; this one will get it too
                     time.sleep(0.01)
-                log.warning("%s: the training is saved", " and ".join(signal.Signals(number).name for number in came))
+                log.warning(
+                    "%s: the training is saved", " and ".join(signal.Signals(number).name for number in received)
+                )
                 release()
                 hold()
     finally:

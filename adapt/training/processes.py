@@ -1,8 +1,8 @@
-"""The processes that share a stage: how many there are, which one this is, and what they tell each other.
+"""The processes that share a stage: how many there are, which one this is, and how they exchange values.
 
-They are one process outside of ``together``, whatever torch.distributed says: between the stages that several share,
-the leader alone works, and ``from_leader`` alone reaches the others. Every function but ``count``, ``rank`` and
-``leads`` must be called by all of them.
+Outside of ``together`` this module counts one process, whatever torch.distributed says: between shared stages only the
+leader works, and only ``from_leader`` reaches the others. All processes must call every function except ``count``,
+``rank`` and ``leads``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _together = False
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Within the block all processes of the default group do the same work on different examples."""
+    """Within the block, all processes of the default group do the same work on different examples."""
     global _together
     _together = True
     try:
@@ -31,22 +31,22 @@ def together() -> Iterator[None]:
 
 
 def count() -> int:
-    """How many share the work."""
+    """How many processes share the work."""
     return distributed.get_world_size() if _together else 1
 
 
 def rank() -> int:
-    """The number of this one, from 0."""
+    """The number of this process, from 0."""
     return distributed.get_rank() if _together else 0
 
 
 def leads() -> bool:
-    """Whether this is the one that writes files, logs and shows progress."""
+    """Whether this process writes files, logs and shows progress."""
     return rank() == 0
 
 
 def total(*values: float) -> list[float]:
-    """The sum over the processes of each value."""
+    """The sum of each value over the processes."""
     if count() == 1:
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
@@ -55,26 +55,26 @@ def total(*values: float) -> list[float]:
 
 
 def add_up(*tensors: Tensor) -> None:
-    """Put the sum over the processes into each tensor."""
+    """Replace each tensor, in place, by its sum over the processes."""
     if count() > 1:
         for tensor in tensors:
             distributed.all_reduce(tensor)
 
 
 def agreed(value: Any) -> Any:
-    """The leader's value, for what all of them compute and then decide by: a last digit may differ between machines."""
+    """The leader's value of what all compute and then decide by: its last digit may differ between machines."""
     return value if count() == 1 else from_leader(value)
 
 
 def from_leader(value: Any = None) -> Any:
-    """The leader's value, to all processes of the group, whether they share a stage or wait for one."""
-    given = [value]
-    distributed.broadcast_object_list(given, src=0)
-    return given[0]
+    """Send the leader's value to all processes of the group, whether they share a stage or wait for one."""
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def gathered(values: Tensor) -> Tensor:
-    """The values of all processes, [n, ...] each, one after another; on the CPU where there are several."""
+    """The values [n, ...] of all processes, concatenated; on the CPU if there are several processes."""
     if count() == 1:
         return values
     parts: list[Any] = [None] * count()
@@ -83,13 +83,13 @@ def gathered(values: Tensor) -> Tensor:
 
 
 def wait() -> None:
-    """Until all of them are here: the leader's files are then written."""
+    """Wait until all processes are here: the leader's files are then written."""
     if count() > 1:
         distributed.barrier()
 
 
 def share(indices: list[int]) -> list[int]:
-    """This one's part of a step's examples: as many for each, and one more for the first where it does not divide."""
+    """This process's part of a step's examples: equal parts, the first ones larger by one if they do not divide."""
     least, more = divmod(len(indices), count())
     start = rank() * least + min(rank(), more)
     return indices[start : start + least + (rank() < more)]

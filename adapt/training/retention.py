@@ -1,4 +1,4 @@
-"""What keeps a model near the one it started from: frozen layers, rates that fall with depth, a pull to the start."""
+"""What keeps a model near its start: frozen layers, lower rates for lower layers, a pull back to the start."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Pull = Callable[[float], None]
 
 
 def layer_numbers(model: nn.Module) -> dict[str, int]:
-    """For each parameter of ``model``, by name, the number of its layer: 0 embeddings, 1 ... L layers, L + 1 above.
+    """The layer number of each parameter of ``model``, by name: 0 embeddings, 1 ... L layers, L + 1 what is above.
 
-    model: anything with a transformers base model as ``.encoder``. The layers are those of its outermost ModuleLists
-    whose members hold more than embedding tables, numbered through from the first list to the last: an encoder's, then
-    its decoder's. Number 0 is every embedding table and what is registered before the first layer or called an
-    embedding; what lies between two lists (an encoder's last norm) counts to the layer before it; what comes after the
-    last layer, and all that is outside the base model, is above. A weight that two names share has its lowest number.
+    model: anything with a transformers base model as ``.encoder``. Its layers are the members of its outermost
+    ModuleLists, if these hold more than embedding tables. They are numbered through, the encoder's first, then the
+    decoder's. Layer 0 is every embedding table, what is registered before the first layer, and what has "embed" in its
+    name. What lies between two lists (an encoder's last norm) belongs to the layer before it. What comes after the last
+    layer is above, as is everything outside the base model. A weight with two names has the lower of their numbers.
 
-    ALBERT's layers are one set of weights, so L is 1 there. Raises ConfigError for a base model without layers.
+    ALBERT's layers share one set of weights, so L is 1 there. Raises ConfigError for a base model without layers.
     """
     stacks = layer_stacks(cast(nn.Module, model.encoder))
     layer_of: dict[int, int] = {}
@@ -36,7 +36,7 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
         raise ConfigError(f"retention: {type(model.encoder).__name__} has no list of layers to freeze or to tell apart")
     top = max(layer_of.values())
     numbers, reached = {}, 0
-    for name, parameter in model.named_parameters():  # in the order of registration, a shared weight once
+    for name, parameter in model.named_parameters():  # in the order of registration; a shared weight comes once
         if id(parameter) in layer_of:
             reached = layer_of[id(parameter)]
             numbers[name] = reached
@@ -50,14 +50,14 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
 
 
 def layer_stacks(encoder: nn.Module) -> list[nn.ModuleList]:
-    """The outermost ModuleLists of a base model whose every member holds a weight of no embedding table."""
-    found: list[nn.ModuleList] = []
+    """The outermost ModuleLists of a base model whose members all hold a weight that is not an embedding table."""
+    stacks: list[nn.ModuleList] = []
     seen: set[int] = set()
     for module in encoder.modules():
         if isinstance(module, nn.ModuleList) and id(module) not in seen and len(module) and all(map(computes, module)):
-            found.append(module)
+            stacks.append(module)
             seen |= {id(inner) for inner in module.modules()}
-    return found
+    return stacks
 
 
 def computes(layer: nn.Module) -> bool:
@@ -68,19 +68,19 @@ def computes(layer: nn.Module) -> bool:
 
 
 def own(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a module itself, without its children's."""
+    """The parameters of the module itself, without those of its children."""
     return list(module.parameters(recurse=False))
 
 
 def count_layers(encoder: nn.Module) -> int:
-    """The number L of a base model's layers, as ``frozen_layers`` counts them."""
+    """The number L of layers of a base model, as the setting ``frozen_layers`` counts them."""
     return sum(map(len, layer_stacks(encoder)))
 
 
 def freeze(model: nn.Module, layers: int) -> None:
-    """Train neither the lowest ``layers`` layers nor, if that is one or more, the embeddings.
+    """Freeze the lowest ``layers`` layers and, if that is one or more, the embeddings.
 
-    An output matrix that is tied to the embeddings is frozen with them. Raises ConfigError where there are fewer.
+    An output matrix that is tied to the embeddings is frozen with them. Raises ConfigError if there are fewer layers.
     """
     if layers:
         check_frozen("", layers, cast(nn.Module, model.encoder))
@@ -91,7 +91,7 @@ def freeze(model: nn.Module, layers: int) -> None:
 
 
 def check_frozen(part: str, layers: int, encoder: nn.Module) -> None:
-    """Raise ConfigError where more layers of a base model are to be frozen than it has. part: whose setting it is."""
+    """Raise ConfigError if ``layers`` is more than a base model has. part: the start of the setting's name."""
     most = count_layers(encoder)
     if layers > most:
         name = type(encoder).__name__
@@ -101,12 +101,12 @@ def check_frozen(part: str, layers: int, encoder: nn.Module) -> None:
 def toward_start(model: nn.Module, alpha: float, new: Iterable[nn.Parameter]) -> Pull | None:
     """L2-SP (Li et al., 2018, equation 2): the gradient of alpha / 2 * ||w - w0||^2 at the trained, pretrained weights.
 
-    w0: the weights that ``model`` has now; call this before training. A training that resumes has the same w0, because
-    its stage loads the same parent first. new: weights that no parent trained, such as a head's: they are not pulled
-    (the paper has an ordinary decay for them, which is AdamW's here).
+    w0: the weights that ``model`` has now, so call this before training. A resumed training has the same w0, because
+    its stage first loads the same parent. new: weights that no parent trained, such as a head's. They are not pulled
+    (the paper gives them an ordinary weight decay, which is AdamW's here).
 
-    Returns a function that adds ``scale * alpha * (w - w0)`` to the gradients, for the training loop to call before it
-    clips (scale: that of fp16's gradients), or None for alpha = 0. It holds a second copy of the weights.
+    Returns None for alpha = 0, else a function that adds ``scale * alpha * (w - w0)`` to the gradients; the training
+    loop calls it before clipping. scale: the loss scale of fp16. The function holds a second copy of the weights.
     """
     if alpha == 0:
         return None
@@ -117,14 +117,14 @@ def toward_start(model: nn.Module, alpha: float, new: Iterable[nn.Parameter]) ->
     @torch.no_grad()
     def pull(scale: float) -> None:
         for weight, origin in zip(pulled, start, strict=True):
-            if weight.grad is not None:  # without one the optimizer leaves the weight where it started
+            if weight.grad is not None:  # without a gradient the optimizer does not move the weight
                 weight.grad.add_(weight - origin, alpha=scale * alpha)
 
     return pull
 
 
 def outside(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters outside the base model, and those of its pooler: what is new in a classifier."""
+    """The parameters outside the base model and those of its pooler: the new weights of a classifier."""
     encoder = cast(nn.Module, model.encoder)
     pooler = getattr(encoder, "pooler", None)
     new = set() if pooler is None else {id(weight) for weight in pooler.parameters()}

@@ -1,7 +1,7 @@
-"""A model whose weights lie in parts on the processes that train it (FSDP2), and the same weights whole again.
+"""Sharded models (FSDP2): each process holds a part of the weights. How to shard a model, and to gather it again.
 
-Each process holds its part of every weight, gradient and optimizer state; a layer's weights are whole while it works.
-The functions that gather must be called by all processes.
+Each process holds its part of every weight, gradient and optimizer state; a layer's weights are gathered while it
+computes. Functions that gather must be called by all processes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Restore = Callable[[], Any]
 
 
 def distribute(model: Any, runtime: RuntimeConfig) -> Restore:
-    """Under ``runtime.shard``, leave each process a part of the model, in place; its parameters are then other objects.
+    """Under ``runtime.shard``, shard the model in place over the processes; its parameters are then other objects.
 
-    Returns what gives the model whole, at any time: to the leader (a copy on the CPU, where the model is in parts), and
-    None to the others.
+    Returns a function that returns the whole model at any time: on the leader (a copy on the CPU if the model is
+    sharded), and None on the other processes.
     """
     if not (runtime.shard and processes.count() > 1):
         return lambda: model if processes.leads() else None
@@ -50,13 +50,13 @@ def distribute(model: Any, runtime: RuntimeConfig) -> Restore:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether ``distribute`` has left a part of it here."""
+    """Whether ``distribute`` has sharded the model."""
     return isinstance(model, FSDPModule)
 
 
 @contextmanager
 def whole_weights(model: nn.Module) -> Iterator[None]:
-    """Within the block, modules that only the model itself may call have their weights: the embedding, by hand."""
+    """Within the block, modules can be called without the model around them, such as the embedding by itself."""
     if not isinstance(model, FSDPModule):
         yield
         return
@@ -68,13 +68,13 @@ def whole_weights(model: nn.Module) -> Iterator[None]:
 
 
 def forget_whole(model: nn.Module) -> None:
-    """Leave the model with its parts alone, as its ``parameters()``; whole weights are gathered by the next pass."""
+    """Make ``parameters()`` this process's parts again; the next pass gathers the whole weights itself."""
     if isinstance(model, FSDPModule):
         model.reshard()
 
 
 def gathered(tree: Any) -> Any:
-    """A tree of dicts and lists with its tensors whole: those in parts on the CPU, the others as they are."""
+    """A tree of dicts and lists with whole tensors: sharded ones are gathered to the CPU, others stay as they are."""
     if isinstance(tree, Mapping):
         return {name: gathered(value) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -83,14 +83,14 @@ def gathered(tree: Any) -> Any:
 
 
 def scattered(value: Tensor, like: Tensor) -> Tensor:
-    """This process's part of a whole tensor that is laid out as ``like`` is; the tensor itself where that is whole."""
+    """This process's part of a whole tensor, sharded as ``like`` is; the tensor itself if ``like`` is not sharded."""
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def scattered_by_name(state: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A tree of dicts with what is called as a tensor of ``like`` laid out as that is."""
+    """A tree of dicts in which every value with the name of a tensor of ``like`` is sharded as that tensor is."""
     return {
         name: scattered_by_name(value, like)
         if isinstance(value, Mapping)
@@ -102,7 +102,7 @@ def scattered_by_name(state: Mapping[str, Any], like: Mapping[str, Tensor]) -> d
 
 
 def scattered_optimizer(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
-    """An optimizer's state of whole tensors, laid out as the parameters are that the optimizer holds."""
+    """An optimizer's state of whole tensors, sharded as the parameters that the optimizer holds are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     of_each = {
         number: {name: scattered(value, parameters[number]) if isinstance(value, Tensor) else value

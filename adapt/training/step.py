@@ -1,7 +1,7 @@
-"""One optimizer step as a training method sees it: micro-batch views, the ball, memory that outlives the step.
+"""One optimizer step as a training method sees it: views of its micro-batches, the ball, memory kept between steps.
 
-A method is a generator over a step. It yields losses, the training loop runs the backward pass of each, and a delta
-that is a leaf of the yielded loss then has its gradient.
+A training method is a generator over a step. It yields losses, and the training loop runs the backward pass of each.
+A delta that is a leaf of a yielded loss then has its gradient.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from adapt.training.sharding import forget_whole, is_sharded, whole_weights
 
 KEY_NAME = "training.step"
 VERSION = 2
-ROUNDING = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12}  # half the spacing of numbers near 1
+ROUNDING = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12}  # half the distance between neighbouring numbers near 1
 Sampler = Callable[[np.random.Generator, int, int], NDArray[np.float32]]
 
 
 @dataclass
 class Counts:
-    """What a step has cost, in full passes over its batch, and the gradients of examples that were not finite."""
+    """What a step has cost, in full passes over its batch, and how many examples had a gradient that was not finite."""
 
     forward_passes: float
     backward_passes: float
@@ -46,16 +46,16 @@ class Counts:
 class Step:
     """The micro-batches of one optimizer step; iterate over it for a View of each.
 
-    A view's loss is its items' losses over the items (examples, predicted tokens) of the whole step, so that the
-    yielded losses of a step add up to one mean, however it is cut.
+    A view's loss is the sum of its items' losses divided by the number of items (examples, predicted tokens) of the
+    whole step. The yielded losses of a step therefore add up to one mean, however it is cut into micro-batches.
 
     elapsed: the share of the training that is over, from 0 to 1.
     memory: what a method keeps from step to step (a teacher's weights, a table of perturbations): tensors and dicts of
-    tensors under names of its own. It is part of the checkpoint.
-    stored: kept embeddings [tokens, d] by example id, for a method that trains on them.
-    precision: of the passes under mixed precision, 16 bits; None where they are in the weights' own.
-    fillers: how many of the micro-batches, the last ones, only keep this process in step with the others: they weigh
-    nothing, are not perturbed and count for nothing.
+    tensors, under names that the method chooses. It is saved in the checkpoint.
+    stored: embeddings [tokens, d] by example id, for a method that reads stored perturbations.
+    precision: the 16-bit type of the passes under mixed precision; None where passes run in the weights' own type.
+    dummies: how many micro-batches, at the end, are only there so that this process runs as many passes as the others.
+    They have no weight, are not perturbed and are not counted.
     Where several processes share the step, the loop averages their gradients.
     """
 
@@ -72,7 +72,7 @@ class Step:
         elapsed: float = 0.0,
         memory: dict[str, Any] | None = None,
         stored: Mapping[int, Tensor] | None = None,
-        fillers: int = 0,
+        dummies: int = 0,
         precision: torch.dtype | None = None,
     ) -> None:
         self.model = model
@@ -86,13 +86,13 @@ class Step:
         self.precision = precision
         self.memory = {} if memory is None else memory
         self.stored = {} if stored is None else stored
-        real = len(micro_batches) - fillers
-        self.views = [View(self, batch, filler=place >= real) for place, batch in enumerate(micro_batches)]
+        real = len(micro_batches) - dummies
+        self.views = [View(self, batch, dummy=place >= real) for place, batch in enumerate(micro_batches)]
         self.examples = sum(len(batch["input_ids"]) for batch in micro_batches[:real])
         self.tokens = sum(int(batch["attention_mask"].sum()) for batch in micro_batches[:real])
         self.items = processes.total(sum(objective.items(batch) for batch in micro_batches[:real]))[0]
         self.loss_weight = processes.count() / self.items
-        self.passed = {"forward": 0, "backward": 0, "delta_backward": 0}  # examples
+        self.passed = {"forward": 0, "backward": 0, "delta_backward": 0}  # counted in examples
         self.deltas: list[tuple[Tensor, Tensor]] = []
 
     def __iter__(self) -> Iterator[View]:
@@ -107,7 +107,7 @@ class Step:
 
     @cached_property
     def ball(self) -> Ball:
-        """The ball with its radius as a length, measured on the weights that this step starts from."""
+        """The ball with its radius as an absolute length, measured on the weights that this step starts from."""
         ball = self.adversary.ball
         if ball is None:
             raise ConfigError("adversary.ball is null: this method perturbs, and needs epsilon, norm and scope")
@@ -122,15 +122,15 @@ class Step:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The weights that are trained, by name; of a sharded model this process's parts."""
+        """The weights that are trained, by name; for a sharded model only the parts that this process holds."""
         forget_whole(self.inner_model)
         return {name: weight for name, weight in self.inner_model.named_parameters() if weight.requires_grad}
 
     @contextmanager
     def weights(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within the block, the trained weights of these names have these values; afterwards their own, to the bit."""
+        """Within the block, the trained weights of these names have these values; afterwards exactly their own."""
         parameters = {name: self.parameters[name] for name in values}
-        if is_sharded(self.inner_model):  # whose passes gather the storage of its parts, whatever stands in ``data``
+        if is_sharded(self.inner_model):  # passes read the parts' storage, not ``data``
             own = {name: weight.detach().clone() for name, weight in parameters.items()}
         else:
             own = {name: weight.data for name, weight in parameters.items()}
@@ -148,12 +148,12 @@ class Step:
             else:
                 weight.data = values[name]
         forget_whole(self.inner_model)
-        torch.clear_autocast_cache()  # an autocast around several passes keeps the 16-bit copies of other values
+        torch.clear_autocast_cache()  # else autocast reuses 16-bit copies of the former values
 
     def log_delta(self, view: View, delta: Tensor) -> None:
-        """Note the size of a delta that a loss is taken at: ||delta|| / ||e|| [B] and its norm in the ball's terms."""
-        embeddings = view.embeddings()  # of a sharded model all processes gather it, fillers too
-        if view.filler:
+        """Record the size of a delta that a loss is taken at: ||delta|| / ||e|| [B], and its norm in the ball [B]."""
+        embeddings = view.embeddings()  # for dummies too: all processes gather a sharded model together
+        if view.dummy:
             return
         with torch.no_grad():
             moved = delta.detach() * view.mask
@@ -169,10 +169,10 @@ class Step:
         return Counts(**passes, skipped_examples=int(skipped))
 
     def adversary_report(self) -> dict[str, float]:
-        """How the perturbations of this step's losses lay, over its examples; empty where nothing was perturbed.
+        """Statistics of this step's perturbations over its examples; empty where nothing was perturbed.
 
         delta_norm_p10, _p50, _p90: quantiles of ||delta|| / ||e||. delta_at_boundary: the share whose norm is epsilon.
-        ascent_gain: cross-entropy at the last perturbation tried less that at the first point, where both were taken.
+        ascent_gain: cross-entropy at the last point tried minus that at the first, where it was taken at both.
         """
         nothing = torch.empty(0)
         risen = [view.ascent_gain for view in self.views if view.ascent_gain is not None]
@@ -189,9 +189,10 @@ class Step:
 
 
 def refuse_rounding(ball: Ball, embedding_norm: float, width: int, precision: torch.dtype) -> None:
-    """Raise ConfigError where adding an element of delta to one of an embedding would mostly be rounded away.
+    """Raise ConfigError where 16-bit rounding would mostly remove delta when it is added to an embedding.
 
-    An embedding's element is about embedding_norm / sqrt(d); delta's is epsilon (linf) or at most epsilon / sqrt(d).
+    An element of an embedding is about embedding_norm / sqrt(d); one of delta is epsilon (linf) or at most
+    epsilon / sqrt(d).
     """
     if ball.epsilon == 0:
         return
@@ -205,89 +206,89 @@ def refuse_rounding(ball: Ball, embedding_norm: float, width: int, precision: to
 
 @dataclass
 class Pass:
-    """What one forward pass gave."""
+    """The result of one forward pass."""
 
     logits: Tensor
-    """[P, C] float32: a row an item, which is an example or a predicted token; empty where losses were asked for."""
+    """[P, C] float32: one row per item (an example or a predicted token); empty where losses were asked for."""
     hidden: list[Tensor]
-    """The encoder's last hidden states [B, L, H], alone in the list where they were asked for."""
+    """The encoder's last hidden states [B, L, H] as the only element, if asked for; else an empty list."""
     losses: Tensor
-    """Cross-entropies [P] in nats of the items, where they were asked for in place of logits; else empty."""
+    """Cross-entropies [P] of the items in nats, if asked for instead of logits; else empty."""
 
 
 class View:
     """One micro-batch; delta is [B, L, d], float32, at the output of the word embedding.
 
-    filler: it only keeps its process in step with the others (``Step``), and nothing in it moves or counts.
+    dummy: a batch that only keeps the processes in step (see ``Step``); it is not perturbed and not counted.
     """
 
-    def __init__(self, step: Step, batch: Batch, *, filler: bool = False) -> None:
+    def __init__(self, step: Step, batch: Batch, *, dummy: bool = False) -> None:
         self.step = step
         self.batch = batch
-        self.filler = filler
+        self.dummy = dummy
         self._draws = 0
-        self._losses_met: list[Tensor] = []
+        self._mean_losses: list[Tensor] = []
         self._random_state: list[Tensor] | None = None
 
     # Passes ---------------------------------------------------------------------------------------------------------
 
     def forward(self, delta: Tensor | None = None, *, hidden: bool = False, losses: bool = False) -> Pass:
-        """The model at delta (None: clean), for a loss to yield. hidden: keep the last hidden states too.
+        """A pass at delta (None: clean), for a loss to yield. hidden: also return the last hidden states.
 
-        losses: cross-entropies in place of logits, which a large vocabulary then never fills memory with.
+        losses: return cross-entropies instead of logits, which need much memory when the vocabulary is large.
         """
         if delta is not None:
             self.step.log_delta(self, delta)
         return self._pass(self.step.model, delta, "backward", hidden, losses)
 
     def inner(self, delta: Tensor | None, *, hidden: bool = False, losses: bool = False) -> Pass:
-        """The model at delta, for a gradient to delta alone: without gradient synchronisation, and by ``dropout``."""
+        """A pass at delta for a gradient to delta only: not synchronised between processes; dropout as configured."""
         with evaluating(self.step.inner_model) if self.step.adversary.dropout == "off" else nullcontext():
             return self._pass(self.step.inner_model, delta, "delta_backward", hidden, losses)
 
     def loss(self, delta: Tensor | None = None) -> Tensor:
         """This view's share of the step's mean cross-entropy at delta: a scalar to yield."""
-        return self.mean(self._met(self.forward(delta, losses=True).losses))
+        return self.share_of_mean(self._note_losses(self.forward(delta, losses=True).losses))
 
     def losses_at(self, delta: Tensor) -> Tensor:
-        """Cross-entropies [B] for an attack's inner steps: summed over an example's items, not weighted."""
-        return by_example(self.step.objective, self.batch, self._met(self.inner(delta, losses=True).losses))
+        """Cross-entropies [B] for the inner steps of an attack: the unweighted sum over each example's items."""
+        return by_example(self.step.objective, self.batch, self._note_losses(self.inner(delta, losses=True).losses))
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """-log p(right class) of each item, [P], in nats."""
-        return self._met(cross_entropy(logits, self.step.objective.targets(self.batch), reduction="none"))
+        """-log p(true class) of each item, [P], in nats."""
+        return self._note_losses(cross_entropy(logits, self.step.objective.targets(self.batch), reduction="none"))
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Values [P] of the items as this view's share of their mean over the whole step."""
-        return values.sum() * (0.0 if self.filler else self.step.loss_weight)
+    def share_of_mean(self, values: Tensor) -> Tensor:
+        """What this view's items, with these values [P], contribute to the mean over the whole step: a scalar."""
+        return values.sum() * (0.0 if self.dummy else self.step.loss_weight)
 
     @property
     def ascent_gain(self) -> Tensor | None:
-        """Mean cross-entropy where it was last taken less where it was first taken; None before the second time."""
-        return self._losses_met[-1] - self._losses_met[0] if len(self._losses_met) > 1 and not self.filler else None
+        """Mean cross-entropy at the last point less that at the first; None if it was taken fewer than two times."""
+        return self._mean_losses[-1] - self._mean_losses[0] if len(self._mean_losses) > 1 and not self.dummy else None
 
     # Perturbations --------------------------------------------------------------------------------------------------
 
     @cached_property
     def ball(self) -> Ball:
-        """The step's ball; in document scope it knows which documents share a row (``document_ids`` of the batch)."""
+        """The step's ball; in document scope it knows the document of each token of a row (``document_ids``)."""
         return self.step.ball.of_documents(self.batch.get("document_ids"))
 
     @cached_property
     def mask(self) -> Tensor:
         """1.0 at the tokens that may be perturbed, [B, L, 1]."""
         movable = token_mask(self.batch, special_tokens=self.step.ball.special_tokens)
-        return torch.zeros_like(movable) if self.filler else movable
+        return torch.zeros_like(movable) if self.dummy else movable
 
     @torch.no_grad()
     def embeddings(self) -> Tensor:
-        """The word embeddings that delta is added to, [B, L, d] float32, cut off from the graph."""
+        """The word embeddings that delta is added to, [B, L, d] float32, detached from the graph."""
         embedding = self.step.embedding
         with whole_weights(self.step.inner_model):
             return embedding(self.batch["input_ids"]).float()
 
     def zero(self) -> Tensor:
-        """No perturbation: [B, L, d] float32."""
+        """No perturbation: zeros [B, L, d] float32."""
         shape = (*self.batch["input_ids"].shape, self.step.embedding.embedding_dim)
         return torch.zeros(shape, device=self.batch["input_ids"].device)
 
@@ -308,17 +309,17 @@ class View:
         return self._draw(lambda random, *shape: random.standard_normal(shape).astype(np.float32))
 
     def stored(self) -> tuple[Tensor, Tensor]:
-        """Kept embeddings less the model's own, [B, L, d], and 1.0 for each example that has one, [B]; else zero."""
+        """Stored embeddings minus the model's own, [B, L, d], and 1.0 for each example that has them, [B]; else 0."""
         delta, own = self.zero(), self.embeddings()
-        real, kept = self.batch["attention_mask"].bool(), torch.zeros(len(delta), device=delta.device)
+        real, is_stored = self.batch["attention_mask"].bool(), torch.zeros(len(delta), device=delta.device)
         for row, example in enumerate(self.batch["example_ids"].tolist()):
             if example in self.step.stored:
                 delta[row, real[row]] = self.step.stored[example].to(delta) - own[row, real[row]]
-                kept[row] = 1.0
-        return delta * self.mask, kept
+                is_stored[row] = 1.0
+        return delta * self.mask, is_stored
 
     def _draw(self, sample: Sampler) -> Tensor:
-        """Noise at the tokens that may move, for each example from (seed, step, example id, draw) alone."""
+        """Noise at the tokens that may be perturbed; an example's depends only on (seed, step, example id, draw)."""
         noise = self.zero().cpu()
         movable = self.mask.squeeze(-1).bool().cpu()
         documents = self.ball.documents
@@ -332,40 +333,40 @@ class View:
         self._draws += 1
         return noise.to(self.batch["input_ids"].device)
 
-    def _met(self, losses: Tensor) -> Tensor:
-        self._losses_met.append(losses.detach().mean())
+    def _note_losses(self, losses: Tensor) -> Tensor:
+        self._mean_losses.append(losses.detach().mean())
         return losses
 
     def _pass(self, model: torch.nn.Module, delta: Tensor | None, kind: str, hidden: bool, losses: bool) -> Pass:
         self._count("forward")
         if self.step.adversary.dropout == "same":
             self._replay_random_state()
-        found = Pass(torch.empty(0), [], torch.empty(0))
+        result = Pass(torch.empty(0), [], torch.empty(0))
         with ExitStack() as stack:
             if self.step.adversary.float32:
                 stack.enter_context(full_precision(self.step.inner_model, self.batch["input_ids"].device.type))
             if delta is not None:
                 stack.enter_context(perturbed(self.step.embedding, delta, self.mask))
             if hidden:
-                stack.enter_context(collect_hidden(self.step.inner_model, found.hidden))
+                stack.enter_context(collect_hidden(self.step.inner_model, result.hidden))
             if losses:
-                found.losses = self.step.objective.losses(model, self.batch)
+                result.losses = self.step.objective.losses(model, self.batch)
             else:
-                found.logits = self.step.objective.logits(model, self.batch).float()
-        self._count_backward(found.losses if losses else found.logits, kind)
-        return found
+                result.logits = self.step.objective.logits(model, self.batch).float()
+        self._count_backward(result.losses if losses else result.logits, kind)
+        return result
 
-    def _count_backward(self, answer: Tensor, kind: str) -> None:
-        if answer.requires_grad:
-            answer.register_hook(lambda _gradient: self._count(kind))
+    def _count_backward(self, output: Tensor, kind: str) -> None:
+        if output.requires_grad:
+            output.register_hook(lambda _gradient: self._count(kind))
 
     def _count(self, kind: str) -> None:
-        """A pass over the batch's examples, forward, backward or delta_backward."""
-        if not self.filler:
+        """Count one pass over the batch's examples; kind: forward, backward or delta_backward."""
+        if not self.dummy:
             self.step.passed[kind] += len(self.batch["input_ids"])
 
     def _replay_random_state(self) -> None:
-        """Set torch's generators back to where the first pass over this view found them."""
+        """Set torch's random generators back to their state before the first pass over this view."""
         kind = self.batch["input_ids"].device.type
         if self._random_state is None:
             self._random_state = [torch.get_rng_state()]
@@ -379,9 +380,9 @@ class View:
 
 @contextmanager
 def full_precision(model: torch.nn.Module, device: str) -> Iterator[None]:
-    """Within the block, passes run in float32 under mixed precision: the weights are float32 there, only ops are cast.
+    """Within the block, passes run in float32 despite mixed precision, in which only operations are cast, not weights.
 
-    accelerate wraps ``model.forward`` in autocast as an attribute of the instance; without it the class's is called.
+    accelerate puts an autocast wrapper on the instance as its ``forward``; without it the class's own is called.
     """
     wrapped = vars(model).pop("forward", None)
     try:

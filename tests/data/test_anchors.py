@@ -41,5 +41,5 @@ def test_the_stage_reads_training_text_and_writes_words(tmp_path) -> None:
     inputs = {name: tmp_path / name for name in ("text", "general")}
     assert anchors_stage(1, inputs, tmp_path, RuntimeConfig()) == []
     assert anchors.read_anchors(tmp_path) == ["enzyme"]
-    with pytest.raises(ConfigError, match="masking.anchors=9: the text has 3 words"):
+    with pytest.raises(ConfigError, match="masking.anchors=9: the text has only 3 different words"):
         anchors_stage(9, inputs, tmp_path, RuntimeConfig())

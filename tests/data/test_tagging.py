@@ -163,7 +163,7 @@ def test_tabs_may_enclose_a_token_with_a_space(config: Callable, write: Callable
 @pytest.mark.parametrize(
     ("kind", "train", "message"),
     [
-        ("conll", "Anna B-PER\nwent\n", r"train\.conll:2: 'went' stands alone"),
+        ("conll", "Anna B-PER\nwent\n", r"train\.conll:2: 'went' has no tag"),
         ("conll", "Anna NNP B-PER\nwent O\n", r"train\.conll:2: 2 columns, but the first token of the file has 3"),
         ("conll", "Yes O\n\nAnna PERSON\n", r"train\.conll:3: token 1 \(Anna\) has the tag 'PERSON'; possible are O"),
         ("conll", "Anna B-\n", r"train\.conll:1: token 1 \(Anna\) has the tag 'B-'"),

@@ -100,7 +100,7 @@ def test_they_outlive_what_no_run_needs_and_the_store(world: Path, leaky: Path, 
     gc.main(["--root", str(root), "--delete"])
     assert file.read_bytes() == before
     file.unlink()  # as it is of a run of older code
-    with pytest.raises(FileNotFoundError, match="no predictions of this run; its command, given again, writes them"):
+    with pytest.raises(FileNotFoundError, match="no predictions of this run; run its command again to write them"):
         results.predictions(root, runs["tfidf"])
     stages = {path: path.stat().st_mtime_ns for path in root.glob("store/*/*/stage.json")}
     pipeline(world, root, f"task.path={leaky}", "model=tfidf", "model.path=null").run()

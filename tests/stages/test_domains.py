@@ -1,4 +1,4 @@
-"""What adaptation did: losses on each domain, words in common, trajectories, and who shares their measurement."""
+"""The effect of adaptation: losses on each domain, shared words, trajectories, and which runs share a measurement."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pipeline(world: Path, general: Path, root: Path, *more: str) -> Pipeline:
 
 @pytest.fixture(scope="module")
 def root(world: Path, general: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model that is not adapted and one that is, each fine-tuned under two seeds."""
+    """Runs of an unadapted and an adapted model, each fine-tuned with two seeds."""
     root = tmp_path_factory.mktemp("domains")
     for chain in (["pretrain=[]"], ADAPTED):
         for seed in (0, 1):
@@ -85,7 +85,7 @@ def test_every_run_has_the_losses_of_its_model(root: Path, domain: str) -> None:
     assert len(before) == len(after) == 2 and before[0] == before[1] and after[0] == after[1] != before[0]
     rows = table[table["split"] == f"domains/{domain}"]
     assert set(rows["metric"]) == {"mlm_loss", "mlm_document_loss"}
-    assert rows.groupby("metric")["n"].nunique().eq(1).all()  # every model on the very same tokens and documents
+    assert rows.groupby("metric")["n"].nunique().eq(1).all()  # every model is measured on the same tokens and documents
 
 
 def test_the_loss_on_its_own_corpus_is_what_the_stage_itself_measured(root: Path) -> None:
@@ -103,17 +103,17 @@ def test_a_trajectory_goes_from_the_base_model_to_the_adapted_one(root: Path) ->
     losses = [of(table, f"trajectory/dapt/{step}/general", "mlm_loss")[0] for step in steps]
     assert losses[0] == of(table, "domains/general", "mlm_loss", "none")[0]
     best = min(steps, key=lambda step: of(table, f"trajectory/dapt/{step}/corpus", "mlm_loss")[0])
-    assert losses[steps.index(best)] == of(table, "domains/general", "mlm_loss")[0]  # the best model is what is kept
+    assert losses[steps.index(best)] == of(table, "domains/general", "mlm_loss")[0]  # the stage saves the best model
     assert all(0 <= of(table, f"trajectory/dapt/{step}/dev", "probe_macro_f1")[0] <= 1 for step in steps)
 
 
-def test_words_of_the_domains_stand_in_every_run(root: Path) -> None:
+def test_every_run_has_the_words_of_the_domains(root: Path) -> None:
     table = results.load(root)
     rows = table[(table["split"] == "words/corpus+task") & (table["metric"] == "vocabulary_overlap")]
     assert len(rows) == 4 and rows["value"].nunique() == 1 and 0 < rows["value"].iloc[0] < 1
 
 
-def test_the_key_of_a_measurement_knows_model_and_text_alone(world: Path, general: Path, root: Path) -> None:
+def test_the_key_of_a_measurement_depends_only_on_model_and_text(world: Path, general: Path, root: Path) -> None:
     def key(*more: str) -> str:
         chain = pipeline(world, general, root, *ADAPTED, *more)
         return chain.key(chain.stages[-1].inputs["domains"])  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ TEXTS = ["the cat of iron and gold", "a dog with fur", "the old horse in the new
 
 
 def inputs_of(folder: Path, model: Path) -> dict[str, Path]:
-    """A tokens folder of TEXTS under the model's tokenizer, as text.corpus and text.general."""
+    """A tokens folder of TEXTS with the model's tokenizer, as text.corpus and text.general."""
     write_corpus(Corpus(["the cat"], TEXTS, {}), folder / "text")
     (folder / "tokens").mkdir()
     shape = {"max_length": 16, "packing": False, "words": False}
@@ -151,7 +151,7 @@ def config(**changes: object) -> DomainsConfig:
     return DomainsConfig(**{"texts": ["corpus", "general"], "max_length": 16, "sequences": None, **changes})
 
 
-def test_asked_twice_the_matrix_is_the_same_to_the_last_bit(world: Path, tmp_path: Path) -> None:
+def test_measuring_twice_gives_the_same_bits(world: Path, tmp_path: Path) -> None:
     inputs = inputs_of(tmp_path, world / "model")
     first, again, other = (domains(config(), inputs, tmp_path, RUNTIME, batch_size=size) for size in (2, 2, 1))
     assert first == again and len(first) == 4
@@ -188,8 +188,8 @@ def test_an_untrained_head_has_no_loss_and_says_so(
     assert "its language-model head is untrained" in caplog.text
 
 
-def test_bits_a_character_of_a_decoder_that_knows_nothing(tmp_path: Path) -> None:
-    """Each byte a token of 257: log2 257 bits a predicted token, special tokens among them."""
+def test_bits_per_character_of_a_decoder_that_knows_nothing(tmp_path: Path) -> None:
+    """Each byte is one of 257 tokens: log2 257 bits per predicted token, special tokens included."""
     alphabet = {sign: number for number, sign in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     pieces = Tokenizer(models.BPE({**alphabet, "<end>": 256}, []))
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -203,25 +203,25 @@ def test_bits_a_character_of_a_decoder_that_knows_nothing(tmp_path: Path) -> Non
     model.save_pretrained(tmp_path / "decoder")
     cfg = config(texts=["corpus"], max_length=64)
     inputs = inputs_of(tmp_path, tmp_path / "decoder")
-    found = {row["metric"]: row for row in domains(cfg, inputs, tmp_path, RUNTIME, batch_size=2)}
-    assert set(found) == {"clm_loss", "clm_document_loss", "clm_bits_per_character"}
-    assert found["clm_loss"]["value"] == pytest.approx(math.log(257))
-    # 24, 14 and 45 letters and an end each, in 2 + 1 + 3 sequences of at most 16, whose first token none predicts
-    predicted, letters = found["clm_loss"]["n"], found["clm_bits_per_character"]["n"]
+    rows = {row["metric"]: row for row in domains(cfg, inputs, tmp_path, RUNTIME, batch_size=2)}
+    assert set(rows) == {"clm_loss", "clm_document_loss", "clm_bits_per_character"}
+    assert rows["clm_loss"]["value"] == pytest.approx(math.log(257))
+    # 24, 14 and 45 letters and one end each, in 2 + 1 + 3 sequences of at most 16; a first token is not predicted
+    predicted, letters = rows["clm_loss"]["n"], rows["clm_bits_per_character"]["n"]
     assert (predicted, letters) == (24 + 14 + 45 + 3 - 6, 24 + 14 + 45 - 6)
-    bits = found["clm_bits_per_character"]["value"]
+    bits = rows["clm_bits_per_character"]["value"]
     assert bits == pytest.approx(predicted * math.log2(257) / letters)
 
 
-def test_words_of_corpora_are_counted_and_kept(world: Path, tmp_path: Path) -> None:
+def test_words_of_corpora_are_counted_and_written(world: Path, tmp_path: Path) -> None:
     for name, texts in {"corpus": ["gold iron gold cat"], "general": ["cat mouse tail"]}.items():
         write_corpus(Corpus(texts, ["held out"], {}), tmp_path / name)
     inputs = {"tokenizer": world / "model", "corpus": tmp_path / "corpus", "general": tmp_path / "general"}
     (tmp_path / "out").mkdir()
     rows = vocabulary_overlap(None, inputs, tmp_path / "out", RUNTIME)
-    found = {(row["split"], row["metric"]): (row["value"], row["n"]) for row in rows}
-    assert found["corpus+general", "vocabulary_overlap"] == (1 / 3, 3)
-    assert found["corpus", "tokens_per_word"] == (1.0, 4) and found["general", "whole_words"] == (1.0, 3)
+    values = {(row["split"], row["metric"]): (row["value"], row["n"]) for row in rows}
+    assert values["corpus+general", "vocabulary_overlap"] == (1 / 3, 3)
+    assert values["corpus", "tokens_per_word"] == (1.0, 4) and values["general", "whole_words"] == (1.0, 3)
     assert (tmp_path / "out" / "corpus.txt").read_text() == "gold\niron\ncat\n"
 
 
@@ -232,7 +232,7 @@ def test_snapshots_come_in_the_order_of_their_steps(tmp_path: Path) -> None:
 
 
 def test_the_probe_is_the_linear_probe(world: Path, root: Path, tmp_path: Path) -> None:
-    """The score of a trajectory's probe is that of the saved linear-probe classifier on dev."""
+    """A trajectory's probe has the score that the saved linear-probe classifier has on dev."""
     task = next(
         p.parent for p in root.glob("store/task/*/task.json") if len(tasks.load_task(p.parent).splits["dev"]) == 24
     )

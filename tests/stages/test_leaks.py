@@ -1,4 +1,4 @@
-"""Clean test examples: found by the leaks stage, scored beside the whole, and what pretraining does with the others."""
+"""Clean test examples: the leaks stage finds them, they are scored separately, pretraining drops the others or not."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ SPLITS = {
 
 def folder(path: Path, splits: dict[str, list[tuple[str, int]]], **sizes: int) -> Path:
     path.mkdir()
-    found = {
+    splits = {
         split: [Example(i, text, label) for i, (text, label) in enumerate(examples)][: sizes.get(split)]
         for split, examples in splits.items()
     }
-    tasks.write_task(tasks.Task(["metal", "animal"], "macro_f1", found), path)
+    tasks.write_task(tasks.Task(["metal", "animal"], "macro_f1", splits), path)
     return path
 
 
-def found(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[float, int]]:
+def by_metric(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[float, int]]:
     return {(row["split"], row["metric"]): (row["value"], row["n"]) for row in rows}
 
 
-def test_clean_is_what_the_whole_training_split_and_kept_text_do_not_hold(tmp_path: Path) -> None:
-    """The run's task has one label a class and four test examples; the third training example counts all the same."""
+def test_clean_examples_are_in_neither_the_whole_training_split_nor_the_leaky_text(tmp_path: Path) -> None:
+    """The run's task has one label per class and four test examples; all three training examples are searched."""
     whole = folder(tmp_path / "whole", SPLITS)
     own = folder(tmp_path / "own", SPLITS, train=2, test=4)
-    kept = tmp_path / "kept"
-    corpora.write_corpus(corpora.Corpus([f"In spring, {LONG}. Then", "a book"], ["rust"], {}), kept)
+    leaky = tmp_path / "leaky"
+    corpora.write_corpus(corpora.Corpus([f"In spring, {LONG}. Then", "a book"], ["rust"], {}), leaky)
     out = tmp_path / "out"
     out.mkdir()
-    rows = found(leaks(None, {"task": own, "whole": whole}, out, None))
+    rows = by_metric(leaks(None, {"task": own, "whole": whole}, out, None))
     assert clean_ids(out, "dev") == [1] and clean_ids(out, "test") == [2, 3]
     assert [rows["test", f"leaked_{level}"] for level in ("exact", "normalised", "contained")] == [
         (1, 4),
@@ -59,8 +59,8 @@ def test_clean_is_what_the_whole_training_split_and_kept_text_do_not_hold(tmp_pa
         (1, 2),
         (1, 2),
     ]
-    rows = found(leaks(None, {"task": own, "whole": whole, "dapt text": kept}, out, None))
-    assert clean_ids(out, "test") == [3]  # what is held out of the kept text was not trained on
+    rows = by_metric(leaks(None, {"task": own, "whole": whole, "dapt text": leaky}, out, None))
+    assert clean_ids(out, "test") == [3]  # the held-out part of the leaky text is not trained on
     assert rows["test", "leaked_contained"] == (3, 4) and rows["test", "leaked_normalised"] == (2, 4)
     hits = json.loads((out / "report.json").read_text())["hits"]
     assert [(hit["source"], hit["number"]) for hit in hits if hit["target"] == "test"] == [
@@ -76,7 +76,7 @@ def test_scores_of_the_clean_part_by_hand(tmp_path: Path) -> None:
     Whole: F1 of 0 is 2 * 2 / (2 * 2 + 1) = .8, of 1 the same. Clean: 2 / 3 and 2 / 3, accuracy 2 / 3.
     """
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    rows = found(scores("test", task, [1, 0, 0, 0, 1], clean=[2, 3, 4]))
+    rows = by_metric(scores("test", task, [1, 0, 0, 0, 1], clean=[2, 3, 4]))
     assert rows["test", "macro_f1"] == (pytest.approx(0.8), 5) and rows["test", "accuracy"] == (0.8, 5)
     assert rows["test_clean", "macro_f1"] == (pytest.approx(2 / 3), 3)
     assert rows["test_clean", "accuracy"] == (pytest.approx(2 / 3), 3)
@@ -85,12 +85,12 @@ def test_scores_of_the_clean_part_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clean", [[], [3], [1, 3], None])
 def test_nothing_or_one_class_left_is_a_missing_row(tmp_path: Path, clean: list[int] | None) -> None:
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    assert {split for split, _ in found(scores("test", task, [1, 0, 0, 0, 1], clean))} == {"test"}
+    assert {split for split, _ in by_metric(scores("test", task, [1, 0, 0, 0, 1], clean))} == {"test"}
 
 
 def test_all_clean_gives_the_rows_too(tmp_path: Path) -> None:
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    rows = found(scores("test", task, [1, 0, 0, 0, 1], [0, 1, 2, 3, 4]))
+    rows = by_metric(scores("test", task, [1, 0, 0, 0, 1], [0, 1, 2, 3, 4]))
     assert rows["test_clean", "macro_f1"] == rows["test", "macro_f1"]
 
 
@@ -107,7 +107,9 @@ def test_task_text_says_how_many_it_dropped_and_reads_the_pool(tmp_path: Path) -
         (True, True, ["ore", "paw", "a horse"], {"dropped_leaks": 4, "dropped_duplicate": 1, "documents": 3}),
     ):
         out = tmp_path / f"{pool}{banned}"
-        rows = found(data.task_text(cfg, {"task": own, **({"banned": own} if banned else {})}, out, None, pool=pool))
+        rows = by_metric(
+            data.task_text(cfg, {"task": own, **({"banned": own} if banned else {})}, out, None, pool=pool)
+        )
         assert list(corpora.load_corpus(out).train) == train
         assert {metric: rows["train", metric][0] for metric in expected} == expected
         assert json.loads((out / "report.json").read_text())["dropped"]["banned"] == expected["dropped_leaks"]

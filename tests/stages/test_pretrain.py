@@ -1,4 +1,4 @@
-"""The pretraining stage: its steps, what it reads, what it keeps and records, and what it refuses."""
+"""The pretraining stage: its steps, the text that it reads, its snapshots and rows, and what it refuses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_stage_after_another_trains_all_its_steps(inputs: dict[str, Path], tmp
     assert second["heldout", "mlm_loss_before"]["value"] == first["heldout", "mlm_loss"]["value"]  # its weights
 
 
-def test_what_is_recorded(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_rows_of_a_stage(inputs: dict[str, Path], tmp_path: Path) -> None:
     rows = run(config(mix={"general": 0.25}), inputs, tmp_path / "out")
     assert rows["text", "documents"]["value"] == 60 and rows["mix.general", "sequences"]["value"] == 30
     assert rows["text", "tokens"]["value"] == tokens.load_tokens(inputs["text"]).train.lengths.sum()
@@ -89,7 +89,7 @@ def test_snapshots_hold_the_model_of_each_evaluation(inputs: dict[str, Path], tm
     assert not (tmp_path / "none" / "snapshots").exists()
     assert (tmp_path / "none" / "model.safetensors").read_bytes() == (
         tmp_path / "out" / "model.safetensors"
-    ).read_bytes()  # they change nothing
+    ).read_bytes()  # snapshots do not change the model
 
 
 def test_tokens_of_another_vocabulary_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The selection stages on folders: what they write, and that a control has as many documents as its method."""
+"""The selection stages: the files that they write, and that a control has as many documents as its method."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def inputs(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     folder = tmp_path_factory.mktemp("inputs")
     query = [sentence("animal", number) for number in range(12)]
     corpus = [sentence(label, number) for number in range(1000, 1060) for label in ("animal", "metal")]
-    corpus[7] = query[0].upper() + "."  # a copy
+    corpus[7] = query[0].upper() + "."  # a copy of a query text
     heldout = [sentence("animal", 500)]
     for name, train in (("query", query), ("corpus", corpus)):
         (folder / name).mkdir()
@@ -58,32 +58,32 @@ def test_a_selection_and_its_control(inputs: dict[str, Path], tmp_path: Path, me
     if method == "sentences":
         pytest.importorskip("sentence_transformers", reason="an optional extra")
     cfg = settings(method, 20 if method == "dsir" else 3)
-    found = run(stage.select, cfg, inputs, tmp_path / "chosen")
+    chosen = run(stage.select, cfg, inputs, tmp_path / "chosen")
     query, corpus = corpora.load_corpus(inputs["query"]), corpora.load_corpus(inputs["corpus"])
     written = corpora.load_corpus(tmp_path / "chosen")
     record = pq.read_table(tmp_path / "chosen" / "chosen.parquet").to_pydict()
     assert list(written.train) == [*query.train, *record["text"]] and list(written.heldout) == list(query.heldout)
     assert record["text"] == [corpus.train[number] for number in record["document"]]
-    assert 7 not in record["document"] and found["documents"] == len(record["text"]) == len(set(record["document"]))
+    assert 7 not in record["document"] and chosen["documents"] == len(record["text"]) == len(set(record["document"]))
     assert json.loads((tmp_path / "chosen" / "report.json").read_text())["dropped"]["copy of a task text"] == 1
     again = run(stage.select, cfg, inputs, tmp_path / "again")
-    assert again == found
+    assert again == chosen
     assert (tmp_path / "again/chosen.parquet").read_bytes() == (tmp_path / "chosen/chosen.parquet").read_bytes()
 
     like = {**inputs, "like": tmp_path / "chosen"}
     control = run(stage.random_control, cfg, like, tmp_path / "control")
-    assert control["documents"] == found["documents"] and "kl_reduction" in control
-    assert "mean_similarity" in found or method == "dsir"
+    assert control["documents"] == chosen["documents"] and "kl_reduction" in control
+    assert "mean_similarity" in chosen or method == "dsir"
     drawn = pq.read_table(tmp_path / "control" / "chosen.parquet").to_pydict()["document"]
-    assert len(set(drawn)) == found["documents"] and 7 not in drawn and drawn != record["document"]
+    assert len(set(drawn)) == chosen["documents"] and 7 not in drawn and drawn != record["document"]
 
 
 def test_neighbours_by_words_are_nearer_than_chance(inputs: dict[str, Path], tmp_path: Path) -> None:
-    found = run(stage.select, settings("tfidf", 2), inputs, tmp_path / "chosen")
+    chosen = run(stage.select, settings("tfidf", 2), inputs, tmp_path / "chosen")
     control = run(stage.random_control, settings("tfidf", 2), {**inputs, "like": tmp_path / "chosen"}, tmp_path / "c")
     record = pq.read_table(tmp_path / "chosen" / "chosen.parquet").to_pydict()
     assert np.mean([number % 2 == 0 for number in record["document"]]) > 0.8  # even numbers are of the query's kind
-    assert found["kl_reduction"] > control["kl_reduction"]
+    assert chosen["kl_reduction"] > control["kl_reduction"]
 
 
 def test_states_do_not_depend_on_the_batch(inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

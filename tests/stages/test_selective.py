@@ -65,7 +65,7 @@ def run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pi
 
 
 def shares(counts: Counter, marked: Counter) -> tuple[float, float]:
-    """Of the words that tell a label and of fillers, the share that is marked."""
+    """The share of marked words: of words that tell a label, and of fillers."""
     telling = {word for words in WORDS.values() for word in words}
     return tuple(  # type: ignore[return-value]
         sum(marked[word] for word in words) / sum(counts[word] for word in words) for words in (telling, FILLER)
@@ -90,12 +90,12 @@ def test_words_that_tell_the_label_are_important_and_marked_far_more_often(run: 
     tokenizer = loading.load_tokenizer(file.parent)
     for name in ("text", "mix.general"):
         stage = inputs_of(ran.stages[0], f"marks.{name}")
-        found = Marks([ran.build(stage).folder / FILE])
+        read = Marks([ran.build(stage).folder / FILE])
         sequences = load_tokens(ran.build(inputs_of(stage, "tokens")).folder).train
-        assert len(found) == len(sequences)
+        assert len(read) == len(sequences)
         counts, marked = Counter(), Counter()
         for index in range(len(sequences)):
-            ids, its = sequences.ids(index), found[index]
+            ids, its = sequences.ids(index), read[index]
             assert len(its) == len(ids) and its.any()
             assert not its[np.isin(ids, tokenizer.all_special_ids)].any()
             counts.update(tokenizer.convert_ids_to_tokens(ids.tolist()))
@@ -104,7 +104,7 @@ def test_words_that_tell_the_label_are_important_and_marked_far_more_often(run: 
         assert telling > 0.7 and telling > 2 * filler, name
 
 
-def test_rows_say_what_was_found_and_what_it_cost(run: tuple) -> None:
+def test_rows_have_the_importance_and_its_cost(run: tuple) -> None:
     table = results.load(run[0]).set_index(["split", "metric"])
     assert table["value"]["dapt importance/train", "answered_right"] > 0.95
     assert table["n"]["dapt importance/train", "answered_right"] == 96
@@ -120,7 +120,7 @@ def test_rows_say_what_was_found_and_what_it_cost(run: tuple) -> None:
     assert table["value"]["dapt/heldout", "mlm_loss"] < 10
 
 
-def test_the_same_bytes_twice(world: Path, run: tuple, tmp_path: Path) -> None:
+def test_a_second_run_writes_the_same_bytes(world: Path, run: tuple, tmp_path: Path) -> None:
     again = chain(world, tmp_path, *LEARNING, "+pretrain.dapt.mix.general=0.25")
     again.build(again.stages[0])
     files = [path for path in tmp_path.glob("store/*/*/*") if path.suffix in (".safetensors", ".arrow")]
@@ -129,7 +129,7 @@ def test_the_same_bytes_twice(world: Path, run: tuple, tmp_path: Path) -> None:
         assert path.read_bytes() == (run[0] / path.relative_to(tmp_path)).read_bytes(), path
 
 
-def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> None:
+def test_packed_texts_are_marked_as_if_each_were_alone(world: Path, tmp_path: Path) -> None:
     tokenizer = loading.load_tokenizer(world / "model")
     texts = [" ".join(sentence(label, number).split()[: 3 + number]) for number in range(11) for label in WORDS]
     torch.manual_seed(1)
@@ -137,7 +137,7 @@ def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> N
     torch.nn.init.normal_(tagger.head.out.weight)
     tagger.save(tmp_path, tokenizer, LABELS)
     write_cut(tmp_path, 0.0)
-    found = {}
+    marked = {}
     for packed in (False, True):
         folder = tmp_path / f"packed_{packed}"
         (folder / "marks").mkdir(parents=True)
@@ -147,10 +147,10 @@ def test_packed_texts_are_marked_as_each_alone(world: Path, tmp_path: Path) -> N
         rows = marks(None, inputs, folder / "marks", RUNTIME, batch_size=4)
         assert next(row["value"] for row in rows if row["metric"] == "unimportant_sequences") < 0.2
         read = Marks([folder / "marks" / FILE])
-        found[packed] = np.concatenate([read[index] for index in range(len(read))])
+        marked[packed] = np.concatenate([read[index] for index in range(len(read))])
     # a packed sequence has a stand-in only where no text of it has an important token
-    differing = np.flatnonzero(found[False] != found[True])
-    assert len(read) < len(texts) / 2 and len(differing) <= 4 and not found[True][differing].any()
+    differing = np.flatnonzero(marked[False] != marked[True])
+    assert len(read) < len(texts) / 2 and len(differing) <= 4 and not marked[True][differing].any()
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -191,7 +191,7 @@ def test_later_stages_read_the_model_before_them(world: Path, tmp_path: Path) ->
 
 
 def all_of(stage: Stage) -> list[Stage]:
-    before = [found for given in stage.inputs.values() if isinstance(given, Stage) for found in all_of(given)]
+    before = [each for given in stage.inputs.values() if isinstance(given, Stage) for each in all_of(given)]
     return [*before, stage]
 
 
@@ -278,8 +278,8 @@ def test_a_stage_without_a_task_has_no_marks(world: Path, tmp_path: Path) -> Non
 def scored(run: tuple) -> dict[str, Path]:
     """The folders that the importance stage of the run read."""
     stage = inputs_of(run[1].stages[0], "marks.text", "importance")
-    found = {name: run[1].build(given).folder for name, given in stage.inputs.items() if isinstance(given, Stage)}
-    return {**found, "model": stage.inputs["model"].folder}  # type: ignore[union-attr]
+    folders = {name: run[1].build(given).folder for name, given in stage.inputs.items() if isinstance(given, Stage)}
+    return {**folders, "model": stage.inputs["model"].folder}  # type: ignore[union-attr]
 
 
 def test_a_task_that_its_classifier_cannot_do_is_refused(run: tuple, scored: dict[str, Path], tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_threshold_under_which_nothing_is_important_is_refused(
         importance(run[1].cfg.finetune, scored, tmp_path, RUNTIME, threshold=-1, seed=0)
 
 
-def test_equal_texts_are_on_one_side_of_the_split() -> None:
+def test_equal_texts_are_in_one_part_of_the_split() -> None:
     texts = [Text(number, [number], 0, f"form {number % 40}") for number in range(60)]
     parts = split(texts)
     assert sorted(index for part in parts.values() for index in part) == list(range(60))
@@ -307,7 +307,7 @@ def test_equal_texts_are_on_one_side_of_the_split() -> None:
 
 
 def test_the_classifier_reads_what_fine_tuning_reads(scored: dict[str, Path]) -> None:
-    """Special tokens stand around a buffer as around a text, and a text is cut where fine-tuning cuts it."""
+    """A buffer gets special tokens around it as a text does, and a text is cut where fine-tuning cuts it."""
     tokenizer = loading.load_tokenizer(scored["model"])
     scorer = Scorer(scored["classifier"], tokenizer, 8, torch.device("cpu"))
     examples = tasks.load_task(scored["task"]).splits["train"]

@@ -1,4 +1,4 @@
-"""Generation: greedy as by hand, alone as in a batch, draws by seed and odds; repetition counted by hand."""
+"""Generation: greedy decoding by hand, single prompts against batches, draws by seed; repetition by hand."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def written(model: language.CausalLM, tokenizer, prompts: list[list[int]], how: 
 
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_greedy_takes_the_likeliest_without_a_cache_too_and_a_batch_changes_nothing(architecture, tokenizer) -> None:
-    """Rows of a batch are padded on the left: a wrong position or mask would show in the first answers."""
+    """A batch is padded on the left; a wrong position or mask would change the first answers."""
     model = causal_lm(architecture)
     together = written(model, tokenizer, PROMPTS, GREEDY)
     for prompt, answer in zip(PROMPTS, together, strict=True):
@@ -52,7 +52,7 @@ def test_greedy_takes_the_likeliest_without_a_cache_too_and_a_batch_changes_noth
     assert [written(model, tokenizer, [prompt], DRAWN)[0] for prompt in PROMPTS] == drawn
 
 
-def test_draws_follow_the_seed_alone(tokenizer) -> None:
+def test_draws_depend_only_on_the_seed(tokenizer) -> None:
     model = causal_lm("llama")
     torch.manual_seed(1)
     first = written(model, tokenizer, PROMPTS, DRAWN)
@@ -63,7 +63,7 @@ def test_draws_follow_the_seed_alone(tokenizer) -> None:
 
 
 def test_draws_have_the_odds_of_the_model_within_the_nucleus() -> None:
-    """Of odds .5, .3, .15 and .05 at temperature 1, top_p = .8 keeps the first two: 5 to 3."""
+    """Of probabilities .5, .3, .15 and .05 at temperature 1, top_p = .8 leaves the first two, at 5 to 3."""
     prompts = [[number] for number in range(4000)]
     scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(4000, -1)
     chosen = generation.Sampling(replace(DRAWN, top_p=0.8), prompts)(torch.tensor(prompts), scores).argmax(-1)
@@ -76,7 +76,7 @@ def test_draws_have_the_odds_of_the_model_within_the_nucleus() -> None:
 
 
 def test_an_answer_ends_with_the_end_of_text(tokenizer) -> None:
-    """Whatever token is declared the end: the one that was second in a greedy answer cuts it there."""
+    """Any token may be declared the end of text: the second token of a greedy answer then ends it."""
     model = causal_lm("llama")
     answer = written(model, tokenizer, [PROMPTS[0]], GREEDY)[0]
     end = next(token for token in answer if token != answer[0])
@@ -87,14 +87,14 @@ def test_an_answer_ends_with_the_end_of_text(tokenizer) -> None:
     assert generation.without_end(answer[:1], [0, end]) == answer[:1]
 
 
-def test_a_folders_own_defaults_count_for_nothing(tokenizer) -> None:
+def test_a_folders_generation_defaults_are_ignored(tokenizer) -> None:
     model = causal_lm("llama")
     plain = written(model, tokenizer, PROMPTS, GREEDY)
     model.model.generation_config.repetition_penalty = 5.0
     model.model.generation_config.max_length = 3
     assert written(model, tokenizer, PROMPTS, GREEDY) == plain
     assert model.model.generation_config.repetition_penalty == 5.0
-    model.model.generation_config.eos_token_id = plain[0][1]  # but what ends an answer
+    model.model.generation_config.eos_token_id = plain[0][1]  # only the tokens that end an answer count
     assert written(model, tokenizer, PROMPTS, GREEDY)[0] == generation.to_end(plain[0], [plain[0][1]])
 
 
@@ -113,7 +113,7 @@ def test_a_prompt_begins_as_a_text_and_does_not_end(tokenizer) -> None:
     assert llama.decode(generation.encode_prompt(llama, "a  Cat\n")[1:]) == "a  Cat\n"
     assert generation.encode_prompt(llama, "") == [llama.bos_token_id]
     assert tokenizer.decode(generation.encode_prompt(tokenizer, "Größe")) == "Größe"
-    with pytest.raises(ConfigError, match="prompt '': has no token to go on from"):
+    with pytest.raises(ConfigError, match="prompt '': has no token to continue from"):
         generation.encode_prompt(tokenizer, "")
 
 
@@ -150,9 +150,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_the_same_beginnings_whatever_the_order() -> None:
-    found = samples.beginnings(TEXTS, ASKED)
-    assert samples.beginnings(TEXTS[::-1], ASKED) == found and len(found) == 3
-    for prompt in found:
+    prompts = samples.beginnings(TEXTS, ASKED)
+    assert samples.beginnings(TEXTS[::-1], ASKED) == prompts and len(prompts) == 3
+    for prompt in prompts:
         assert len(prompt.text.split()) == 4 and prompt.text + prompt.continuation in TEXTS
     odd = " a  b\tc d\n\ne f  g h"
     (prompt,) = samples.beginnings([odd], replace(ASKED, prompts=1))
@@ -162,17 +162,17 @@ def test_the_same_beginnings_whatever_the_order() -> None:
         samples.beginnings(["one two three four five six seven"], ASKED)
 
 
-def test_what_is_written_is_kept_and_counted(inputs: dict[str, Path], tmp_path: Path) -> None:
-    found = samples.samples(ASKED, inputs, tmp_path, RUNTIME, batch_size=2)
+def test_answers_are_stored_and_counted(inputs: dict[str, Path], tmp_path: Path) -> None:
+    measurements = samples.samples(ASKED, inputs, tmp_path, RUNTIME, batch_size=2)
     lines = [json.loads(line) for line in (tmp_path / samples.FILE).read_text("utf-8").splitlines()]
     assert [line["decoding"] for line in lines] == ["truth"] * 3 + ["greedy"] * 3 + ["sampled"] * 3
     assert len({line["prompt_hash"] for line in lines}) == 3
-    rows = {(row["split"], row["metric"]): row for row in found}
+    rows = {(row["split"], row["metric"]): row for row in measurements}
     for name in ("truth", "greedy", "sampled"):
         mine = [line for line in lines if line["decoding"] == name]
-        kept = [line["repetition"] for line in mine if line["repetition"] is not None]
-        assert rows[f"corpus/{name}", "seq_rep_4"]["value"] == pytest.approx(sum(kept) / len(kept))
-        assert rows[f"corpus/{name}", "seq_rep_4"]["n"] == len(kept)
+        shares = [line["repetition"] for line in mine if line["repetition"] is not None]
+        assert rows[f"corpus/{name}", "seq_rep_4"]["value"] == pytest.approx(sum(shares) / len(shares))
+        assert rows[f"corpus/{name}", "seq_rep_4"]["n"] == len(shares)
         assert rows[f"corpus/{name}", "answer_tokens"]["value"] == sum(line["tokens"] for line in mine) / 3
         assert rows[f"corpus/{name}", "ended"]["value"] == sum(line["ended"] for line in mine) / 3
         assert 0 < rows[f"corpus/{name}", "distinct_2"]["value"] <= 1
@@ -185,7 +185,7 @@ def test_what_is_written_is_kept_and_counted(inputs: dict[str, Path], tmp_path: 
     assert (again / samples.FILE).read_bytes() == (tmp_path / samples.FILE).read_bytes()
 
 
-def test_a_run_keeps_what_its_language_model_wrote(world: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_stores_what_its_language_model_wrote(world: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
     more = [f"model.path={inputs['model']}", "evaluate.samples.prompts=4", "evaluate.samples.prompt_words=5"]
     run = pipeline(world, tmp_path, *more, "evaluate=samples", "evaluate.samples.max_new_tokens=8")
     run_id = run.run()
@@ -248,7 +248,7 @@ def test_the_command_answers_a_file(inputs: dict[str, Path], tmp_path: Path, cap
         (["--max-new-tokens", "0"], "--max-new-tokens 0: must be 1 or more"),
     ],
 )
-def test_the_command_refuses_what_cannot_be_meant(inputs, tmp_path: Path, more: list[str], message: str) -> None:
+def test_the_command_refuses_wrong_arguments(inputs, tmp_path: Path, more: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         generate.main([str(inputs["model"]), str(tmp_path / "x"), *more])
 
@@ -268,7 +268,7 @@ def test_the_command_refuses_what_writes_nothing(world: Path, inputs: dict[str, 
 
 
 def test_a_run_is_asked_by_its_id(world: Path, inputs: dict[str, Path], tmp_path: Path, capsys) -> None:
-    """The language model that its fine-tuning started from; without pretraining that is the base."""
+    """It asks the language model that the run's fine-tuning started from; without pretraining that is the base."""
     stage = ["pretrain.tapt.batch_size=8", "pretrain.tapt.micro_batch_size=8"]
     run_id = pipeline(
         world, tmp_path, f"model.path={inputs['model']}", "evaluate=clean", "pretrain=[tapt]", *stage

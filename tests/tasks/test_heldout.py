@@ -1,4 +1,4 @@
-"""The held-out loss: the same whenever it is asked, at every batch size and under padding, by hand-made sums."""
+"""The held-out loss: repeatable, equal at every batch size and padding, and equal to sums by hand."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def held_out(
     return HeldOut.fixed(task, loading.load_tokenizer(world / "model"), sequences, limit=limit, batch_size=size)
 
 
-def test_the_same_to_the_last_bit_when_asked_twice(
-    task: LanguageModelling, world: Path, sequences: tokens.Sequences
-) -> None:
+def test_measuring_twice_gives_the_same_bits(task: LanguageModelling, world: Path, sequences: tokens.Sequences) -> None:
     one = held_out(task, world, sequences, 8)
     first = one.losses(task, CPU)
     torch.manual_seed(12345)
@@ -53,13 +51,13 @@ def test_the_same_to_the_last_bit_when_asked_twice(
 def test_equal_at_every_batch_size_and_padding(
     task: LanguageModelling, world: Path, sequences: tokens.Sequences
 ) -> None:
-    alone = held_out(task, world, sequences, 1).losses(task, CPU)
+    one_by_one = held_out(task, world, sequences, 1).losses(task, CPU)
     for size in (3, 8, 40):
-        found = held_out(task, world, sequences, size).losses(task, CPU)
-        assert found.token == pytest.approx(alone.token, abs=1e-6)
-        assert found.document == pytest.approx(alone.document, abs=1e-6)
-        assert (found.tokens, found.documents) == (alone.tokens, alone.documents)
-    assert alone.documents == len(TEXTS)
+        losses = held_out(task, world, sequences, size).losses(task, CPU)
+        assert losses.token == pytest.approx(one_by_one.token, abs=1e-6)
+        assert losses.document == pytest.approx(one_by_one.document, abs=1e-6)
+        assert (losses.tokens, losses.documents) == (one_by_one.tokens, one_by_one.documents)
+    assert one_by_one.documents == len(TEXTS)
 
 
 def test_both_means_by_hand(task: LanguageModelling, world: Path, sequences: tokens.Sequences) -> None:
@@ -71,11 +69,11 @@ def test_both_means_by_hand(task: LanguageModelling, world: Path, sequences: tok
         losses.setdefault(text, []).extend(cross_entropy(logits, batch["targets"], reduction="none").tolist())
     every = [loss for document in losses.values() for loss in document]
     means = [sum(document) / len(document) for document in losses.values()]
-    found = held_out(task, world, sequences, 8).losses(task, CPU)
-    assert found.token == pytest.approx(sum(every) / len(every), abs=1e-6)
-    assert found.document == pytest.approx(sum(means) / len(means), abs=1e-6)
-    assert abs(found.token - found.document) > 1e-4  # the two means are two numbers
-    assert found == Losses(found.token, found.document, len(every), len(means))
+    measured = held_out(task, world, sequences, 8).losses(task, CPU)
+    assert measured.token == pytest.approx(sum(every) / len(every), abs=1e-6)
+    assert measured.document == pytest.approx(sum(means) / len(means), abs=1e-6)
+    assert abs(measured.token - measured.document) > 1e-4  # the two means differ
+    assert measured == Losses(measured.token, measured.document, len(every), len(means))
 
 
 def test_the_limit_takes_the_first_sequences(task: LanguageModelling, world: Path, sequences: tokens.Sequences) -> None:

@@ -1,4 +1,4 @@
-"""Each kind of task is known under one name to data, tasks and metrics, and no other file asks which kind it is."""
+"""Data, tasks and metrics know each kind of task by the same name; no other file compares a kind with a name."""
 
 import ast
 from pathlib import Path

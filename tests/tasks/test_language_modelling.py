@@ -1,4 +1,4 @@
-"""Masked and causal language modelling: what is predicted, losses in chunks, folders, and what is refused."""
+"""Masked and causal language modelling: targets, losses in chunks, model folders, and what is refused."""
 
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ TEXTS = ["the cat sat on the mat", "iron and gold", "a small old dog near the ti
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory) -> Path:
-    """A tiny GPT-2 with a byte-level BPE that has an end of text and, as GPT-2's, no padding token."""
+    """A tiny GPT-2 whose byte-level BPE, like GPT-2's own, has an end-of-text token and no padding token."""
     folder = tmp_path_factory.mktemp("decoder")
     pieces = Tokenizer(token_models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -60,10 +60,10 @@ def batch_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_every_token_but_the_first_of_each_text_is_predicted_from_the_one_before() -> None:
     ids = torch.tensor([[11, 12, 13, 14, 15, 0], [21, 22, 23, 24, 25, 26]])
     batch = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 0], [1] * 6])}
-    found = predict_next(batch)
-    assert found["targets"].tolist() == [12, 13, 14, 15, 22, 23, 24, 25, 26]
-    assert found["positions"].tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 10]
-    assert found["rows"].tolist() == [0] * 4 + [1] * 5
+    predicted = predict_next(batch)
+    assert predicted["targets"].tolist() == [12, 13, 14, 15, 22, 23, 24, 25, 26]
+    assert predicted["positions"].tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 10]
+    assert predicted["rows"].tolist() == [0] * 4 + [1] * 5
     packed = predict_next({**batch, "document_ids": torch.tensor([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 3, 4]])})
     assert packed["targets"].tolist() == [12, 13, 15, 23, 24]
     assert packed["positions"].tolist() == [0, 1, 3, 7, 8]
@@ -75,8 +75,8 @@ def test_a_causal_loss_is_that_of_transformers(decoder: Path) -> None:
     prepared = task.prepare(batch, seed=3, draw=4)
     labels = batch["input_ids"].where(batch["attention_mask"] == 1, -100)
     dense = task.model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
-    found = example_losses(task.objective, task.model, prepared).sum() / task.objective.items(prepared)
-    torch.testing.assert_close(found, dense, atol=1e-6, rtol=1e-6)
+    loss = example_losses(task.objective, task.model, prepared).sum() / task.objective.items(prepared)
+    torch.testing.assert_close(loss, dense, atol=1e-6, rtol=1e-6)
     assert torch.equal(task.measure(batch)["targets"], prepared["targets"])
 
 
@@ -116,13 +116,13 @@ def test_a_loss_in_chunks_is_the_dense_one_with_its_gradients(architecture: str,
     monkeypatch.setattr(language, "CHUNK_SCORES", 60 * 5)
     largest: list[int] = []
     handle = model.model.get_output_embeddings().register_forward_hook(lambda *given: largest.append(given[2].numel()))
-    in_chunks, found = gradients()
+    in_chunks, chunked = gradients()
     handle.remove()
     assert max(largest) <= 60 * 5 and len(largest) == 6  # 3 chunks, each once more in the backward pass
     torch.testing.assert_close(in_chunks, losses, atol=1e-5, rtol=1e-5)
-    assert found.keys() == dense.keys()
+    assert chunked.keys() == dense.keys()
     for name, value in dense.items():
-        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(chunked[name], value, atol=1e-5, rtol=1e-5)
     assert "forward" not in vars(model.encoder)
     with torch.no_grad():
         torch.testing.assert_close(model(ids, mask, positions, targets), losses, atol=1e-5, rtol=1e-5)
@@ -150,9 +150,9 @@ def test_pgd_on_a_decoder_in_chunks_is_pgd(decoder: Path, monkeypatch) -> None:
     loss, dense, whole = run(attack)
     monkeypatch.setattr(language, "WHOLE_SCORES", 100)
     monkeypatch.setattr(language, "CHUNK_SCORES", 300 * 4)
-    found, in_chunks, step = run(attack)
+    chunked_loss, in_chunks, step = run(attack)
     assert loss > clean + 0.01
-    assert found == pytest.approx(loss, rel=1e-5)
+    assert chunked_loss == pytest.approx(loss, rel=1e-5)
     for name, value in dense.items():
         torch.testing.assert_close(in_chunks[name], value, atol=1e-5, rtol=1e-4)
     assert step.counts == whole.counts
@@ -210,7 +210,7 @@ def test_held_out_masks_are_those_of_single_tokens_whatever_trains(world: Path, 
 
 
 def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> None:
-    """Of a text of "the" and one "cat", whose embedding is the anchor's own, the cat goes first nearly always."""
+    """In a text of "the" and one "cat", it is masked far more often than by chance: its embedding is the anchor's."""
     tokenizer = loading.load_tokenizer(world / "model")
     (tmp_path / "anchors.json").write_text('[{"word": "cat", "score": 2.0}]')
     cfg = settings()
@@ -219,9 +219,9 @@ def test_difference_masks_anchors_most_of_all(world: Path, tmp_path: Path) -> No
     encoded = batching.encode(tokenizer, ["the the cat the the"], 16)
     batch = batching.collate(tokenizer, encoded, [0])
     batch["word_starts"] = torch.ones_like(batch["input_ids"])
-    found = [task.prepare(batch, seed=0, draw=draw)["targets"].tolist() for draw in range(200)]
+    drawn = [task.prepare(batch, seed=0, draw=draw)["targets"].tolist() for draw in range(200)]
     cat = tokenizer.convert_tokens_to_ids("cat")
-    assert sum(cat in targets for targets in found) > 100  # of 2 in 5 tokens by chance: 80
+    assert sum(cat in targets for targets in drawn) > 100  # by chance, with 2 of 5 tokens masked, it would be 80
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A token classifier's view of tokens: which it reads, in which order it answers, and what it is chosen by."""
+"""Marking tokens: which ones a token classifier reads, the order of its answers, and the score that chooses it."""
 
 from math import log
 from pathlib import Path
@@ -14,21 +14,21 @@ CPU = torch.device("cpu")
 TEXTS = [[2, 9, 1, 12, 3], [2, 1, 3], [2, 7, 8, 9, 10, 11, 3]]  # 2 [CLS], 3 [SEP], 1 [UNK]
 
 
-def test_ordinary_tokens_alone_are_read(world: Path) -> None:
+def test_only_ordinary_tokens_are_read(world: Path) -> None:
     encoded = each_token(loading.load_tokenizer(world / "model"), TEXTS)
     assert encoded.ids == TEXTS and encoded.places == [[1, 3], [], [1, 2, 3, 4, 5]]
     assert encoded.words == [[0, 1], [], [0, 1, 2, 3, 4]]
 
 
-def test_answers_are_each_text_s_own_whatever_the_batch(world: Path) -> None:
+def test_answers_do_not_depend_on_the_batch(world: Path) -> None:
     tokenizer = loading.load_tokenizer(world / "model")
     torch.manual_seed(0)
     model = new_tagger(world / "model", labels=LABELS, pooling="mean", dropout=0.0).eval()
     together = log_odds(model, tokenizer, each_token(tokenizer, TEXTS), 3, CPU)
     assert [len(odds) for odds in together] == [2, 0, 5]
     for text, odds in zip(TEXTS, together, strict=True):
-        (alone,) = log_odds(model, tokenizer, each_token(tokenizer, [text]), 1, CPU)
-        torch.testing.assert_close(alone, odds, atol=1e-5, rtol=1e-5)
+        (single,) = log_odds(model, tokenizer, each_token(tokenizer, [text]), 1, CPU)
+        torch.testing.assert_close(single, odds, atol=1e-5, rtol=1e-5)
     states = model.model(torch.tensor([TEXTS[0]])).last_hidden_state[0, [1, 3]]
     logits = states @ model.head.out.weight.T + model.head.out.bias
     torch.testing.assert_close(together[0], (logits[:, 1] - logits[:, 0]).detach(), atol=1e-5, rtol=1e-5)

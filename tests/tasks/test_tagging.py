@@ -1,4 +1,4 @@
-"""Where words are among tokens, and what the head answers for them."""
+"""The places of words among tokens, and the tags that the head predicts for them."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ SPECIAL = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_
 
 
 def fast(kind: str) -> PreTrainedTokenizerBase:
-    """A tokenizer with few pieces, so that most words have several."""
+    """A tokenizer with a small vocabulary, so that most words have several pieces."""
     spaced = kind == "byte-level spaced"
     if kind == "wordpiece":
         pieces, trainer = Tokenizer(WordPiece(unk_token="<unk>")), trainers.WordPieceTrainer
@@ -58,7 +58,7 @@ def fast(kind: str) -> PreTrainedTokenizerBase:
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "byte-level spaced", "metaspace"])
-def test_words_are_where_word_ids_says_where_that_is_right(kind: str) -> None:
+def test_places_of_words_equal_word_ids_where_those_are_right(kind: str) -> None:
     tokenizer = fast(kind)
     ours = encode_words(tokenizer, SENTENCES, 64)
     theirs = tokenizer(SENTENCES, is_split_into_words=True)
@@ -93,7 +93,7 @@ def test_first_tokens_by_hand() -> None:
     assert first_tokens([], [(0, 0)]) == []
 
 
-def test_what_the_cut_loses_is_outside(tmp_path: Path, world: Path) -> None:
+def test_words_after_the_cut_are_tagged_outside(tmp_path: Path, world: Path) -> None:
     tokenizer = loading.load_tokenizer(world / "model")
     sentences = [["cat"] * 10, ["dog", "gold"]]
     encoded = encode_words(tokenizer, sentences, 6)
@@ -126,8 +126,8 @@ def test_logits_are_those_of_the_words_whatever_the_batch(world: Path, pooling: 
         tokenizer.convert_ids_to_tokens(batch["input_ids"].flatten()[place].item()) for place in batch["positions"]
     ]
     assert words == [word for sentence in sentences for word in sentence]
-    alone = [objective.logits(model, collate_words(tokenizer, encoded, [index], tags)) for index in range(3)]
-    torch.testing.assert_close(torch.cat(alone), logits, atol=1e-5, rtol=0)
+    single = [objective.logits(model, collate_words(tokenizer, encoded, [index], tags)) for index in range(3)]
+    torch.testing.assert_close(torch.cat(single), logits, atol=1e-5, rtol=0)
     expected = torch.nn.functional.cross_entropy(logits, objective.targets(batch))
     assert objective.losses(model, batch).mean().item() == pytest.approx(expected.item())
 

@@ -1,4 +1,4 @@
-"""What a training has cost, as rows."""
+"""What a training cost, as metrics."""
 
 import sys
 
@@ -9,7 +9,7 @@ from adapt.training.checkpoint import Progress
 from adapt.training.costs import CPU, costs, forget_peak, peak_resident_bytes
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset only on Linux")
 def test_the_peak_of_memory_counts_from_its_last_reset():
     held = forget_peak(CPU)
     before = peak_resident_bytes()
@@ -24,27 +24,27 @@ def test_the_peak_of_memory_counts_from_its_last_reset():
 def test_passes_are_sums_and_measurements_of_perturbations_are_means():
     counts = {"forward_passes": 8.0, "delta_norm_p50": 2.0, "delta_at_boundary": 1.0, "ascent_gain": 0.5}
     progress = Progress(step=4, tokens=100, examples=40, seconds=8.0, counts=counts)
-    found = costs(progress, CPU, None)
-    assert "training_memory_bytes" not in found
-    assert (found["steps"], found["tokens"], found["forward_passes"]) == (4, 100, 8)
-    assert (found["delta_norm_p50"], found["delta_at_boundary"], found["ascent_gain"]) == (0.5, 0.25, 0.125)
-    assert found["examples_per_second"] == 5.0
-    assert found["peak_memory_bytes"] > 0  # of the process, also where there is a GPU that this training left alone
+    metrics = costs(progress, CPU, None)
+    assert "training_memory_bytes" not in metrics
+    assert (metrics["steps"], metrics["tokens"], metrics["forward_passes"]) == (4, 100, 8)
+    assert (metrics["delta_norm_p50"], metrics["delta_at_boundary"], metrics["ascent_gain"]) == (0.5, 0.25, 0.125)
+    assert metrics["examples_per_second"] == 5.0
+    assert metrics["peak_memory_bytes"] > 0  # of the process, as there is no GPU or the training used none
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
-def test_what_a_training_took_does_not_depend_on_what_the_process_has_held():
-    """Peaks of trainings of one size differ by what lay in the process; what they took beyond it does not."""
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset only on Linux")
+def test_the_memory_of_a_training_does_not_depend_on_what_the_process_held_before():
+    """Peaks of equal trainings differ by what the process held before; what they used on top of it does not."""
     taken, peaks = [], []
     for before in (0, 60, 0):
-        kept = torch.ones(before * 1_000_000)
-        earlier = [torch.ones(100_000) for _ in range(300)]  # small blocks, which malloc keeps when they are freed
+        ballast = torch.ones(before * 1_000_000)
+        earlier = [torch.ones(100_000) for _ in range(300)]  # small blocks: malloc keeps them after they are freed
         del earlier
         held = forget_peak(CPU)
         much = torch.ones(40_000_000)  # 160 MB
-        found = costs(Progress(step=1, seconds=1.0), CPU, held)
-        del much, kept
-        taken.append(found["training_memory_bytes"])
-        peaks.append(found["peak_memory_bytes"])
+        metrics = costs(Progress(step=1, seconds=1.0), CPU, held)
+        del much, ballast
+        taken.append(metrics["training_memory_bytes"])
+        peaks.append(metrics["peak_memory_bytes"])
     assert max(taken) - min(taken) < 20e6 and min(taken) > 150e6 and max(taken) < 190e6
     assert max(peaks) - min(peaks) > 200e6

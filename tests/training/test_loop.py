@@ -1,4 +1,4 @@
-"""The loop: exact resume, selection, schedules, and losses that are not finite."""
+"""The loop: exact resuming, the best checkpoint, schedules, and losses that are not finite."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from adapt.training.checkpoint import Progress
 
 
 class Line(nn.Module):
-    """One score with dropout, so that a wrong random state shows."""
+    """A model of one score, with dropout, so that a wrong random state is noticed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def train(
         adversary=PLAIN,
         optimizer_config=settings.get("optimizer", optimizer_config()),
         parameter_groups=optimization.decay_groups(model, None, None),
-        selection=loop.Selection(measure, settings["every"], "min", settings["patience"]),
+        best_checkpoint=loop.BestCheckpoint(measure, settings["every"], "min", settings["patience"]),
         seed=3,
         after_update=settings.get("after_update"),
         folder=folder,
@@ -129,7 +129,7 @@ def test_a_resumed_training_ends_with_the_same_bytes(tmp_path: Path, die_at: int
     assert after.counts == progress.counts
 
 
-def test_training_lowers_the_loss_and_another_seed_order_would_not_be_the_same(tmp_path: Path) -> None:
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
     _, progress = train(tmp_path)
     measured = [entry["measured"] for entry in progress.history if "measured" in entry]
     assert measured[-1] < 0.7 * measured[0]
@@ -157,7 +157,7 @@ def test_a_measurement_is_taken_without_dropout_and_the_training_goes_on_with_it
     assert set(modes) == {("step", True), ("measurement", False)}
 
 
-def test_patience_stops_after_so_many_measurements_without_gain(tmp_path: Path) -> None:
+def test_patience_counts_measurements_without_improvement(tmp_path: Path) -> None:
     _, progress = train(tmp_path, scores=iter([5.0, 4.0, 4.0, 4.0]), patience=2)
     assert progress.stopped_early
     assert progress.step == 15
@@ -199,7 +199,7 @@ def test_biases_and_norms_do_not_decay_and_the_head_has_its_own_rate() -> None:
 
 
 def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
-    """accelerate keeps its first precision for a process; a chain may pretrain in one and fine-tune in another."""
+    """accelerate fixes its precision once per process, but a chain may pretrain in one and fine-tune in another."""
     half, _ = train(tmp_path / "half", steps=10, optimizer=optimizer_config(precision="bf16"))
     whole, _ = train(tmp_path / "whole", steps=10)
     again, _ = train(tmp_path / "again", steps=10)
@@ -207,8 +207,10 @@ def test_two_precisions_train_in_one_process(tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in weights(half))
 
 
-def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its gradients are no numbers: AdaLoRA would remember them for good. fp16 wants a GPU, its scaler none."""
+def test_after_update_is_not_called_for_an_update_that_fp16_skips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gradients are not finite, and AdaLoRA would never forget them. fp16 needs a GPU, but its scaler does not."""
     make, seen = loop.make_accelerator, []
 
     def scaled(*given: Any) -> Any:
@@ -218,10 +220,10 @@ def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkey
 
     class Overflow(Sign):
         def logits(self, model: Any, batch: loop.Batch) -> torch.Tensor:
-            found = super().logits(model, batch)
-            if found.requires_grad and int(batch["step"][0]) == 3:
-                found.register_hook(lambda gradient: gradient * torch.nan)
-            return found
+            logits = super().logits(model, batch)
+            if logits.requires_grad and int(batch["step"][0]) == 3:
+                logits.register_hook(lambda gradient: gradient * torch.nan)
+            return logits
 
     monkeypatch.setattr(loop, "make_accelerator", scaled)
     model, progress = train(
@@ -231,7 +233,7 @@ def test_an_update_that_fp16_skips_is_followed_by_nothing(tmp_path: Path, monkey
     assert all(torch.isfinite(weight).all() for weight in weights(model))
 
 
-def test_weights_that_leave_the_numbers_in_the_last_step_are_refused(tmp_path: Path) -> None:
-    scores = iter([5.0, 1.0])  # the exploded weights win the selection
+def test_weights_that_become_infinite_in_the_last_step_are_refused(tmp_path: Path) -> None:
+    scores = iter([5.0, 1.0])  # the exploded weights are the best checkpoint
     with pytest.raises(loop.NonFiniteLoss, match="line, step 1: the weights are not finite; the last finite loss"):
         train(tmp_path, steps=1, every=1, scores=scores, optimizer=optimizer_config(learning_rate=1e30))

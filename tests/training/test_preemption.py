@@ -1,4 +1,4 @@
-"""A signal that comes during a step waits for its end and for the checkpoint, then acts as it would have acted."""
+"""A signal that arrives during a step takes effect, in the usual way, after the step and its checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapt.training import preemption
 
 @pytest.fixture
 def heard() -> list[str]:
-    """What happened, in order; the handlers that were there before note the signals that reach them."""
+    """The events in order; the handlers that were set before record the signals that reach them."""
     events: list[str] = []
     before = {number: signal.getsignal(number) for number in preemption.SIGNALS}
     for number in preemption.SIGNALS:
@@ -47,8 +47,8 @@ def test_two_signals_in_one_step_are_one_checkpoint(heard: list[str]) -> None:
     assert heard == ["saved", "SIGTERM", "SIGUSR2"]
 
 
-def test_what_comes_before_the_first_step_is_held_too(heard: list[str]) -> None:
-    """The first measurement writes the best weights; what is stopped during it loses no step."""
+def test_a_signal_before_the_first_step_waits_too(heard: list[str]) -> None:
+    """The first measurement writes the best weights; a signal during it waits for the first step."""
 
     def steps() -> Iterator[int]:
         send(signal.SIGTERM)
@@ -71,7 +71,7 @@ def leave_by_error() -> None:
 
 
 @pytest.mark.parametrize("leave", [leave_by_break, leave_by_error])
-def test_however_the_loop_ends_the_handlers_are_back(heard: list[str], leave: Callable[[], None]) -> None:
+def test_the_handlers_are_restored_however_the_loop_ends(heard: list[str], leave: Callable[[], None]) -> None:
     before = [signal.getsignal(number) for number in preemption.SIGNALS]
     try:
         leave()

@@ -1,4 +1,4 @@
-"""Frozen layers, rates that fall with depth and the pull to the start, on every architecture and adversary."""
+"""Frozen layers, lower rates for lower layers and the pull to the start, for every architecture and adversary."""
 
 import json
 from collections import defaultdict
@@ -23,14 +23,14 @@ CONF = Path(__file__).parents[2] / "conf"
 LAYERS = {
     "albert": 1,
     **dict.fromkeys(("bart",), 2),
-}  # ALBERT repeats one; BART: one of the encoder, one of the decoder
+}  # ALBERT repeats one layer; BART has one in its encoder and one in its decoder
 
 
 def numbers_of(model: nn.Module) -> dict[int, set[str]]:
-    found = defaultdict(set)
+    by_layer = defaultdict(set)
     for name, number in retention.layer_numbers(model).items():
-        found[number].add(name)
-    return found
+        by_layer[number].add(name)
+    return by_layer
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -38,18 +38,18 @@ def test_every_architectures_layers_are_counted_from_the_embeddings_to_the_head(
     model = tiny(architecture)
     layers = LAYERS.get(architecture, 2)
     assert retention.count_layers(model.encoder) == layers
-    found = numbers_of(model)
-    assert sorted(found) == list(range(layers + 2))
-    assert set().union(*found.values()) == {name for name, _ in model.named_parameters()}
+    by_layer = numbers_of(model)
+    assert sorted(by_layer) == list(range(layers + 2))
+    assert set().union(*by_layer.values()) == {name for name, _ in model.named_parameters()}
     words = model.encoder.get_input_embeddings().weight
-    assert next(name for name, weight in model.named_parameters() if weight is words) in found[0]
-    assert {name for name, _ in model.named_parameters() if name.startswith("head.")} <= found[layers + 1]
-    positions = {name for name in set().union(*found.values()) if "position_embeddings" in name or "wpe" in name}
-    assert positions <= found[0]
+    assert next(name for name, weight in model.named_parameters() if weight is words) in by_layer[0]
+    assert {name for name, _ in model.named_parameters() if name.startswith("head.")} <= by_layer[layers + 1]
+    positions = {name for name in set().union(*by_layer.values()) if "position_embeddings" in name or "wpe" in name}
+    assert positions <= by_layer[0]
     for layer in range(1, layers + 1):
-        matrices = {name.rpartition(".")[0] for name in found[layer] if name.endswith("weight")}
-        assert len(matrices) >= 5  # attention, feed-forward and a norm, whatever they are called
-    sizes = {sum(weight.numel() for name, weight in model.named_parameters() if name in found[number])
+        matrices = {name.rpartition(".")[0] for name in by_layer[layer] if name.endswith("weight")}
+        assert len(matrices) >= 5  # attention, feed-forward and a norm, under any names
+    sizes = {sum(weight.numel() for name, weight in model.named_parameters() if name in by_layer[number])
              for number in range(1, layers + 1)}  # fmt: skip
     assert len(sizes) == 1 or architecture in (
         "t5",
@@ -59,15 +59,15 @@ def test_every_architectures_layers_are_counted_from_the_embeddings_to_the_head(
 
 
 def test_an_encoders_layers_come_before_its_decoders() -> None:
-    found = numbers_of(tiny("bart"))
-    assert all(name.startswith("model.encoder.layers.0.") for name in found[1])
-    assert all(name.startswith("model.decoder.layers.0.") for name in found[2])
+    by_layer = numbers_of(tiny("bart"))
+    assert all(name.startswith("model.encoder.layers.0.") for name in by_layer[1])
+    assert all(name.startswith("model.decoder.layers.0.") for name in by_layer[2])
 
 
 def test_a_masked_lms_own_head_is_above_and_its_tied_matrix_among_the_embeddings() -> None:
     model = tiny("bert", "masked_lm")
-    found = numbers_of(model)
-    assert "model.cls.predictions.transform.dense.weight" in found[3] and "model.cls.predictions.bias" in found[3]
+    by_layer = numbers_of(model)
+    assert "model.cls.predictions.transform.dense.weight" in by_layer[3] and "model.cls.predictions.bias" in by_layer[3]
     retention.freeze(model, 1)
     assert not model.model.get_output_embeddings().weight.requires_grad
     assert model.model.cls.predictions.bias.requires_grad
@@ -100,16 +100,16 @@ def rates(model: nn.Module, groups: list[dict[str, Any]], base: float) -> dict[s
 def test_rates_fall_by_the_factor_from_layer_to_layer(head_rate: float | None, expected_head: float) -> None:
     model = tiny("bert")
     groups = optimization.decay_groups(model, model.head, head_rate, layer_decay=0.5, learning_rate=0.8)
-    found = rates(model, groups, base=0.8)
-    assert found["model.embeddings.word_embeddings.weight"] == pytest.approx(0.1)
-    assert found["model.embeddings.LayerNorm.bias"] == pytest.approx(0.1)
-    assert found["model.encoder.layer.0.attention.self.query.weight"] == pytest.approx(0.2)
-    assert found["model.encoder.layer.1.output.dense.bias"] == pytest.approx(0.4)
-    assert found["head.out.weight"] == found["head.out.bias"] == expected_head
-    assert set(found) == {name for name, _ in model.named_parameters()}
+    learning_rates = rates(model, groups, base=0.8)
+    assert learning_rates["model.embeddings.word_embeddings.weight"] == pytest.approx(0.1)
+    assert learning_rates["model.embeddings.LayerNorm.bias"] == pytest.approx(0.1)
+    assert learning_rates["model.encoder.layer.0.attention.self.query.weight"] == pytest.approx(0.2)
+    assert learning_rates["model.encoder.layer.1.output.dense.bias"] == pytest.approx(0.4)
+    assert learning_rates["head.out.weight"] == learning_rates["head.out.bias"] == expected_head
+    assert set(learning_rates) == {name for name, _ in model.named_parameters()}
     assert all(group.get("weight_decay", 1) == 0 for group in groups if group["params"][0].ndim < 2)
     optimizer = torch.optim.AdamW(groups, lr=0.8)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)  # the schedule scales all alike
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)  # the schedule scales all rates equally
     assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx(
         sorted({0.05, 0.1, 0.2, 0.5 * expected_head})
     )
@@ -143,7 +143,7 @@ def test_a_base_model_without_layers_is_refused() -> None:
 
 
 def moved_classifier(alpha: float) -> tuple[nn.Module, retention.Pull | None, list[torch.Tensor]]:
-    """A model away from its start, the pull back there, and the start."""
+    """A model that was moved from its start, the pull back, and the start."""
     model = tiny("bert")
     start = [weight.detach().clone() for weight in model.parameters()]
     pull = retention.toward_start(model, alpha, new=retention.outside(model))
@@ -179,16 +179,16 @@ def test_no_pull_and_no_copy_without_a_strength() -> None:
 
 @contextmanager
 def recorded_gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[torch.Tensor]]]:
-    found: list[list[torch.Tensor]] = []
+    gradients: list[list[torch.Tensor]] = []
     original = torch.optim.AdamW.step
 
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found.append([p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None])
+        gradients.append([p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None])
         return original(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
-        yield found
+        yield gradients
 
 
 SETTINGS = OptimizerConfig(
@@ -200,10 +200,10 @@ SETTINGS = OptimizerConfig(
 def first_gradients(
     adversary: Any, alpha: float, folder: Path, monkeypatch: pytest.MonkeyPatch, *, micro: int = 16, **changes: Any
 ) -> list[torch.Tensor]:
-    """The gradients that the first update of the training loop sees, from weights that are away from their start."""
+    """The gradients of the training loop's first update, at weights that were moved from their start."""
     model, pull, _ = moved_classifier(alpha)
     batch = make_batch()
-    with recorded_gradients(monkeypatch) as found:
+    with recorded_gradients(monkeypatch) as gradients:
         loop.train(
             model,
             name="one",
@@ -212,14 +212,14 @@ def first_gradients(
             adversary=adversary,
             optimizer_config=replace(SETTINGS, **changes),
             parameter_groups=[{"params": list(model.parameters())}],
-            selection=loop.Selection(lambda: 0.0, 1, "min", None),
+            best_checkpoint=loop.BestCheckpoint(lambda: 0.0, 1, "min", None),
             seed=0,
             folder=folder,
             runtime=RuntimeConfig(device="cpu", checkpoint_seconds=1e9, progress=False, trackers=[]),
             stored=kept(model, [batch]),
             pull=pull,
         )
-    return found[0]
+    return gradients[0]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=[file.stem for file in OPTIONS])
@@ -268,7 +268,7 @@ def test_frozen_embeddings_are_perturbed_and_stay(tmp_path: Path) -> None:
         adversary=adversary,
         optimizer_config=SETTINGS,
         parameter_groups=optimization.decay_groups(model, None, None, layer_decay=0.5, learning_rate=1e-3),
-        selection=loop.Selection(iter([3.0, 2.0, 1.0, 0.0]).__next__, 1, "min", None),
+        best_checkpoint=loop.BestCheckpoint(iter([3.0, 2.0, 1.0, 0.0]).__next__, 1, "min", None),
         seed=0,
         folder=tmp_path,
         runtime=RuntimeConfig(device="cpu", checkpoint_seconds=1e9, progress=False, trackers=[]),
@@ -309,7 +309,7 @@ def test_a_resumed_stage_is_pulled_to_the_same_start(
         patch.setattr(loop, "advance", dies)
         with pytest.raises(KeyboardInterrupt):
             trained(world, tmp_path / "cut", kind, *more)
-    assert list((tmp_path / "cut" / "store" / kind).glob(f".*/checkpoint/{name}.latest.pt"))  # there is what to resume
+    assert list((tmp_path / "cut" / "store" / kind).glob(f".*/checkpoint/{name}.latest.pt"))  # it can be resumed
     resumed = trained(world, tmp_path / "cut", kind, *more)
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     losses = [json.loads((folder / "training.json").read_text())["history"] for folder in (whole, resumed)]
@@ -334,7 +334,7 @@ def test_a_pulled_model_stays_nearer_and_a_frozen_one_keeps_its_layers(world: Pa
     assert 0 < decayed < 0.5 * free
 
 
-def test_retention_is_in_the_key_of_its_own_stage_alone(world: Path, tmp_path: Path) -> None:
+def test_retention_is_only_in_the_key_of_its_own_stage(world: Path, tmp_path: Path) -> None:
     plain = pipeline(world, tmp_path)
     for change in ("toward_start=0.1", "layer_decay=0.9", "frozen_layers=1"):
         other = pipeline(world, tmp_path, f"finetune.retention.{change}")

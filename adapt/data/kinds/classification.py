@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Example:
-    """A text (or a pair) and the index of its label. ``id`` is its place in its split."""
+    """A text or a pair of texts, with the index of its label. ``id`` is its place in its split."""
 
     id: int
     text: str
@@ -33,22 +33,22 @@ class Example:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text, and its pair where there is one."""
+        """The text, and the second text of a pair."""
         return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The one label's index."""
+        """The index of its label."""
         return (self.label,)
 
     def answer(self, labels: Sequence[str]) -> str:
-        """The label's name."""
+        """The name of its label."""
         return labels[self.label]
 
 
 @dataclass(frozen=True)
 class _Named:
-    """An example whose label is still a name; ``where`` is its file and line."""
+    """An example whose label is still a name, not an index; ``where`` is its file and line."""
 
     where: str
     text: str
@@ -57,33 +57,33 @@ class _Named:
 
 
 def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
-    """The names of the labels, and the examples by the hash of their text.
+    """The names of the labels, and the examples of each split, ordered by the hash of their text.
 
     Labels are the names that occur in the training split, in alphabetical order (in numerical order if all are
-    integers). Examples of pydoc tasks come class by class in turn. ``cfg.max_examples`` takes the first.
+    integers). Examples of pydoc tasks take turns by class. ``cfg.max_examples`` keeps the first ones.
     Raises ConfigError for every fault of the data.
     """
     splits = _from_packages(cfg) if cfg.format == "pydoc" else _from_files(cfg, files)
     labels = _labels(cfg, splits)
     index = {name: number for number, name in enumerate(labels)}
     examples: dict[str, list[Any]] = {}
-    for split, found in splits.items():
-        kept = found[: getattr(cfg.max_examples, split)]
-        examples[split] = [Example(i, e.text, index[e.label], e.text_pair) for i, e in enumerate(kept)]
+    for split, all_named in splits.items():
+        first = all_named[: getattr(cfg.max_examples, split)]
+        examples[split] = [Example(i, e.text, index[e.label], e.text_pair) for i, e in enumerate(first)]
     if len({example.label for example in examples[TRAIN]}) < 2:
         raise ConfigError(f"task.max_examples.train={cfg.max_examples.train}: leaves fewer than two labels to train on")
     return labels, examples
 
 
 def read_unlabelled(row: Row) -> dict[str, Any]:
-    """The columns of a row with a text. Raises ConfigError for one without, or that could not be written back."""
+    """The columns of a row. Raises ConfigError if it has no text or could not be written back."""
     text_column(row, "text", "the column that predict reads")
     check_written_back(row)
     return row[1]
 
 
 def check_first(cfg: TaskConfig, file: Path) -> None:
-    """Raise ConfigError for a file without an example, or whose first one cannot be read."""
+    """Raise ConfigError for a file without examples, or if its first example cannot be read."""
     assert format_of(file)
     for row in read_rows(file):
         _named(cfg, row)
@@ -92,11 +92,11 @@ def check_first(cfg: TaskConfig, file: Path) -> None:
 
 
 def check_columns(key: str, cfg: TaskConfig) -> None:
-    """A text may have a pair or none."""
+    """Nothing to refuse: a text may have a pair or none."""
 
 
-def kept(evaluation: Path, split: str, labels: list[str], examples: list[Example]) -> Answers:
-    """The likeliest labels, and the logits as columns ``logit:<label>``."""
+def read_answers(evaluation: Path, split: str, labels: list[str], examples: list[Example]) -> Answers:
+    """The likeliest labels, with the logits as columns ``logit:<label>``."""
     logits = np.load(evaluation / answers_file(split), allow_pickle=False)
     gold = np.array([example.label for example in examples])
     return Answers(
@@ -108,21 +108,21 @@ def kept(evaluation: Path, split: str, labels: list[str], examples: list[Example
 
 
 def answers_file(split: str) -> str:
-    """The file in an evaluation's folder with the logits [N, C] of a split."""
+    """The name of the file with the logits [N, C] of a split, in an evaluation's folder."""
     return f"{split}_logits.npy"
 
 
 def sorted_names(names: Iterable[str]) -> list[str]:
     """Distinct names in alphabetical order, or in numerical order if all are integers."""
-    found = set(names)
-    return sorted(found, key=int) if all(re.fullmatch(r"-?\d+", name) for name in found) else sorted(found)
+    distinct = set(names)
+    return sorted(distinct, key=int) if all(re.fullmatch(r"-?\d+", name) for name in distinct) else sorted(distinct)
 
 
 def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:
-    found = tasks.task(cfg.question)
+    splits = tasks.task(cfg.question)
     return {
         split: [_Named("installed packages", text, None, label) for text, label in examples]
-        for split, examples in found.items()
+        for split, examples in splits.items()
     }
 
 
@@ -147,7 +147,7 @@ def _named(cfg: TaskConfig, row: Row) -> _Named:
 
 
 def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
-    """The training split's labels in order. Raises ConfigError for one class, a wrong count, or more in another."""
+    """The training split's labels, sorted. Raises ConfigError for one, a wrong count, or a new one elsewhere."""
     labels = sorted_names(example.label for example in splits[TRAIN])
     listed = ", ".join(map(repr, labels))
     if len(labels) < 2:
@@ -176,5 +176,5 @@ KIND = TaskKind(
     check_first=check_first,
     check_question=tasks.check,
     check_columns=check_columns,
-    kept=kept,
+    read_answers=read_answers,
 )

@@ -1,6 +1,6 @@
-"""What is known of a kind of task without torch; each file beside this one ends with its own.
+"""What can be known about a kind of task without torch; each other file here ends with the TaskKind of its kind.
 
-What is trained for it is in adapt/tasks, in a file of the same name; its metrics are in adapt/table/metrics.py.
+Its training and answers are in adapt/tasks, in a file of the same name; its metrics are in adapt/table/metrics.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Read = tuple[list[str], dict[str, list[Any]]]  # the names of the labels, and th
 
 
 class Example(Protocol):
-    """One example of a task, a dataclass of what JSON can hold; it also has an ``id``, its place in its split."""
+    """One example of a task: a dataclass of JSON values, which also has an ``id``, its place in its split."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -27,17 +27,18 @@ class Example(Protocol):
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The indices of its labels; none where its answer is no label."""
+        """The indices of its labels; empty if its answer is not a label."""
 
     def answer(self, labels: Sequence[str]) -> str:
-        """Its answer in words, given the names of the labels."""
+        """Its true answer as text, given the names of the labels."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answered on a split: one entry for each answer, of which an example may have several.
+    """A model's answers on a split; an example may have several, such as one for each word.
 
-    places: the example, and which of its answers this is. gold, predicted: [N]. columns: more of each answer, [N] each.
+    places: for each answer its example and its number within the example. gold, predicted: [N]. columns: further
+    values of each answer, [N] each.
     """
 
     places: list[tuple[Any, int]]
@@ -48,37 +49,37 @@ class Answers:
 
 @dataclass(frozen=True)
 class TaskKind:
-    """A kind of task, as files, configs and keys know it."""
+    """How files, configurations and stage keys treat a kind of task."""
 
     does: str
     """Completes "this task ..." in a message."""
     classifies: bool
-    """Whether it gives a text one of several labels. Attacks, linear probes, TF-IDF, kept perturbations, selective
-    masking and more unlabelled text need a task that does."""
+    """Whether a text gets one of several labels. Attacks, linear probes, TF-IDF, stored perturbations, selective
+    masking and additional unlabelled text need such a task."""
     formats: tuple[str, ...]
-    """Of the files, and pydoc where the installed packages have a task of this kind."""
+    """The formats of its files, and pydoc if a task of this kind can be made from the installed packages."""
     reading: tuple[str, ...]
-    """The modules that read it from files: their VERSIONs are part of the key of the task's stage."""
+    """The modules that read it from files; their VERSIONs are part of the key of the task's stage."""
     reading_packages: tuple[str, ...]
-    """Those that make a task of it from the installed packages, beside the ones that all pydoc tasks share."""
+    """The modules that make a task of it from the installed packages, without those that all pydoc tasks share."""
     answering: tuple[str, ...]
-    """The modules that encode, answer and score it: in the keys of fine-tuning and evaluation."""
+    """The modules that encode, answer and score it; they are part of the keys of fine-tuning and evaluation."""
     example: Callable[..., Example]
-    """From a row of a split's file, as ``write_task`` wrote it."""
+    """Makes an example from a row of a split's file that ``write_task`` wrote."""
     read: Callable[[TaskConfig, Mapping[str, Path]], Read]
-    """From the files of the splits, which are none for pydoc. Raises ConfigError for every fault of the data."""
+    """Reads the files of the splits, of which pydoc has none. Raises ConfigError for every fault of the data."""
     read_unlabelled: Callable[[Row], Any]
-    """From a row that ``adapt.predict`` is to answer. Raises ConfigError."""
+    """Reads a row that ``adapt.predict`` is to answer. Raises ConfigError."""
     check_first: Callable[[TaskConfig, Path], None]
-    """Raises ConfigError for a file without an example, or whose first one cannot be read."""
+    """Raises ConfigError for a file without examples, or if its first example cannot be read."""
     check_question: Callable[[str | None], None]
-    """Raises ConfigError for a task of pydoc that is not there."""
+    """Raises ConfigError for a pydoc question that does not exist."""
     check_columns: Callable[[str, TaskConfig], None]
-    """Raises ConfigError, which calls the task's config by this key, for columns that the kind does not have."""
-    kept: Callable[[Path, str, list[str], list[Any]], Answers]
-    """What an evaluation's folder keeps of a split, given the names of the labels and the split's examples."""
+    """Raises ConfigError for column settings that the kind does not have; the string is the task's config key."""
+    read_answers: Callable[[Path, str, list[str], list[Any]], Answers]
+    """The answers of a split in an evaluation's folder, given the names of the labels and the split's examples."""
 
 
 def named(codes: Any, labels: Sequence[str]) -> Any:
-    """Indices of labels [N] as their names; -1 is missing."""
+    """Label indices [N] as names; -1 is missing."""
     return pd.Categorical.from_codes(codes, pd.Index(labels))

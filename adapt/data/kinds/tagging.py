@@ -1,8 +1,8 @@
-"""Token classification: sentences of words with a tag each, and the spans that tags mean.
+"""Token classification: sentences of words with one tag per word, and the spans that the tags encode.
 
 Tags are IOB2 inside the project: B-X begins a span of type X, I-X continues it, O is outside. Files may also hold IOB1
-(B-X only between neighbouring spans of one type), BIOES and BILOU; all are read by one rule, that of the CoNLL-2000
-and 2003 evaluation script conlleval: I-X continues a span of type X, and begins one anywhere else, after O as well.
+(B-X only between neighbouring spans of one type), BIOES and BILOU. All are read by the rule of conlleval, the
+evaluation script of CoNLL-2000 and 2003: I-X continues a span of type X, and begins one anywhere else, also after O.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ KEY_NAME = "data.tagging"
 VERSION = 1
 
 OUTSIDE = "O"
-PREFIXES = {"B": "B", "I": "I", "E": "I", "S": "B", "L": "I", "U": "B"}  # of BIOES and BILOU -> of IOB2
+PREFIXES = {"B": "B", "I": "I", "E": "I", "S": "B", "L": "I", "U": "B"}  # of BIOES and BILOU -> IOB2
 Span = tuple[int, int, str]  # first token, the one after its last, type
 
 
 @dataclass(frozen=True)
 class TaggedExample:
-    """A sentence's tokens and the index of each one's tag. ``id`` is its place in its split."""
+    """The tokens of a sentence and the index of each token's tag. ``id`` is its place in its split."""
 
     id: int
     tokens: tuple[str, ...]
@@ -39,7 +39,7 @@ class TaggedExample:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The sentence as pretraining and the leak report read it: its tokens with a space between them."""
+        """The sentence as pretraining and the leak report read it: its tokens joined by spaces."""
         return (" ".join(self.tokens),)
 
     @property
@@ -48,13 +48,13 @@ class TaggedExample:
         return self.tags
 
     def answer(self, labels: Sequence[str]) -> str:
-        """The names of the tags with a space between them."""
+        """The names of its tags, joined by spaces."""
         return " ".join(labels[index] for index in self.tags)
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """Tokens whose tags are still names, in IOB2; ``where`` is the file and line of the first."""
+    """Tokens whose tags are still names (IOB2), not indices; ``where`` is the file and line of the first token."""
 
     where: str
     tokens: tuple[str, ...]
@@ -62,37 +62,37 @@ class Sentence:
 
 
 def tagged(id: int, tokens: list[str], tags: list[int]) -> TaggedExample:
-    """An example from a row of a split's file."""
+    """Make an example from a row of a split's file."""
     return TaggedExample(id, tuple(tokens), tuple(tags))
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """The spans of a sentence's tags in IOB1 or IOB2, by conlleval's rule (see the module)."""
-    found: list[Span] = []
+    """The spans of a sentence with IOB1 or IOB2 tags, by conlleval's rule (see the module's docstring)."""
+    result: list[Span] = []
     start, name = 0, ""
     for place, tag in enumerate([*tags, OUTSIDE]):
         prefix, _, kind = tag.partition("-")
         if name and not (prefix == "I" and kind == name):
-            found.append((start, place, name))
+            result.append((start, place, name))
             name = ""
         if prefix != OUTSIDE and not name:
             start, name = place, kind
-    return found
+    return result
 
 
 def iob2(tags: Sequence[str]) -> list[str]:
-    """Tags of any of the module's schemes as IOB2."""
+    """Tags of any scheme in the module's docstring, converted to IOB2."""
     plain = [OUTSIDE if tag == OUTSIDE else PREFIXES[tag[0]] + tag[1:] for tag in tags]
-    found = [OUTSIDE] * len(tags)
+    converted = [OUTSIDE] * len(tags)
     for start, end, name in spans(plain):
-        found[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
-    return found
+        converted[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
+    return converted
 
 
 def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
-    """The tags' names (O, then B-X and I-X of each type of train) and the examples by the hash of their text.
+    """The names of the tags (O, then B-X and I-X of each type in train), and the examples by the hash of their text.
 
-    files: of the splits, read by ``cfg.format``; none for pydoc. ``cfg.max_examples`` takes the first.
+    files: those of the splits, in ``cfg.format``; none for pydoc. ``cfg.max_examples`` keeps the first examples.
     Raises ConfigError for every fault of the data.
     """
     if cfg.format == "pydoc":
@@ -116,18 +116,18 @@ def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[st
 
 
 def check_first(cfg: TaskConfig, file: Path) -> None:
-    """Raise ConfigError if a file of this format holds no sentence, or a first one that cannot be read."""
+    """Raise ConfigError for a file without sentences, or if its first sentence cannot be read."""
     if next(iter(_READERS[cfg.format](cfg, file)), None) is None:
         raise ConfigError(f"{file}: this split has no examples")
 
 
 def check_columns(key: str, cfg: TaskConfig) -> None:
-    """No pair of sentences. Raises ConfigError."""
+    """Raise ConfigError for a pair of sentences, which this kind does not have."""
     if cfg.text_pair_column is not None:
         raise ConfigError(f"{key}.text_pair_column={cfg.text_pair_column}: a tagged sentence has no pair; must be null")
 
 
-def kept(evaluation: Path, split: str, labels: list[str], examples: list[TaggedExample]) -> Answers:
+def read_answers(evaluation: Path, split: str, labels: list[str], examples: list[TaggedExample]) -> Answers:
     """The likeliest tag of each word."""
     with (evaluation / answers_file(split)).open(encoding="utf-8") as lines:
         predicted = [labels.index(tag) for line in lines for tag in json.loads(line)["tags"]]
@@ -139,26 +139,26 @@ def kept(evaluation: Path, split: str, labels: list[str], examples: list[TaggedE
 
 
 def answers_file(split: str) -> str:
-    """The file in an evaluation's folder with a line for each sentence of a split, and its predicted tags."""
+    """The name of the file in an evaluation's folder with one line of predicted tags per sentence of a split."""
     return f"{split}_tags.jsonl"
 
 
 def read_tokens(row: Row) -> list[str]:
-    """The tokens of a row without tags. Raises ConfigError for one that has none."""
+    """The tokens of a row without tags. Raises ConfigError if it has no tokens."""
     tokens = _strings(row, "tokens", "the column that predict reads")
     _check_seen(row[0], tokens)
     return tokens
 
 
 def _ordered(cfg: TaskConfig, split: str, file: Path) -> list[Sentence]:
-    found = list(_READERS[cfg.format](cfg, file))
-    if not found:
+    sentences = list(_READERS[cfg.format](cfg, file))
+    if not sentences:
         raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
-    return in_hash_order(found, lambda sentence: "\n".join((*sentence.tokens, *sentence.tags)))
+    return in_hash_order(sentences, lambda sentence: "\n".join((*sentence.tokens, *sentence.tags)))
 
 
 def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
-    """The types of train's spans in alphabetical order; none, a wrong count, or more in dev or test are refused."""
+    """The types of train's spans, sorted. Raises ConfigError for none, a wrong count, or a new one in dev or test."""
     types = sorted({tag[2:] for sentence in splits[TRAIN] for tag in sentence.tags if tag != OUTSIDE})
     if not types:
         raise ConfigError(f"task={cfg.name}: the training split tags no span; all of its tags are O")
@@ -197,7 +197,7 @@ _READERS: dict[str, Callable[[TaskConfig, Path], Iterator[Sentence]]] = {
 
 
 def _strings(row: Row, name: str, key: str) -> list[str]:
-    """A row's list of strings. Raises ConfigError that shows what is none."""
+    """A list of strings from a row. Raises ConfigError, which shows the value, if it is not one."""
     value = column(row, name, key)
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {value!r}; it must be a list of strings")
@@ -207,7 +207,7 @@ def _strings(row: Row, name: str, key: str) -> list[str]:
 def _check_seen(where: str, tokens: list[str]) -> None:
     for place, token in enumerate(tokens, start=1):
         if not token.strip():
-            raise ConfigError(f"{where}: token {place} is {token!r}; a token has a character that is seen")
+            raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
 
 
 def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
@@ -237,5 +237,5 @@ KIND = TaskKind(
     check_first=check_first,
     check_question=entities.check,
     check_columns=check_columns,
-    kept=kept,
+    read_answers=read_answers,
 )
