@@ -169,10 +169,10 @@ def test_the_leak_report_reads_a_tagging_task(sentences: Path, tmp_path: Path, c
     [
         (
             ["evaluate=robust"],
-            r"evaluate=robust: attacks classifiers alone; with task\.kind=tagging use evaluate=clean",
+            r"evaluate=robust: attacks only classifiers; with task\.kind=tagging use evaluate=clean",
         ),
-        (["evaluate=ensemble"], r"evaluate=ensemble: attacks classifiers alone"),
-        (["evaluate=text"], r"evaluate=text: attacks classifiers alone"),
+        (["evaluate=ensemble"], r"evaluate=ensemble: attacks only classifiers"),
+        (["evaluate=text"], r"evaluate=text: attacks only classifiers"),
         (["finetune=linear_probe"], r"finetune=linear_probe: .* with task\.kind=tagging use finetune=full"),
         (["model=tfidf"], r"model=tfidf: labels whole texts; task\.kind=tagging needs an encoder"),
         (["adversary=pseudo_labelled"], r"adversary=pseudo_labelled: .* use another adversary"),
