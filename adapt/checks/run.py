@@ -64,7 +64,7 @@ def check_values(cfg: DictConfig) -> Config:
 
 
 def check_parts(cfg: Config) -> None:
-    """Refuse an adversary, PEFT method, tracker, task or corpus that is missing or does not fit. Imports what they need."""
+    """Refuse an adversary, PEFT method, tracker, task or corpus that is missing or unfit. Imports what they need."""
     for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
         check_binds(f"{key}.method", adversary.method)
         check_needs(key, adversary)
