@@ -312,9 +312,7 @@ class AdversaryConfig:
     name: str = MISSING
     method: dict[str, Any] = MISSING  # _target_, _partial_ and the method's settings
     ball: BallConfig | None = MISSING
-    dropout: str = key(
-        choices=("same", "fresh", "off")
-    )  # mask of the passes over a batch; off: no dropout in inner steps
+    dropout: str = key(choices=("same", "fresh", "off"))  # the mask of the passes over a batch
     float32: bool = MISSING  # passes in float32 even under mixed precision, for radii that 16 bits would round away
     length: float = key(above=0)  # of training, relative to plain training: 1/K for FreeAT, 2 for a control
     kept: KeptConfig | None = None  # only for a method that trains on stored perturbations
