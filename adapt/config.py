@@ -58,9 +58,8 @@ class Range:
         bounds = {"at least": self.at_least, "more than": self.above, "at most": self.at_most, "less than": self.below}
         given = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
         or_more = self.at_least is not None and len(given) == 1
-        return (f"{self.at_least} or more" if or_more else " and ".join(given)) + f"; {self.because}" * bool(
-            self.because
-        )
+        described = f"{self.at_least} or more" if or_more else " and ".join(given)
+        return described + f"; {self.because}" * bool(self.because)
 
 
 def key(
@@ -100,9 +99,7 @@ class ModulesConfig:
     attention: list[str] = MISSING  # LoRA's query and value (Hu et al., 2022, section 4.2)
     linear: list[str] = MISSING  # every linear layer of a block (QLoRA: Dettmers et al., 2023, section 4)
     ia3: list[str] = MISSING  # key, value and the second feed-forward layer (Liu et al., 2022, section 3.3)
-    feedforward: list[str] = (
-        MISSING  # the last layer of the feed-forward sublayer, which a method scales or adds an adapter to
-    )
+    feedforward: list[str] = MISSING  # the last layer of the feed-forward sublayer, where a method scales or adapts it
     sublayers: list[str] = field(default_factory=list)  # the last layer of each sublayer (Houlsby et al., 2019)
     unquantized: list[str] = MISSING  # full names of heads that are not quantised with the base
 
@@ -332,9 +329,7 @@ class AttackConfig:
     restarts: int = key(at_least=1)  # per radius: the first starts from zero, the others at random
     minimal_norm_steps: int | None = key(at_least=1)  # null where minimal_norm is no member
     gradient_free_queries: int | None = key(at_least=1)  # null where gradient_free is no member
-    cascade: bool = (
-        MISSING  # a member attacks only examples that no earlier one fooled: cheaper, no accuracy per member
-    )
+    cascade: bool = MISSING  # a member attacks only what no earlier one fooled: cheaper, no accuracy per member
     checks: bool = MISSING  # add rows that tell whether gradient masking deceived the attacks
     seed: int = key(at_least=0)  # of all their random numbers
     max_examples: int | None = key(at_least=1)

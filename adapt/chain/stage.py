@@ -36,9 +36,7 @@ class Stage:
     inputs: dict[str, Stage | Source]
     config: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
-    by_content: bool = (
-        False  # data: the hash of its output is in its children's keys, so that equal text shares all later stages
-    )
+    by_content: bool = False  # data: its children's keys have its output's hash, so that equal text shares them
     trains: bool = False  # the processes of a run share its work (adapt/training/processes.py)
     role: Role = "prepares"
     step: str = ""  # if it adapts: its part of the chain's name in rows, such as dapt+tapt; its config then has a seed

@@ -20,9 +20,7 @@ def science(cfg: Config) -> dict[str, Any]:
     del config["model"]["modules"]  # a method that reads them repeats them among its own settings
     config["finetune"]["head_learning_rate"] = settings_read(cfg).head_learning_rate
     for stage in config["pretrain"].values():
-        if (
-            stage["masking"]["strategy"] != SELECTIVE
-        ):  # so that rows from before this setting existed are in the same cells
+        if stage["masking"]["strategy"] != SELECTIVE:  # so that rows from before this setting are in the same cells
             del stage["masking"]["importance_threshold"]
     if cfg.evaluate.samples is None:  # for the same reason
         del config["evaluate"]["samples"]

@@ -184,9 +184,7 @@ class Pipeline:
             "corpus": "+".join(corpora) or None,
             "task": task_label(cfg.task),
             "pretrain": pretrain_label(cfg, self.stages),
-            "peft": cfg.peft.name
-            if cfg.peft.method is not None
-            else None,  # None, as in rows from before there were such methods
+            "peft": cfg.peft.name if cfg.peft.method is not None else None,  # None, as in the oldest rows
             "adversary": cfg.adversary.name,
             "budget": cfg.budget.name,
             "seed": cfg.seed,

@@ -75,9 +75,7 @@ def usable_threads(asked: int | None) -> int:
     """
     if asked is not None:
         return asked
-    given = (
-        os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    )  # "4,2" is for nested levels: take the outermost
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2", for nested levels: the outermost
     if given.isdigit() and int(given) > 0:
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
