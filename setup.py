@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel carries conf/ as adapt/conf, and wheel and sdist their adapt/RELEASE."""
+"""Build steps that pyproject.toml cannot express: conf/ as adapt/conf in wheels, adapt/RELEASE in wheels and sdists."""
 
 import importlib.util
 import shutil
@@ -16,14 +16,14 @@ _spec.loader.exec_module(release)
 
 
 class BuildPy(build_py):
-    """The modules, with conf/ and RELEASE inside the package."""
+    """Build the package with conf/ and RELEASE inside it."""
 
     def run(self) -> None:
-        """An editable install reads conf/ where it lies."""
+        """Copy the files; an editable install needs no copy, because it reads conf/ from the checkout."""
         if self.editable_mode:
             return super().run()
         built = Path(self.build_lib) / "adapt"
-        shutil.rmtree(built, ignore_errors=True)  # what an earlier build has left there must not be shipped
+        shutil.rmtree(built, ignore_errors=True)  # leftovers of an earlier build must not be shipped
         shutil.rmtree(built.with_name("analysis"), ignore_errors=True)
         super().run()
         shutil.copytree(ROOT / "conf", built / "conf")
@@ -31,13 +31,13 @@ class BuildPy(build_py):
 
 
 class Sdist(sdist):
-    """The sources, with the RELEASE that a wheel made from them will have."""
+    """Build the sdist with the RELEASE that a wheel made from it will have."""
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
-        """The tree that is packed."""
+        """Fill the folder that is packed."""
         super().make_release_tree(base_dir, files)
         made = Path(base_dir) / "adapt"
-        (made / release.FILE).unlink(missing_ok=True)  # which may be a hard link to that of the tree
+        (made / release.FILE).unlink(missing_ok=True)  # it may be a hard link to the one in the source tree
         release.write(release.of_tree(ROOT, self.distribution.get_version()), made)
 
 

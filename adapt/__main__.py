@@ -1,4 +1,4 @@
-"""``adapt``, or ``adapt``: run a config's chain and say where the rows are; with a verb first, the others."""
+"""The command ``adapt``: run a config's chain and print where its rows are; or, with a verb, another command."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from adapt.config import CONF, Config, ConfigError, suggestion
-from adapt.project import options as options  # tells Hydra of the project's own conf/
+from adapt.project import options as options  # importing it tells Hydra about the project's own conf/
 from adapt.project import packages
 from adapt.runs import job, summary
 
 VERBS = {  # verb: the module whose ``main`` it calls, and what it does
-    "status": ("adapt.status", "where a sweep or study stands, and what the rest of it would take"),
-    "tune": ("adapt.tune", "search each arm's best setting on dev"),
-    "predict": ("adapt.predict", "a model's answers to texts; --export copies the model"),
-    "generate": ("adapt.generate", "what a decoder writes after prompts"),
-    "export": ("adapt.export", "a model as one transformers folder, its adapters folded in, in 8 or 4 bits"),
+    "status": ("adapt.status", "how far a sweep or study is, and how long the rest would take"),
+    "tune": ("adapt.tune", "search for each arm's best setting on dev"),
+    "predict": ("adapt.predict", "a fine-tuned model's answers to texts; --export copies the model"),
+    "generate": ("adapt.generate", "what a decoder generates after prompts"),
+    "export": ("adapt.export", "a model as one transformers folder: adapters merged, and 8 or 4 bits if asked for"),
     "serve": ("adapt.serving.__main__", "answers of many adapters over one base"),
-    "leakage": ("adapt.leakage", "what of a task's dev and test text stands in other text"),
-    "gc": ("adapt.gc", "remove from the store what no run needs"),
+    "leakage": ("adapt.leakage", "which of a task's dev and test texts occur in its training text or a corpus"),
+    "gc": ("adapt.gc", "remove stages that no run needs from the store"),
     "table": ("analysis.tables", "freeze a study's rows and write its tables"),
     "figures": ("analysis.figures.__main__", "draw a study's figures"),
     "report": ("analysis.report.__main__", "write a study's report as one HTML file"),
-    "new": ("adapt.new", "begin a study or an adversary of your own"),
+    "new": ("adapt.new", "start a study or an adversary of your own"),
 }
 
 ConfigStore.instance().store(name="schema", node=Config)
@@ -37,12 +37,12 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(cfg: DictConfig) -> summary.Finished | None:
-    """One job: a run, or its plan."""
+    """One job: a run, or its plan under runtime.dry_run."""
     return job.job(cfg)
 
 
 def main() -> None:
-    """The console script: a verb's command, or else Hydra's app."""
+    """The console script: the command of a verb, or else Hydra's app."""
     try:
         sys.argv[1:] = words = packages.take_flag(sys.argv[1:])
         if words and words[0] in VERBS:
@@ -71,15 +71,15 @@ def verbs() -> str:
 
 
 def runs() -> None:
-    """Hydra's app, with every refusal as one sentence and no traceback unless asked for."""
+    """Hydra's app, with every error as one sentence, and a traceback only under HYDRA_FULL_ERROR=1."""
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    logging.raiseExceptions = False  # where the disk is full the log file is too, and the error itself says so
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing its own wording
+    logging.raiseExceptions = False  # on a full disk logging fails as well; the error itself is reported
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them itself
     try:
         try:
             run()
         finally:
-            summary.summary()  # the runs of a sweep that did finish, whatever became of the others
+            summary.summary()  # of the runs that finished, even if others failed
     except Exception as error:
         if traceback_wanted:
             raise

@@ -1,8 +1,7 @@
 """A fine-tuned model as one transformers folder: ``adapt export <run_id or folder> <new folder>``.
 
-Its adapters are folded into the base (``--kind merged``, the default), and then its layers may be put into 8 or 4 bits
-(``int8``, ``nf4``; bitsandbytes). What that costs is printed as rows: the task's scores on dev
-and test, before and after.
+Its adapters are merged into the base (``--kind merged``, the default). With ``int8`` or ``nf4`` its linear layers are
+then quantised to 8 or 4 bits (bitsandbytes). The task's scores on dev and test are printed as rows, before and after.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 KINDS = ("merged", "int8", "nf4")
 MEASURES = "export.jsonl"  # in the exported folder
 MORE = """
-Rows have the measurement columns of the results table, of a run also its id and factors (task, model, peft, seed ...),
-and "export": none (the model as it was) or the kind. They are also kept in export.jsonl in the new folder.
-Of a run its task is measured; of a folder only with --task. Methods that change no weight of the base (prompts,
-prefixes, bottlenecks, llama_adapter) cannot be folded into it, and are refused: adapt predict --export copies
-them as they are, and adapt serve serves them.
-The folder is read by adapt.predict and adapt.models, and by transformers' from_pretrained; 8 and 4 bits also need
-bitsandbytes there.
+Each row has the measurement columns of the results table and "export": none (the model as it was) or the kind. Rows of
+a run also have its id and factors (task, model, peft, seed ...). The rows are also written to export.jsonl in the new
+folder.
+A run is measured on its own task, a folder only with --task. Methods that change no weight of the base (prompts,
+prefixes, bottlenecks, llama_adapter) cannot be merged and are refused: adapt predict --export copies such a model as it
+is, and adapt serve serves it.
+adapt predict, adapt.models and transformers' from_pretrained can open the folder; 8 and 4 bits need bitsandbytes there.
 
 examples:
   adapt export 1f3a9c exported/topic
@@ -47,11 +46,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", help="a run id (see the table), or a folder with a fine-tuned model")
     parser.add_argument("target", type=Path, help="a new folder")
     parser.add_argument(
-        "--kind", choices=KINDS, default="merged", help="merged (default), or merged and then 8 or 4 bits"
+        "--kind", choices=KINDS, default="merged", help="merged (default), or merged and then quantised to 8 or 4 bits"
     )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
-    parser.add_argument("--task", type=Path, help="the task stage's folder to measure on (default: that of the run)")
-    parser.add_argument("--batch-size", type=int, default=64, help="examples a pass while measuring (default: 64)")
+    parser.add_argument("--task", type=Path, help="the folder of a task stage, to measure on (default: the run's task)")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="examples per forward pass when measuring (default: 64)"
+    )
     args = parser.parse_args(arguments)
     try:
         from adapt.runs.finetuned import finetuned_folder
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             place, max_length, run = task_of(args.model, args.root)
         task = None if place is None else load_task(place, folder)
         if task is None:
-            print("not measured: of a folder the task is not known; give --task", file=sys.stderr)
+            print("not measured: the task of a folder is not known; give --task", file=sys.stderr)
 
         def measured(exported: Path) -> str:
             rows = [] if task is None else measures(folder, exported, args.kind, task, max_length, args.batch_size)
@@ -75,14 +76,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def export(folder: Path, target: Path, kind: str, measured: Callable[[Path], str] = lambda exported: "") -> str:
-    """Write the folder's model into a new folder, with what ``measured`` says of it; whole, or nothing is there.
+    """Write the folder's model, with the rows that ``measured`` returns for it, into a new folder: whole or not at all.
 
-    Returns what was said. Raises ConfigError where the model cannot be folded or quantised.
+    Returns these rows. Raises ConfigError where the model cannot be merged or quantised.
     """
     if kind not in KINDS:
         raise ConfigError(f"--kind={kind}: possible are {', '.join(KINDS)}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"{target}: it is there, and is no empty folder")
+        raise ConfigError(f"{target}: exists already, and is not an empty folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as work:  # so that a kill leaves no part of a model in target
         whole = Path(work) / "whole"
@@ -95,7 +96,7 @@ def export(folder: Path, target: Path, kind: str, measured: Callable[[Path], str
 
 
 def write(folder: Path, whole: Path, kind: str) -> None:
-    """Write the folder's model into ``whole``, folded and, beside it, merged alone where it is quantised after that."""
+    """Write the exported model into ``whole``. Before quantisation it is saved merged in a folder beside ``whole``."""
     from adapt.adapters import quantization, stage
     from adapt.models import loading
     from adapt.runs.finetuned import head_note, kind_of
@@ -108,7 +109,7 @@ def write(folder: Path, whole: Path, kind: str) -> None:
         stage.merge(model.model)
     except ConfigError as error:
         raise ConfigError(
-            f"{folder}: its adapter changes no weight of the base, so that it cannot be folded into it; possible are "
+            f"{folder}: its adapter changes no weight of the base, so it cannot be merged; possible are "
             "adapt predict --export, which copies it as it is, and adapt serve"
         ) from error
     model.model.adaptation = None  # type: ignore[assignment]
@@ -120,9 +121,9 @@ def write(folder: Path, whole: Path, kind: str) -> None:
 
 
 def in_bits(merged: Path, network: Any, kind: str) -> Any:
-    """The network of a folder with the linear layers of its stack in 8 or 4 bits, as transformers does and keeps it.
+    """The network in the folder ``merged``, the linear layers of its blocks in 8 or 4 bits by transformers.
 
-    What is outside the stack stays: embeddings, their projections, poolers, heads.
+    Modules outside the blocks keep their precision: embeddings, their projections, poolers, heads.
     """
     import torch
     from torch import nn
@@ -141,15 +142,17 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
             "bnb_4bit_compute_dtype": torch.bfloat16,
         }  # fmt: skip
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    kept = [name for name in linear if name not in inside]
+    outside = [name for name in linear if name not in inside]
     quantized = type(network).from_pretrained(
-        merged, quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=kept), **loading.safe_loading()
+        merged,
+        quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=outside),
+        **loading.safe_loading(),
     )
     return loading.without_pooler(quantized) if quantized.base_model is quantized else quantized
 
 
 def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
-    """A run's task, the tokens at which texts are cut, and what its rows say of it: the whole id and the factors.
+    """The folder of a run's task, its token limit, and its columns in rows: the whole run id and the factors.
 
     Raises ConfigError where the task was removed.
     """
@@ -161,13 +164,13 @@ def task_of(run: str, root: Path) -> tuple[Path, int, dict[str, Any]]:
     evaluation = json.loads((results.evaluation(root, file.stem) / MANIFEST).read_text())
     for manifest in sorted((root / "store" / "task").glob(f"*/{MANIFEST}")):
         if json.loads(manifest.read_text())["content"] == evaluation["inputs"]["task"]:
-            known = {"run_id": file.stem, **record["factors"]}
-            return manifest.parent, int(record["config"]["finetune.max_length"]), known
+            factors = {"run_id": file.stem, **record["factors"]}
+            return manifest.parent, int(record["config"]["finetune.max_length"]), factors
     raise ConfigError(f"run {run}: its task was removed from {root / 'store' / 'task'}; run it again, or give --task")
 
 
 def load_task(place: Path, folder: Path) -> Task:
-    """The task to measure on. Raises ConfigError where it is none, or not what the folder's model was tuned for."""
+    """The task to measure on. Raises ConfigError where there is none, or its kind or labels are not the model's."""
     from adapt.data import tasks
     from adapt.runs.finetuned import head_note, kind_of
 
@@ -184,7 +187,7 @@ def load_task(place: Path, folder: Path) -> Task:
 def measures(
     folder: Path, exported: Path, kind: str, task: Task, max_length: int | None, batch_size: int
 ) -> list[dict[str, Any]]:
-    """The rows of both models on dev and test, and the bytes of their weights."""
+    """The rows of both models: scores on dev and test, and the bytes of the weights."""
     from adapt.models import loading
     from adapt.runs.finetuned import longest_input
     from adapt.table.measurement import measurement

@@ -1,8 +1,8 @@
-"""Remove from the stage store what no run needs: ``adapt gc`` lists it, ``--delete`` removes it.
+"""Remove the stages that no run needs from the store: ``adapt gc`` lists them, ``--delete`` removes them.
 
-Needed is every stage that led to a run that has rows. What is left are stages of older code or settings, of runs that
-never finished, and unfinished folders with their checkpoints; a sweep that goes on would use some of them again, so say
-how old they must be. While a job runs nothing is removed, and a stage that a process is building is never touched.
+A stage is needed if it led to a run that has rows. The others belong to older code or settings or to runs that never
+finished; unfinished folders hold checkpoints. A sweep that is started again may reuse some of them, so give their
+minimum age with --days. Nothing is removed while a job runs, and a stage that a process is building is never touched.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="adapt gc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the store is (default: outputs)")
-    parser.add_argument("--days", type=float, default=0.0, help="only what is at least so old")
-    parser.add_argument("--megabytes", type=float, default=0.0, help="only what is at least so large")
-    parser.add_argument("--delete", action="store_true", help="remove it; without this nothing is removed")
+    parser.add_argument("--days", type=float, default=0.0, help="only folders that are at least this old")
+    parser.add_argument("--megabytes", type=float, default=0.0, help="only folders that are at least this large")
+    parser.add_argument("--delete", action="store_true", help="remove them; without this they are only listed")
     args = parser.parse_args(arguments)
     if not (args.root / "store").is_dir():
         sys.exit(f"error: --root {args.root}: has no store; give the runtime.root of your runs")
@@ -48,20 +48,20 @@ def main(arguments: list[str] | None = None) -> None:
     if busy:
         first = f"process {busy[0]['pid']} on {busy[0]['host']}"
         sys.exit(f"error: --delete: {len(busy)} jobs run under {args.root} ({first}), and may read what would go; wait")
-    found = [one for one in leftovers(args.root) if one.days >= args.days and one.size >= args.megabytes * 1e6]
+    listed = [one for one in leftovers(args.root) if one.days >= args.days and one.size >= args.megabytes * 1e6]
     freed = 0
-    for one in sorted(found, key=lambda one: -one.size):
-        kept = args.delete and not remove(one.folder)
-        freed += 0 if kept else one.size
-        state = "  in use, kept" if kept else ""
+    for one in sorted(listed, key=lambda one: -one.size):
+        in_use = args.delete and not remove(one.folder)
+        freed += 0 if in_use else one.size
+        state = "  in use, kept" if in_use else ""
         name = one.folder.relative_to(args.root / "store")
         print(f"{one.size / 1e6:10.1f} MB  {one.days:6.1f} days  {name}{state}")
     said = "removed" if args.delete else "to remove with --delete; nothing was removed"
-    print(f"{len(found)} folders that no run needs, {freed / 1e6:,.1f} MB {said}")
+    print(f"{len(listed)} folders that no run needs, {freed / 1e6:,.1f} MB {said}")
 
 
 def leftovers(root: Path) -> Iterator[Leftover]:
-    """Every folder of the store, finished or not, that led to no run with rows."""
+    """The folders of the store, finished or not, that led to no run with rows."""
     needed = referenced(root)
     now = time.time()
     for folder in sorted((root / "store").glob("*/*")):

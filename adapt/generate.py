@@ -1,4 +1,4 @@
-"""What a decoder writes after prompts: ``adapt generate <run_id, model or folder> prompts.jsonl``."""
+"""What a decoder generates after prompts: ``adapt generate <run_id, model or folder> prompts.jsonl``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="adapt generate", description=(__doc__ or "").strip())
     parser.add_argument("model", help="a run id (see the table), an embedded model (tiny_decoder), or a model folder")
-    parser.add_argument("prompts", type=Path, help='{"text": ...} lines; or .txt, a prompt a line')
+    parser.add_argument("prompts", type=Path, help='{"text": ...} lines; or .txt with one prompt per line')
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
-    parser.add_argument("--max-new-tokens", type=int, default=64, help="of an answer (default: 64)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="of sampling; 0 takes the likeliest (default)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="sample from the likeliest tokens of this share")
+    parser.add_argument("--max-new-tokens", type=int, default=64, help="at most, per answer (default: 64)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="of sampling; 0 takes the likeliest token (default)"
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, help="sample from the likeliest tokens that hold this probability"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of sampling: the same seed gives the same answers")
     given = parser.parse_args(arguments)
     try:
@@ -42,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def decoding(given: argparse.Namespace) -> Decoding:
-    """The settings of a command line, once they can be meant."""
+    """The decoding settings of a command line. Raises ConfigError for impossible ones."""
     refused = {
         f"--max-new-tokens {given.max_new_tokens}: must be 1 or more": given.max_new_tokens < 1,
         f"--temperature {given.temperature}: must be 0 or more": not 0 <= given.temperature < float("inf"),
@@ -51,13 +55,13 @@ def decoding(given: argparse.Namespace) -> Decoding:
     for why, wrong in refused.items():
         if wrong:
             raise ConfigError(why)
-    from adapt.tasks.generation import Decoding  # only now: torch takes seconds, and no mistake waits for it
+    from adapt.tasks.generation import Decoding  # only now: torch takes seconds, and errors must not wait for it
 
     return Decoding(given.max_new_tokens, given.temperature, given.top_p, given.seed)
 
 
 def language_model_folder(model: str, root: Path) -> Path:
-    """A folder itself, an embedded model's, or that of the language model which a run's fine-tuning started from."""
+    """The folder itself, an embedded model's, or that of the language model from which a run's fine-tuning started."""
     for folder in (Path(model), ASSETS / model):
         if (folder / "config.json").exists():
             return folder
@@ -73,10 +77,10 @@ def language_model_folder(model: str, root: Path) -> Path:
 
 
 def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
-    """Write one line a prompt: answer, whether it ended, and its seq-rep-4; in the file's order, batch by batch.
+    """Write one line per prompt: answer, whether it ended, and its seq-rep-4; in the file's order, batch by batch.
 
-    Raises ConfigError for a folder whose model is no decoder or has no trained head, and for a missing or empty file;
-    and, before anything is written, with its line for a prompt without a token or too long for the model.
+    Raises ConfigError for a model that is no decoder or has no trained head, for a missing or empty file, and for a
+    prompt that has no token or is too long for the model; all before anything is written.
     """
     import torch
     from transformers import AutoConfig
@@ -84,10 +88,9 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
     from adapt.models import heads, loading
     from adapt.models.decoders import is_decoder
     from adapt.tasks import generation
-    from adapt.tasks import generation as repetition
 
     if (folder / heads.HEAD_NOTE).exists():
-        raise ConfigError(f"{folder}: is fine-tuned to label texts, and writes none; adapt predict asks it")
+        raise ConfigError(f"{folder}: is fine-tuned to label texts, and generates none; use adapt predict")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if not is_decoder(config):
         raise ConfigError(f"{folder}: a {config.model_type} writes no text; give a decoder, such as tiny_decoder")
@@ -103,16 +106,16 @@ def answer(folder: Path, prompts: Path, how: Decoding, out: TextIO) -> None:
         answers = generation.generate(model, tokenizer, asked[some], how, batch_size=BATCH_SIZE, device=device)
         for (_, columns), tokens in zip(rows[some], answers, strict=True):
             written = generation.without_end(tokens, ends)
-            found = {
+            answered = {
                 "answer": generation.text_of(tokenizer, written),
                 "ended": len(written) < len(tokens),
-                "repetition": repetition.repeated(written),
+                "repetition": generation.repeated(written),
             }
-            out.write(json.dumps({**columns, **found}, ensure_ascii=False) + "\n")
+            out.write(json.dumps({**columns, **answered}, ensure_ascii=False) + "\n")
 
 
 def tokens_of(row: Row, tokenizer: PreTrainedTokenizerBase, config: Any, how: Decoding) -> list[int]:
-    """A row's prompt. Raises ConfigError, which names the row, for one without a token or room for an answer."""
+    """The token ids of a row's prompt. Raises ConfigError, with the line, for no token or no room for an answer."""
     from adapt.tasks import generation
 
     where, columns = row

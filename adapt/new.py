@@ -1,9 +1,9 @@
-"""Begin something of your own: a commented skeleton that runs as it is, to be changed.
+"""Start a study or an adversary of your own from a commented skeleton, which runs as it is.
 
 ``adapt new study NAME`` writes conf/experiment/NAME.yaml and experiments/NAME/README.md.
 ``adapt new adversary NAME`` writes conf/adversary/NAME.yaml and PACKAGE/NAME.py.
 
-Both go into the project: the current directory (or ADAPT_PROJECT), in a checkout of adapt the checkout.
+Both go into the project: the current directory (or ADAPT_PROJECT); within a checkout of adapt, the checkout.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from adapt.project.folder import folder, is_checkout
 SKELETONS = Path(options.__file__).with_name("skeletons")
 STUDY = re.compile(r"[A-Za-z]\w*([.-]\w+)*", re.ASCII)
 FUNCTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-RESERVED = ("none", "null", "true", "false", "yes", "no", "on", "off")  # in YAML, or in adapt
-VERSIONED = '\nKEY_NAME = "adversary.$NAME"\nVERSION = 1\n'  # by which adapt's own sources are known in keys
+RESERVED = ("none", "null", "true", "false", "yes", "no", "on", "off")  # they mean something in YAML or in adapt
+VERSIONED = '\nKEY_NAME = "adversary.$NAME"\nVERSION = 1\n'  # by these keys know adapt's own sources
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,22 +33,24 @@ def main(arguments: list[str] | None = None) -> None:
         prog="adapt new", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("study", "adversary"))
-    parser.add_argument("name", help="of its files, and in tables; an adversary's is also that of its function")
-    parser.add_argument("--package", help="the adversary's package (default: that of the project; adapt's in adapt)")
+    parser.add_argument("name", help="the name of its files, and in tables; for an adversary also of its function")
+    parser.add_argument(
+        "--package", help="the adversary's package (default: the project's; in a checkout adapt.adversary)"
+    )
     args = parser.parse_args(arguments)
     try:
         if args.package is not None and args.what == "study":
-            raise ConfigError("--package: a study has none")
+            raise ConfigError("--package: a study has no package")
         print(study(args.name) if args.what == "study" else adversary(args.name, args.package))
     except (ConfigError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
 def study(name: str) -> str:
-    """Write a study's skeleton; returns what to say. Raises ConfigError for a bad name, and where it exists."""
+    """Write a study's skeleton; returns what to print. Raises ConfigError for a bad name or one that exists."""
     if not STUDY.fullmatch(name) or name.lower() in RESERVED:
         raise ConfigError(
-            f"{name}: is no name of a study; possible are letters, digits and _, with . or - inside, from a letter on"
+            f"{name}: cannot name a study; possible are letters, digits and _, with . or - inside, and a letter first"
         )
     check_new("experiment", name)
     command = f"adapt experiment={name}"
@@ -62,11 +64,11 @@ def study(name: str) -> str:
 
 
 def adversary(name: str, package: str | None = None) -> str:
-    """Write an adversary's skeleton; returns what to say. Raises ConfigError for a bad name, and where it exists."""
+    """Write an adversary's skeleton; returns what to print. Raises ConfigError for a bad name or one that exists."""
     if not FUNCTION.fullmatch(name) or keyword.iskeyword(name) or name in RESERVED:
         raise ConfigError(
-            f"{name}: is no name of an adversary; it names a Python function: small letters, digits and _, "
-            "from a letter on"
+            f"{name}: cannot name an adversary; it names a Python function: lower-case letters, digits and _, "
+            "and a letter first"
         )
     check_new("adversary", name)
     package = own_package(package)
@@ -90,9 +92,9 @@ def adversary(name: str, package: str | None = None) -> str:
 
 
 def own_package(given: str | None) -> str:
-    """The package that adversaries of the project go into: given, or allowed by the user, or there, or to be made.
+    """The package for the project's adversaries: given, else allowed by the user, else the project's, else a new one.
 
-    Raises ConfigError where several are there, and for a name under which Python would find another package.
+    Raises ConfigError where several are possible, and for a name under which Python would find another package.
     """
     if is_checkout():
         if given not in (None, "adapt.adversary"):
@@ -105,7 +107,7 @@ def own_package(given: str | None) -> str:
     name = next(iter(possible), None) or re.sub(r"\W+", "_", folder().name, flags=re.ASCII).strip("_")
     parts = name.split(".")
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        raise ConfigError(f"{name}: is no name of a Python package; give one with --package")
+        raise ConfigError(f"{name}: cannot name a Python package; give one with --package")
     top = parts[0]
     if top not in there and importlib.util.find_spec(top) is not None:
         raise ConfigError(f"{top}: is the name of an installed package; give another with --package")
@@ -113,19 +115,19 @@ def own_package(given: str | None) -> str:
 
 
 def check_new(group: str, name: str) -> None:
-    """Raise ConfigError for an option that exists, shipped or of the project."""
+    """Raise ConfigError for an option that exists, shipped or in the project."""
     file = options.file_of(group, name)
     if file is not None:
         raise ConfigError(f"{name}: exists already: {file}")
 
 
 def filled(skeleton: str, **names: str) -> str:
-    """A skeleton's text with the names in it."""
+    """A skeleton's text with the names filled in."""
     return Template((SKELETONS / skeleton).read_text(encoding="utf-8")).substitute(names)
 
 
 def write(files: dict[Path, str]) -> None:
-    """Write new files and say so; nothing is written where one of them exists."""
+    """Write new files and print their paths. Raises ConfigError, and writes none, if one of them exists."""
     for path in files:
         if path.exists():
             raise ConfigError(f"{path}: exists already; nothing was written")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Texts = TypeVar("Texts", bound="Encoded")
 BATCH_SIZE = 64
-AT_ONCE = 4 * BATCH_SIZE  # rows between two writings: in batches by their length, so that little of them is padding
+AT_ONCE = 4 * BATCH_SIZE  # rows per write; sorted by length within it, so that batches hold little padding
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         "texts",
         nargs="?",
         type=Path,
-        help='{"text": ...} lines (optionally "text_pair"); of a tagger {"tokens": [...]}',
+        help='{"text": ...} lines (optionally "text_pair"); for a tagger {"tokens": [...]}',
     )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
     parser.add_argument("--export", type=Path, help="copy the model into this new folder")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def answer(folder: Path, texts: Path, out: TextIO) -> None:
-    """Write one line for each row of ``texts``, as the model's kind of task answers it (adapt/tasks, ``answer``).
+    """Write one line for each row of ``texts``, made by ``answer`` of the model's kind of task (adapt/tasks).
 
     Raises ConfigError for a missing file, or a row that the kind cannot read.
     """
@@ -72,20 +72,20 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
 
 
 def part(data: Texts, some: slice) -> Texts:
-    """Some of the texts, each list of which is cut alike."""
+    """A slice of the encoded texts: the same slice of each of their lists."""
     lists = {each.name: getattr(data, each.name) for each in fields(data)}
     cut: dict[str, Any] = {name: None if one is None else one[some] for name, one in lists.items()}
     return replace(data, **cut)
 
 
 def export(folder: Path, target: Path) -> str:
-    """Copy weights, config and tokenizer to a plain transformers folder, and say what opens it."""
+    """Copy weights, config and tokenizer to a plain transformers folder; returns a sentence on how to open it."""
     from adapt.adapters import folder as adapters
     from adapt.models import heads
     from adapt.tasks.kinds import KINDS
 
     if target.exists() and any(target.iterdir()):
-        raise ConfigError(f"--export {target}: the folder is there and not empty")
+        raise ConfigError(f"--export {target}: the folder exists and is not empty")
     target.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.suffix in MODEL_FILES and path.name not in (MANIFEST, "training.json"):
@@ -95,7 +95,7 @@ def export(folder: Path, target: Path) -> str:
     if (folder / adapters.ADAPTERS).exists():
         shutil.copytree(folder / adapters.ADAPTERS, target / adapters.ADAPTERS)
         return (
-            f"{target}: {head.opener} opens it; AutoModel.from_pretrained opens the base alone, and "
+            f"{target}: {head.opener} opens it; AutoModel.from_pretrained opens only the base, and "
             f"{adapters.ADAPTERS}/<n> is in peft's format"
         )
     if note["pooling"] == "cls":

@@ -1,6 +1,6 @@
-"""Where a study stands: what is done, running, failed, cut and missing, and what the rest would cost.
+"""How far a study is: which runs are done, running, failed, cut or missing, and how long the rest would take.
 
-``adapt status experiment=quickstart`` with the words that the sweep is started with.
+``adapt status experiment=quickstart``, with the same overrides as the sweep itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ STATES = (DONE, RUNNING, FAILED, CUT, MISSING)
 
 @dataclass(frozen=True)
 class Status:
-    """The jobs of a study's grid in their order, each with state and record; ``extra``: done outside the grid."""
+    """The jobs of a study's grid in their order, each with its state and record.
+
+    extra: the number of runs of the study that are done but not in this grid.
+    """
 
     study: str
     jobs: list[tuple[Overrides, str, dict[str, Any]]]
@@ -38,7 +41,7 @@ class Status:
 
     def of(self, state: str) -> list[tuple[Overrides, dict[str, Any]]]:
         """The jobs in a state."""
-        return [(overrides, record) for overrides, found, record in self.jobs if found == state]
+        return [(overrides, record) for overrides, its_state, record in self.jobs if its_state == state]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,55 +63,62 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def status(root: Path, study: str, points: Iterable[Overrides]) -> Status:
-    """The state of each point of a grid, from the records of its jobs alone."""
+    """The state of each point of a grid, read only from the records of its jobs."""
     records = journal.of_study(root, study)
     missing: dict[str, Any] = {"state": MISSING}
-    found = [(point, record["state"], record) for point in points for record in [records.get(point, missing)]]
-    outside = set(records) - {point for point, _, _ in found}
-    return Status(study, found, sum(records[overrides]["state"] == DONE for overrides in outside))
+    jobs = [(point, record["state"], record) for point in points for record in [records.get(point, missing)]]
+    outside = set(records) - {point for point, _, _ in jobs}
+    return Status(study, jobs, sum(records[overrides]["state"] == DONE for overrides in outside))
 
 
-def describe(found: Status, most_missing: int | None) -> str:
-    """The status in words: counts, then what runs, what failed and why, what was cut, what is missing, and its cost."""
-    common = set.intersection(*(set(overrides) for overrides, _, _ in found.jobs))
+def describe(progress: Status, most_missing: int | None) -> str:
+    """The status as text: counts, running jobs, failed ones and why, cut ones, missing ones, and the time to go."""
+    common = set.intersection(*(set(overrides) for overrides, _, _ in progress.jobs))
 
     def named(overrides: Overrides) -> str:
         return " ".join(word for word in overrides if word not in common) or " ".join(overrides)
 
-    lines = [f"{found.study}: {len(found.jobs)} runs ({' '.join(sorted(common))})"]
-    lines += [f"  {state:<8} {len(found.of(state))}" for state in STATES]
+    lines = [f"{progress.study}: {len(progress.jobs)} runs ({' '.join(sorted(common))})"]
+    lines += [f"  {state:<8} {len(progress.of(state))}" for state in STATES]
     here = provenance.commit_and_dirty()[0]
-    older = sum(record["commit"] != here for _, record in found.of(DONE))
+    older = sum(record["commit"] != here for _, record in progress.of(DONE))
     if older:
-        lines.append(f"  {older} of the done are of another commit; the sweep builds again what that changed")
-    if found.extra:
-        lines.append(f"  {found.extra} more done runs of this study are not in this grid")
-    for overrides, record in found.of(RUNNING):
+        lines.append(f"  {older} of the done runs are of another commit; the sweep rebuilds what the changes affect")
+    if progress.extra:
+        lines.append(f"  {progress.extra} more done runs of this study are not in this grid")
+    for overrides, record in progress.of(RUNNING):
         where = f"since {record['created_at']}, process {record['pid']} on {record['host']}"
         lines.append(f"running {where}: {named(overrides)}")
-    for overrides, record in found.of(FAILED):
+    for overrides, record in progress.of(FAILED):
         lines.append(f"failed: {named(overrides)}: {record['traceback'].strip().splitlines()[-1]}")
-    lines += [f"cut, goes on from its last checkpoint: {named(overrides)}" for overrides, _ in found.of(CUT)]
-    missing = found.of(MISSING)
+    lines += [f"cut, goes on from its last checkpoint: {named(overrides)}" for overrides, _ in progress.of(CUT)]
+    missing = progress.of(MISSING)
     lines += [f"missing: {named(overrides)}" for overrides, _ in missing[:most_missing]]
     if most_missing is not None and len(missing) > most_missing:
         lines.append(f"missing: {len(missing) - most_missing} more (--all names them)")
-    return "\n".join([*lines, cost(found)])
+    return "\n".join([*lines, cost(progress)])
 
 
-def cost(found: Status) -> str:
-    """What the runs that are not done would take one after another, by those that are: of the same settings, or all."""
-    left = [overrides for state in (FAILED, CUT, MISSING) for overrides, _ in found.of(state)]
+def cost(progress: Status) -> str:
+    """How long the runs that are left would take one after another.
+
+    Each counts as the mean of the done runs with its settings under other seeds or, without any, of all done runs.
+    """
+    left = [overrides for state in (FAILED, CUT, MISSING) for overrides, _ in progress.of(state)]
     if not left:
         return "Nothing is left to run."
     taken: dict[Overrides, list[float]] = defaultdict(list)
-    for overrides, record in found.of(DONE):
+    for overrides, record in progress.of(DONE):
         taken[without_seeds(overrides)].append(record["seconds"])
     if not taken:
-        return f"{len(left)} runs are left; none is done that tells their cost (runtime.dry_run=true estimates a run)."
+        return (
+            f"{len(left)} runs are left; none is done to estimate their time by (runtime.dry_run=true estimates a run)."
+        )
     typical = statistics.fmean(seconds for some in taken.values() for seconds in some)
     total = sum(statistics.fmean(taken.get(without_seeds(overrides), [typical])) for overrides in left)
-    return f"{len(left)} runs are left, about {total / 60:,.0f} minutes one after another, as those that are done took."
+    return (
+        f"{len(left)} runs are left, about {total / 60:,.0f} minutes one after another, judged by those that are done."
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Tune each arm of a study on dev: equal budgets of trials, proposed by Optuna, run and kept like any other run.
+"""Tune each arm of a study on dev: the same number of trials for each, proposed by Optuna and run like any other run.
 
-``adapt tune experiment=quickstart seed=0,1 --trials 8`` with the words of a sweep. What a sweep runs with
-several seeds is one arm; a trial is one setting of it, run with each of those seeds, and its score is the mean of the
-task's metric on dev. Test is never read. Trials are rows of the study; the store holds what they trained. Started
-again after any end, the same command proposes the same trials, looks up those that are done, and goes on.
+``adapt tune experiment=quickstart seed=0,1 --trials 8``, with the overrides of a sweep. The runs of a sweep that differ
+only in seed are one arm. A trial is one setting of an arm, run with each of these seeds; its score is the mean of the
+task's metric on dev. Test is never read. Trials are rows of the study, and what they train is in the store. If the
+command is stopped and started again, it proposes the same trials, looks up those that are done, and goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting that was tried: the runs, one a seed, and their mean score on dev, or what made it fail."""
+    """A setting that was tried: its runs, one per seed, and their mean score on dev, or why it failed."""
 
     setting: Setting
     run_ids: list[str]
@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--space", default="learning_rate", help=f"a file of conf/tuning ({spaces}; default: learning_rate), or a path"
     )
-    parser.add_argument("--trials", type=int, help="of every arm, failed ones included (default: the file's)")
+    parser.add_argument("--trials", type=int, help="per arm, including failed ones (default: the file's)")
     parser.add_argument("--sampler", help=f"{', '.join(search.SAMPLERS)} (default: the file's)")
-    parser.add_argument("--sampler-seed", type=int, help="(default: the file's)")
+    parser.add_argument("--sampler-seed", type=int, help="seed of the sampler (default: the file's)")
     args = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     ConfigStore.instance().store(name="schema", node=Config)
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def tune(words: list[str], wanted: Search) -> dict[Overrides, list[Trial]]:
-    """The trials of each arm of a sweep. At the end of all, and only then, their rows say so in column ``tuning``."""
+    """The trials of each arm of a sweep. Once all are done, their rows are marked in the column ``tuning``."""
     sweep = grid.sweep(words)
     arms: dict[Overrides, list[Overrides]] = {}
     for point in sweep.points:
@@ -102,7 +102,7 @@ def tune(words: list[str], wanted: Search) -> dict[Overrides, list[Trial]]:
 
 
 def check(point: Overrides, where: list[str], wanted: Search) -> Config:
-    """An arm's config, once both ends of the space are possible in it."""
+    """An arm's config. Raises ConfigError unless both ends of the space are possible in it."""
     check_choices(list(point))
     swept = {word.lstrip("+~").partition("=")[0] for word in point} & set(wanted.space)
     if swept:
@@ -114,22 +114,22 @@ def check(point: Overrides, where: list[str], wanted: Search) -> Config:
 
 
 def composed(words: list[str], setting: Setting) -> Config:
-    """The config of a run with the setting."""
+    """The config of a run with the setting. Raises ConfigError where a value would not arrive as it was given."""
     cfg = hydra.compose("config", [*words, *overrides_of(setting)])
     for key, value in setting.items():
         given: Any = OmegaConf.select(cfg, key)
-        if given != value:  # words and numbers would differ in their type: 'rate' given to a number is refused before
-            raise ConfigError(f"space.{key}: {value!r} comes to {given!r} in the config")
+        if given != value:  # OmegaConf may convert the value to the type of its key
+            raise ConfigError(f"space.{key}: {value!r} becomes {given!r} in the config")
     return check_values(cfg)
 
 
 def overrides_of(setting: Setting) -> list[str]:
-    """The words that give a run its setting; a number's are its repr, which reads back as the same number."""
+    """A setting as overrides; a number is written as its repr, which reads back as the same number."""
     return [f"{key}={'null' if value is None else value}" for key, value in setting.items()]
 
 
 def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: tqdm) -> Trial:
-    """Run a setting with each seed, or look it up; a loss that is not finite fails the trial, and nothing else does."""
+    """Run a setting with each seed, or look it up. A loss that is not finite fails the trial; any other error rises."""
     from adapt.training.loop import NonFiniteLoss
 
     run_ids, scores = [], []
@@ -139,7 +139,7 @@ def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: t
             run_ids.append(run([*point, *overrides_of(setting)], cfg))
         except NonFiniteLoss as error:
             bar.update(len(seeds) - done)
-            log.warning("a trial failed, and counts: %s: %s", " ".join(overrides_of(setting)), error)
+            log.warning("a trial failed, and counts as one: %s: %s", " ".join(overrides_of(setting)), error)
             return Trial(setting, run_ids, None, str(error))
         scores.append(results.score(cfg.runtime.root, run_ids[-1], cfg.task.metric, split="dev"))
         bar.update()
@@ -148,7 +148,7 @@ def run_trial(seeds: list[Overrides], where: list[str], setting: Setting, bar: t
 
 
 def run(words: list[str], cfg: Config) -> str:
-    """One run under the record of its job, as the command line keeps it; a failure leaves its traceback there."""
+    """One run, with a record of its job as the command line writes it; a failure leaves its traceback there."""
     from adapt.runs import launch
     from adapt.runs.pipeline import Pipeline
 
@@ -163,7 +163,7 @@ def run(words: list[str], cfg: Config) -> str:
 
 
 def describe(tried: dict[Overrides, list[Trial]]) -> str:
-    """A line an arm: its trials, its best setting (of equal ones the smaller), and that one's score on dev."""
+    """One line per arm: its trials, its best setting (among equals the smallest), and that setting's score on dev."""
     common = set.intersection(*map(set, tried))
     lines = [["arm", "trials", "failed", "best setting", "dev"]]
     for arm, trials in tried.items():
@@ -171,8 +171,8 @@ def describe(tried: dict[Overrides, list[Trial]]) -> str:
         finished = [(-trial.dev, *trial.setting.values()) for trial in trials if trial.dev is not None]
         best = min(finished, default=None)
         setting = dict(zip(trials[0].setting, best[1:], strict=True)) if best else {}
-        said = [" ".join(overrides_of(setting)), f"{-best[0]:.3f}"] if best else ["none finished", ""]
-        lines.append([name, str(len(trials)), str(len(trials) - len(finished)), *said])
+        result = [" ".join(overrides_of(setting)), f"{-best[0]:.3f}"] if best else ["none finished", ""]
+        lines.append([name, str(len(trials)), str(len(trials) - len(finished)), *result])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join(shown)

@@ -1,10 +1,10 @@
-"""One process of runs that several share: ``torchrun --nproc-per-node=2 -m adapt.worker <config.yaml> ...``.
+"""One of several processes that share runs: ``torchrun --nproc-per-node=2 -m adapt.worker <config.yaml> ...``.
 
-A config is a run's own, resolved: ``adapt <overrides> --cfg job --resolve > config.yaml``. With
-``runtime.processes=N`` the command writes it and starts N of these itself (adapt/runs/launch.py); torchrun by hand is
-for several machines, which must see one ``runtime.root``. Hydra composes once, before: no worker has a command line.
+Each config is the resolved config of a run: ``adapt <overrides> --cfg job --resolve > config.yaml``. With
+``runtime.processes=N`` the command ``adapt`` writes it and starts N workers itself (adapt/runs/launch.py). Call
+torchrun by hand only for several machines, which must share one ``runtime.root``. Workers read no overrides.
 
-The leader (rank 0) runs the chains. At a stage that trains it calls the others, which wait for that and do no more.
+The leader (rank 0) runs the chains. The other processes wait, and only join in stages that train.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from adapt.runs import job
 from adapt.runs.pipeline import Pipeline, prepare_process
 from adapt.training import processes
 
-PATIENCE = timedelta(days=30)  # a process waits as long as it takes another to tokenise a corpus
+PATIENCE = timedelta(days=30)  # the others wait while the leader tokenises a corpus
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the chains with the other processes; ``--outcome`` says the runs' ids, or the first error of any process."""
+    """Run the chains with the other processes; writes the runs' ids, or the first error of any, to --outcome."""
     parser = argparse.ArgumentParser(
         prog="python -m adapt.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("configs", type=Path, nargs="+", help="a run's resolved config; several are run in turn")
-    parser.add_argument("--outcome", type=Path, help="where to write what became of them, as JSON")
+    parser.add_argument("configs", type=Path, nargs="+", help="the resolved config of a run; several are run in turn")
+    parser.add_argument("--outcome", type=Path, help="a file for the runs' ids, or the error, as JSON")
     args = parser.parse_args(arguments)
     die_with_the_parent()
     try:
@@ -57,14 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
         note(args.outcome, {"error": str(error), "refusal": refusal, "traceback": traceback.format_exc()})
         if args.outcome is None:
             raise
-        sys.exit(1)  # whoever reads the outcome shows it once, and not as often as there are processes
-    finally:  # only now: the other processes see it, and would note that as the first error
+        sys.exit(1)  # the reader of the outcome shows the error once, not once per process
+    finally:  # only after note: the others fail when the group goes, and that must not come first
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
 
 def read_config(path: Path) -> Config:
-    """The config, refused where the command would refuse it."""
+    """The config of a file. Raises ConfigError for what the command ``adapt`` would refuse."""
     ConfigStore.instance().store(name="schema", node=Config)
     given = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
     assert isinstance(given, DictConfig)
@@ -74,10 +74,10 @@ def read_config(path: Path) -> Config:
 
 
 def work(configs: list[Config]) -> list[str]:
-    """The runs' ids from the leader, none from the others."""
+    """The runs' ids in the leader, an empty list in the others."""
     join(configs[0].runtime)
     for cfg in configs:
-        cfg.runtime.processes = distributed.get_world_size()  # what the rows say, whatever torchrun was told
+        cfg.runtime.processes = distributed.get_world_size()  # for the rows: the number that torchrun started
     if distributed.get_rank() > 0:
         follow()
         return []
@@ -97,7 +97,7 @@ def join(runtime: RuntimeConfig) -> None:
 
 
 def call_all(stage: Stage, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """What the leader does with a stage: one that trains is done by all processes."""
+    """How the leader builds a stage: with all processes if it trains, else by itself."""
     if not stage.trains:
         return stage.call(inputs, folder, runtime)
     processes.from_leader((replace(stage, inputs={}), inputs, folder, replace(runtime, progress=False, trackers=[])))
@@ -106,7 +106,7 @@ def call_all(stage: Stage, inputs: dict[str, Path], folder: Path, runtime: Runti
 
 
 def follow() -> None:
-    """What every other process does: the stages that the leader announces, until it has no more."""
+    """What every other process does: join in the stages that the leader announces, until there are no more."""
     while (given := processes.from_leader()) is not None:
         stage, inputs, folder, runtime = given
         with processes.together():
@@ -114,14 +114,14 @@ def follow() -> None:
 
 
 def note(outcome: Path | None, content: dict[str, Any]) -> None:
-    """Write what became of the run, unless an error of another process stands there already: it came first."""
+    """Write the outcome, unless another process has written one: the first error counts."""
     if outcome is not None:
         with contextlib.suppress(FileExistsError), outcome.open("x", encoding="utf-8") as stream:
             json.dump(content, stream)
 
 
 def die_with_the_parent() -> None:
-    """End this process when the one that started it ends, even by kill -9: nobody would wait for it, or stop it."""
+    """End this process when its parent ends, even by kill -9: otherwise nobody would wait for it or stop it."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Runs chains in children of one process, some of which are killed; imports once, because imports cost seconds.
+"""Runs chains in child processes, some of which are killed. The parent imports once, because imports take seconds.
 
 Called by runs/test_kill.py as a script: python chain_runs.py <world> <folder>. Prints one JSON object.
 """
@@ -38,7 +38,7 @@ def die(number: int = signal.SIGKILL) -> None:
 
 
 def at_step(name: str, number: int, act: Callable[[], None] = die) -> Callable[[], None]:
-    """Die in the middle of a training, after the checkpoint of the step before ``number``; or do something else."""
+    """Die in mid-training, at step ``number``, after the checkpoint of the step before; or do something else then."""
 
     def arm() -> None:
         original = loop.advance
@@ -79,7 +79,7 @@ def in_evaluation() -> None:
 
 
 def before_the_rename() -> None:
-    """Die with a stage's files whole but its folder not yet in place."""
+    """Die when a stage's files are complete but its folder is not yet in place."""
     original = os.replace
 
     def replace(source, target):
@@ -114,7 +114,7 @@ STOPS = {"dapt": (signal.SIGUSR1, 2), "finetune": (signal.SIGTERM, 3)}  # a trai
 
 
 def taken(file: Path) -> Callable[[], None]:
-    """Write the number of each training step that is taken into the file."""
+    """Write the number of each training step into the file."""
 
     def arm() -> None:
         original = loop.advance
@@ -130,7 +130,7 @@ def taken(file: Path) -> Callable[[], None]:
 
 
 def stopped(world: Path, root: Path, name: str) -> dict:
-    """A chain that is told to stop in the training called ``name``, and would write no checkpoint of itself by then."""
+    """A chain that is told to stop in the training called ``name``, before it would write a checkpoint by itself."""
     number, step = STOPS[name]
     arguments = [*overrides(world, root), *CHAIN, "runtime.checkpoint_seconds=1000000"]
     killed = child(arguments, at_step(name, step, lambda: die(number)))
@@ -153,7 +153,7 @@ def child(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
 
 
 def start(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
-    """Run the command in a forked process; returns its number."""
+    """Start the command in a forked process; returns the process id."""
     gc.freeze()  # what was imported is no garbage: each training of a child would search it
     pid = os.fork()
     if pid == 0:
@@ -172,7 +172,7 @@ def start(arguments: list[str], arm: Callable[[], None] | None = None) -> int:
 
 
 def weights_of(root: Path) -> dict[str, str]:
-    """The hash of every weight file under its stage's key."""
+    """The hash of every weight file, by its stage's key."""
     return {
         str(path.relative_to(root)): entries.file_hash(path) for path in sorted(root.glob("store/*/*/*.safetensors"))
     }
@@ -180,14 +180,14 @@ def weights_of(root: Path) -> dict[str, str]:
 
 def main(world: Path, folder: Path) -> None:
     whole = folder / "whole"
-    found: dict[str, dict] = {"whole": {"status": child([*overrides(world, whole), *CHAIN])}}
+    moments: dict[str, dict] = {"whole": {"status": child([*overrides(world, whole), *CHAIN])}}
     table, weights = results.load(whole), weights_of(whole)
     for moment, arm in MOMENTS.items():
         root = folder / moment.replace(" ", "_").replace("'", "")
         killed = child([*overrides(world, root), *CHAIN], arm)
         rows_left = len(list(root.glob("runs/*.json")))
         status = child([*overrides(world, root), *CHAIN])
-        found[moment] = {
+        moments[moment] = {
             "killed": killed,
             "rows_left": rows_left,
             "status": status,
@@ -202,7 +202,7 @@ def main(world: Path, folder: Path) -> None:
             "same_rows": bool(results.same_rows(table, results.load(root))),
             "same_weights": weights_of(root) == weights,
         }
-    print(json.dumps({"moments": found, "stops": stops, "weights": len(weights), "rows": len(table)}))
+    print(json.dumps({"moments": moments, "stops": stops, "weights": len(weights), "rows": len(table)}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The command line called within a process, because importing torch for each call would cost seconds.
+"""The command line, called within this process, because importing torch for each call would take seconds.
 
-As a script: reads a JSON list of argument lists, prints the answer to each as JSON.
+As a script it reads a JSON list of argument lists and prints the answer to each as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adapt.runs import summary
 
 @dataclass
 class Answer:
-    """What ``adapt`` would show; ``code`` is its exit code, ``torch`` whether torch was imported by then."""
+    """What ``adapt`` prints; code: its exit code; torch: whether torch was imported by then."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Fixtures that all tests may ask for; what they are made of is in world.py."""
+"""Fixtures for all tests, built from world.py."""
 
 import gc
 from collections.abc import Iterator

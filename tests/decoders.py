@@ -39,7 +39,7 @@ def config(architecture: str, vocabulary: int, **more: Any) -> Any:
 
 
 def shaken(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with weights so large that no two answers are nearly alike; seeded."""
+    """The model with weights so large that no two of its answers are nearly the same; seeded."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -54,7 +54,7 @@ def causal_lm(architecture: str, vocabulary: int = 60) -> language.CausalLM:
 
 
 def byte_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Bytes and some pairs of them; as GPT-2's it puts nothing before a text and has no padding token."""
+    """A tokenizer of bytes and some pairs; like GPT-2's it puts nothing before a text and has no padding token."""
     pairs = Tokenizer(token_models.BPE())
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pairs.decoder = decoders.ByteLevel()

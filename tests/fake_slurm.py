@@ -1,7 +1,7 @@
-"""As much of SLURM as submitit asks for, on this machine: sbatch of a job array, srun, sacct, and scontrol requeue.
+"""The part of SLURM that submitit uses, on this machine: sbatch of a job array, srun, sacct, and scontrol requeue.
 
 ``install(folder)`` writes the commands; each calls this file with its name. A job that asks to be queued again is run
-again when it has ended.
+again after it has ended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""kill -9 at random moments over a small sweep that two processes run at once: ``make faults``.
+"""kill -9 at random moments in a small sweep that two processes run at once: ``make faults``.
 
-Both run the same runs, from opposite ends, over one store. At random moments one of them is killed and started again,
-until the sweep is whole; then its rows and weights are set beside those of an undisturbed sweep. Then the next sweep,
-until there were enough kills. Prints what was lost, doubled or different, and exits with 1 where anything was.
+Both processes do the same runs over one store, from opposite ends. At random moments one of them is killed and started
+again until the sweep is complete. Its rows and weights are then compared with those of an undisturbed sweep. This is
+repeated until there were enough kills. Prints what was lost, doubled or different, and exits with 1 if anything was.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def disturbed_sweep(world: Path, root: Path, between: float, draw: random.Random
 
 
 def differences(undisturbed: Path, root: Path) -> Counter[str]:
-    """What the disturbed sweep has lost, has twice, and has otherwise."""
-    expected, found = (results.load(each, "adhoc") for each in (undisturbed, root))
-    wanted, there = ({tuple(row) for row in table[ROW].itertuples(index=False)} for table in (expected, found))
+    """What the disturbed sweep lacks, has twice, or has different."""
+    expected, disturbed = (results.load(each, "adhoc") for each in (undisturbed, root))
+    wanted, there = ({tuple(row) for row in table[ROW].itertuples(index=False)} for table in (expected, disturbed))
     weights, others = chain_runs.weights_of(undisturbed), chain_runs.weights_of(root)
     return Counter(
         {
             "rows lost": len(wanted - there),
-            "rows doubled": int(found.duplicated(ROW).sum()) + len(there - wanted),
-            "tables differing": int(not results.same_rows(expected, found)),
+            "rows doubled": int(disturbed.duplicated(ROW).sum()) + len(there - wanted),
+            "tables differing": int(not results.same_rows(expected, disturbed)),
             "weights differing": sum(weights.get(name) != others.get(name) for name in weights.keys() | others.keys()),
             "stages left unfinished": len(list(root.glob("store/*/.*.unfinished"))),
         }
@@ -82,7 +82,7 @@ def differences(undisturbed: Path, root: Path) -> Counter[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Kill until there were enough; returns the exit status."""
+    """Repeat until there were enough kills; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="at least so many (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments, which depend on the machine as well")

@@ -86,7 +86,7 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "adversary=pgd adversary.method.num_stepz=2": ["adversary.method.num_stepz=2: no such key", "num_steps"],
     "adversary=pgd +adversary.method.num_stepz=2": ["adversary.method.num_stepz: ", "no such setting", "num_steps"],
     "adversary=pgd adversary.ball=null": ["adversary.ball=null", "epsilon"],
-    "adversary=rdrop adversary.dropout=same": ["adversary.dropout=same", "works with fresh alone"],
+    "adversary=rdrop adversary.dropout=same": ["adversary.dropout=same", "works only with fresh"],
     "adversary.ball.epsilon=1": ["adversary.ball.epsilon=1: the chosen option of adversary has no such part"],
     "adversary=fgm adversary.method._target_=os.system": ["_target_=os.system: a config may name only adapt.*"],
     "adversary=fgm adversary.method._target_=adapt.adversary.fgm.fgn": ["_target_=adapt.adversary.fgm.fgn", "fgm?"],
@@ -109,7 +109,7 @@ def error_of(answer: Answer | subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture(scope="module")
 def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    """The answers to KEYS_AND_TYPES and --help of one process that has not imported torch to begin with."""
+    """What KEYS_AND_TYPES and --help print in one process that starts without torch."""
     root = f"runtime.root={tmp_path_factory.mktemp('root')}"
     calls = [[*line.split(), root] for line in KEYS_AND_TYPES] + [["--help"]]
     done = subprocess.run(
@@ -121,7 +121,7 @@ def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]
         check=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "HYDRA_FULL_ERROR": "0"},
     )
-    answers = [Answer(**found) for found in json.loads(done.stdout)]
+    answers = [Answer(**answer) for answer in json.loads(done.stdout)]
     return dict(zip([*KEYS_AND_TYPES, "--help"], answers, strict=True))
 
 
@@ -145,7 +145,7 @@ def test_a_process_ends_with_the_error_and_code_1(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-def test_the_traceback_is_shown_to_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_traceback_is_shown_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ConfigError, match=r"finetune\.batch_size=0"):
         adapt_here("finetune.batch_size=0", f"runtime.root={tmp_path}")
@@ -153,12 +153,12 @@ def test_the_traceback_is_shown_to_whoever_asks(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def copy(world: Path, tmp_path: Path) -> Path:
-    """The world's task, corpus and model, to be spoilt."""
+    """A copy of the world's task, corpus and model, for tests to break."""
     return Path(shutil.copytree(world, tmp_path / "copy"))
 
 
 def refused(copy: Path, *arguments: str) -> str:
-    """The error of a run with pretraining on the spoilt copy; nothing was trained before it came."""
+    """The error of a run with pretraining on the broken copy; nothing was trained before it."""
     root = copy.parent / "root"
     message = error_of(adapt_here(*overrides(copy, root), "pretrain=[dapt]", *arguments))
     assert not [kind for kind in ("pretrain", "finetune", "evaluate") if (root / "store" / kind).exists()]
@@ -456,7 +456,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("room", [0, 30, 120, 300])
 def test_a_disk_that_is_really_full(world: Path, small_disk: Path, room: int) -> None:
-    """With so many KiB left: for Hydra's files, for the data, for a first checkpoint, for the next ones."""
+    """KiB left: enough for Hydra's files, for the data, for a first checkpoint, for the next ones."""
     (small_disk / "ballast").write_bytes(bytes((512 - room) * 1024))
     message = error_of(adapt_here(*overrides(world, small_disk), "pretrain=[dapt]", "runtime.checkpoint_seconds=0"))
     assert "the disk is full" in message and "runtime.root" in message

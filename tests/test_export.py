@@ -1,4 +1,4 @@
-"""Exports of fine-tuned adapters: merged is what it was, quantised is measured, the rest is refused."""
+"""Exports of fine-tuned adapters: merged ones answer alike, quantised ones are measured, others are refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_quantised_export_is_smaller_and_near(finished, pooling: str, kind: st
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("prompt", "changes no weight of the base"), ("nobody", "no run of"), ("mean", "no empty folder")],
+    [("prompt", "changes no weight of the base"), ("nobody", "no run in"), ("mean", "not an empty folder")],
 )
 def test_what_cannot_be_exported_is_one_sentence(finished, name: str, words: str, tmp_path: Path) -> None:
     root, runs = finished
@@ -103,7 +103,7 @@ def test_what_cannot_be_exported_is_one_sentence(finished, name: str, words: str
 
 @pytest.mark.parametrize(("name", "words"), [("nowhere", "no folder of a task stage"), ("other", "has other labels")])
 def test_a_wrong_task_is_refused_before_anything_is_written(finished, name: str, words: str, tmp_path: Path) -> None:
-    """Else the retry would find the folder there."""
+    """Otherwise a second try would find the folder there."""
     root, runs = finished
     given = [runs["mean"], str(tmp_path / "new" / "out"), "--root", str(root)]
     examples = [Example(number, "a cat", 0) for number in range(2)]

@@ -1,4 +1,4 @@
-"""What no run needs is found and removed, and nothing else is."""
+"""adapt gc lists and removes the stages that no run needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_a_run_shares_is_needed_and_the_rest_is_listed(finished: Path, caps
     assert sorted(names(finished, capsys=capsys)) == ["evaluate", "finetune", "pretrain"]
     assert names(finished, "--megabytes", "2.5", capsys=capsys) == ["pretrain"]
     assert names(finished, "--days", "1", capsys=capsys) == []
-    assert sorted(finished.rglob("*")) == before  # nothing was asked to go
+    assert sorted(finished.rglob("*")) == before  # without --delete nothing is removed
 
 
 def test_age_is_that_of_the_newest_file(finished: Path, capsys: pytest.CaptureFixture) -> None:

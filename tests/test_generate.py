@@ -1,4 +1,4 @@
-"""Prompts: each bad one is named before any answer, answers are kept as they come, and odd texts begin none."""
+"""Prompts: a bad one is named before any answer, and answers are written as they come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What adapt/config.py says that each key may be: no number without a range, and every range and choice is held."""
+"""The ranges and choices of adapt/config.py: every number has a range, and every range and choice is enforced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = {(part, field.name): field.metadata.get("may_be") for part in PARTS for
 CHOICES = {place: words for place, words in FIELDS.items() if isinstance(words, tuple)}
 RANGES = {place: numbers for place, numbers in FIELDS.items() if isinstance(numbers, Range)}
 NUMBERS = (int, float, int | None, float | None, list[int], list[float], dict[str, float])
-ALL_PARTS = (  # options whose configs together have every part
+ALL_PARTS = (  # overrides whose configs together have every part
     [
         "pretrain=[knn_tapt_50]",
         "evaluate=ensemble",
@@ -49,14 +49,14 @@ def composed() -> list[DictConfig]:
 
 @pytest.fixture(scope="module")
 def where(composed: list[DictConfig]) -> dict[type, tuple[DictConfig, str]]:
-    """The first place of each part: a config that has it, and the part's key."""
+    """For each part of the config, a config that has it and the part's key there."""
     return {OmegaConf.get_type(node): (cfg, path) for cfg in composed[::-1] for path, node in [*nodes(cfg)][::-1]}
 
 
 def with_value(
     where: dict[type, tuple[DictConfig, str]], place: tuple[type, str], value: Any
 ) -> tuple[str, DictConfig]:
-    """The key of a field, and a config with the value there: of a list or a mapping, as its only element."""
+    """The key of a field, and a config with the value there; in a list or a mapping it is the only element."""
     part, name = place
     kind = str(get_type_hints(part)[name])
     held = [value] if kind.startswith("list") else {"general": value} if kind.startswith("dict") else value
@@ -79,7 +79,7 @@ def test_every_number_has_a_range_or_says_that_it_has_none() -> None:
 
 
 @pytest.mark.parametrize("place", CHOICES, ids=named)
-def test_each_choice_is_taken_and_no_other_word(
+def test_each_choice_is_accepted_and_no_other_value(
     place: tuple[type, str], where: dict[type, tuple[DictConfig, str]]
 ) -> None:
     for word in CHOICES[place]:

@@ -1,4 +1,4 @@
-"""The rooms of the house: which may import which, how large files, functions and folders may be. See docs/rooms.md."""
+"""The rooms: which may import which, and how large files, functions and folders may be. See docs/rooms.md."""
 
 import ast
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# Each room may import those of its line and itself; config and project are open to all. From the front door down: an
-# arrow that runs up would name a room above its own line, which a test below refuses.
+# Each room may import itself and the rooms on its line; config and project are open to all. The order is from the front
+# door down: a room may not name one above its own line, which a test below enforces.
 ROOMS = {
     "commands": {
         *("serving", "assets", "runs", "checks", "chain", "stages", "tasks", "models", "adapters", "training", "data"),
@@ -38,7 +38,7 @@ ROOMS = {
     "store": set(),
     "project": set(),
 }
-# The rooms of analysis, likewise; "readers" are the modules at its root, which people call.
+# The same for the rooms of analysis; "readers" are the modules at its root, which people call.
 ANALYSIS = {
     "report": {"figures", "tables", "pages", "drawing", "readers", "study", "stats"},
     "calibration": {"pages", "drawing", "readers", "study", "stats"},
@@ -64,8 +64,8 @@ def name_of(file: Path) -> str:
 
 
 def imported(file: Path) -> set[str]:
-    """The modules of adapt and analysis that a file imports, wherever the import stands."""
-    found = set()
+    """The modules of adapt and analysis that a file imports, at its head or inside functions."""
+    result = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -73,8 +73,8 @@ def imported(file: Path) -> set[str]:
             names = [name if is_module(name) else node.module for name in inside]
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {name for name in names if name.partition(".")[0] in ("adapt", "analysis")}
-    return found
+        result |= {name for name in names if name.partition(".")[0] in ("adapt", "analysis")}
+    return result
 
 
 def is_module(name: str) -> bool:
@@ -166,11 +166,11 @@ def test_reading_configs_and_tables_imports_no_torch(module: str) -> None:
 
 def test_no_file_outgrows_a_head_and_no_folder_a_look() -> None:
     files = [*modules("adapt"), *modules("analysis")]
-    files.remove(REPOSITORY / "adapt" / "config.py")  # a list of types, one after another: nothing to keep in mind
+    files.remove(REPOSITORY / "adapt" / "config.py")  # a plain list of types, which is easy to read at any length
     assert {name_of(file): lines for file in files if (lines := len(file.read_text().splitlines())) > MOST_LINES} == {}
     folders = {file.parent for file in files}
     crowded = {str(folder): len(list(folder.glob("[!_]*.py"))) for folder in folders}
-    methods = str(REPOSITORY / "adapt" / "adversary")  # a file each, and what several share
+    methods = str(REPOSITORY / "adapt" / "adversary")  # one file per method, and the maths that several share
     assert {folder: count for folder, count in crowded.items() if count > MOST_FILES and folder != methods} == {}
 
 

@@ -1,4 +1,4 @@
-"""The leak report as a command, on a task whose leaks were put there by hand."""
+"""adapt leakage, on a task whose leaks were planted by hand."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def test_the_planted_leaks_are_counted(folder: Path, capsys: pytest.CaptureFixtu
         ["dev", "3", "3", "3", "0"],
         ["test", "5", "5", "5", "0"],
     ]
-    found = {(row[0], row[2], row[3]): row[4:] for row in rows(out, "source")}
-    assert len(found) == 5 * 3
+    cells = {(row[0], row[2], row[3]): row[4:] for row in rows(out, "source")}
+    assert len(cells) == 5 * 3
     # texts, distinct, hits, share, distinct hits, same, other, both, no single text
-    assert found["train", "dev", "exact"] == ["3", "3", "0", "0.0", "0", "0", "0", "0", "0"]
-    assert found["train", "dev", "normalised"] == ["3", "3", "1", "0.3333", "1", "0", "1", "0", "0"]
-    assert found["train", "test", "exact"] == ["5", "5", "1", "0.2", "1", "1", "0", "0", "0"]
-    assert found["train", "test", "contained"] == ["5", "5", "1", "0.2", "1", "1", "0", "0", "0"]
-    assert found["dev", "test", "exact"] == ["5", "5", "1", "0.2", "1", "0", "1", "0", "0"]
-    assert found["corpus", "dev", "exact"] == ["3", "3", "1", "0.3333", "1", "", "", "", "0"]
-    assert found["corpus", "test", "normalised"] == ["5", "5", "0", "0.0", "0", "", "", "", "0"]
-    assert found["corpus", "test", "contained"] == ["5", "5", "1", "0.2", "1", "", "", "", "0"]
+    assert cells["train", "dev", "exact"] == ["3", "3", "0", "0.0", "0", "0", "0", "0", "0"]
+    assert cells["train", "dev", "normalised"] == ["3", "3", "1", "0.3333", "1", "0", "1", "0", "0"]
+    assert cells["train", "test", "exact"] == ["5", "5", "1", "0.2", "1", "1", "0", "0", "0"]
+    assert cells["train", "test", "contained"] == ["5", "5", "1", "0.2", "1", "1", "0", "0", "0"]
+    assert cells["dev", "test", "exact"] == ["5", "5", "1", "0.2", "1", "0", "1", "0", "0"]
+    assert cells["corpus", "dev", "exact"] == ["3", "3", "1", "0.3333", "1", "", "", "", "0"]
+    assert cells["corpus", "test", "normalised"] == ["5", "5", "0", "0.0", "0", "", "", "", "0"]
+    assert cells["corpus", "test", "contained"] == ["5", "5", "1", "0.2", "1", "", "", "", "0"]
     clean = {(row[0], row[1]): row[2:] for row in rows(out, "target")}
     assert clean["test", "exact"] == ["5", "4", "4"] and clean["test", "contained"] == ["5", "4", "3"]
     test = [text for text, _ in SPLITS["test"]]
@@ -130,8 +130,8 @@ def test_words_and_threshold_are_settings(folder: Path, capsys: pytest.CaptureFi
     (folder / "corpus" / "all.jsonl").unlink()
     for threshold, expected in (("0.54", "1"), ("0.55", "0")):
         leakage.main([*words(folder), "--words", "4", "--threshold", threshold])
-        found = {(row[0], row[2], row[3]): row[6] for row in rows(capsys.readouterr().out, "source")}
-        assert found["corpus", "test", "contained"] == expected
+        cells = {(row[0], row[2], row[3]): row[6] for row in rows(capsys.readouterr().out, "source")}
+        assert cells["corpus", "test", "contained"] == expected
 
 
 def test_the_splits_are_whole_whatever_the_budget(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -146,16 +146,16 @@ def test_both_texts_of_a_pair_count(folder: Path, capsys: pytest.CaptureFixture)
         examples = [{"text": "same", "text_pair": f"{pair} {label}", "label": label} for label in "ab"]
         write(folder / "task" / f"{split}.jsonl", examples)
     leakage.main([*words(folder, corpus=False), "task.text_pair_column=text_pair"])
-    found = {(row[0], row[2], row[3]): row[6] for row in rows(capsys.readouterr().out, "source")}
-    assert found["train", "dev", "contained"] == "0" and found["train", "test", "normalised"] == "2"
+    cells = {(row[0], row[2], row[3]): row[6] for row in rows(capsys.readouterr().out, "source")}
+    assert cells["train", "dev", "contained"] == "0" and cells["train", "test", "normalised"] == "2"
 
 
 def test_a_packed_corpus_of_several_files_is_read(folder: Path, capsys: pytest.CaptureFixture) -> None:
     with gzip.open(folder / "corpus" / "zz.txt.gz", "wt") as stream:
         stream.write("Rust.\nNothing.\n")
     leakage.main(words(folder))
-    found = {(row[0], row[2], row[3]): (row[1], row[6]) for row in rows(capsys.readouterr().out, "source")}
-    assert found["corpus", "test", "exact"] == ("5", "1")
+    cells = {(row[0], row[2], row[3]): (row[1], row[6]) for row in rows(capsys.readouterr().out, "source")}
+    assert cells["corpus", "test", "exact"] == ("5", "1")
 
 
 BAD: dict[str, list[str]] = {

@@ -69,17 +69,17 @@ def test_an_adversary_of_adapt_is_one_of_its_sources(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["study", "../mine"], "error: ../mine: is no name of a study"),
-        (["study", "null"], "error: null: is no name of a study"),
-        (["study", "1"], "error: 1: is no name of a study"),
+        (["study", "../mine"], "error: ../mine: cannot name a study"),
+        (["study", "null"], "error: null: cannot name a study"),
+        (["study", "1"], "error: 1: cannot name a study"),
         (["study", "quickstart"], "error: quickstart: exists already: "),
-        (["study", "mine", "--package", "windy"], "error: --package: a study has none"),
-        (["adversary", "Gust"], "error: Gust: is no name of an adversary"),
-        (["adversary", "lambda"], "error: lambda: is no name of an adversary"),
-        (["adversary", "a.b"], "error: a.b: is no name of an adversary"),
+        (["study", "mine", "--package", "windy"], "error: --package: a study has no package"),
+        (["adversary", "Gust"], "error: Gust: cannot name an adversary"),
+        (["adversary", "lambda"], "error: lambda: cannot name an adversary"),
+        (["adversary", "a.b"], "error: a.b: cannot name an adversary"),
         (["adversary", "fgm"], "error: fgm: exists already: "),
         (["adversary", "gust", "--package", "numpy"], "error: numpy: is the name of an installed package"),
-        (["adversary", "gust", "--package", "a-b"], "error: a-b: is no name of a Python package"),
+        (["adversary", "gust", "--package", "a-b"], "error: a-b: cannot name a Python package"),
     ],
 )
 def test_bad_names_get_one_error_and_nothing_is_written(project: Path, words: list[str], said: str) -> None:

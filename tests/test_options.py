@@ -1,4 +1,4 @@
-"""Every option file composes, is named as its file, binds, and passes the checks; found by globbing."""
+"""Every option file composes, bears its file's name, binds, and passes the checks; the files are globbed."""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from adapt.checks.targets import check_binds
 from adapt.config import Config
 
 CONF = Path(__file__).parents[1] / "conf"
-NO_PART = ("experiment", "hydra", "tuning")  # of a run's config
+NO_PART = ("experiment", "hydra", "tuning")  # these folders are no part of a run's config
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in NO_PART)
 FILES = [file for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 NEEDS = {

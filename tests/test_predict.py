@@ -121,7 +121,7 @@ def test_pairs_and_sentences_are_cut_alike() -> None:
 
 
 def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> None:
-    """A decoder's tokenizer may put nothing around a text."""
+    """A decoder's tokenizer may add no tokens around a text."""
     said = [sentence(label, number) for number in range(30) for label in ("animal", "metal")]
     model = loading.new_classifier(
         write_decoder(tmp_path / "base", said), labels=["x", "y"], pooling="mean", dropout=0.0

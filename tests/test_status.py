@@ -1,4 +1,4 @@
-"""A study's status, from what its jobs have left: by hand, and through the commands."""
+"""A study's status from the records of its jobs, written by hand and by the commands."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_success_takes_the_place_of_a_failure_and_a_look_up_changes_nothing(ro
     before = {path: path.read_bytes() for path in root.glob("jobs/study/*.json")}
     finish(root, DONE_JOB)
     assert before == {path: path.read_bytes() for path in root.glob("jobs/study/*.json")}
-    finish(root, DONE_JOB, "another")  # the code has changed, and with it what was built
+    finish(root, DONE_JOB, "another")  # as after a change of the code, which gives another run
     assert journal.of_study(root, "study")[DONE_JOB]["run_id"] == "another"
 
 
@@ -94,8 +94,8 @@ def test_a_job_that_another_process_runs_is_left_its_record(root: Path) -> None:
     assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == b"up\n"
     with journal.running(root, "study", MISSING_JOB) as note:
         note["run_id"] = "s"
-    found = journal.of_study(root, "study")[MISSING_JOB]
-    assert (found["state"], found["pid"]) == ("running", other.pid) != ("running", os.getpid())
+    record = journal.of_study(root, "study")[MISSING_JOB]
+    assert (record["state"], record["pid"]) == ("running", other.pid) != ("running", os.getpid())
     other.kill()
     other.wait()
     assert journal.of_study(root, "study")[MISSING_JOB]["state"] == "cut"
@@ -119,10 +119,10 @@ def test_seeds_do_not_tell_settings_apart() -> None:
     ],
 )
 def test_a_grid_is_that_of_the_command(words: list[str], count: int, first: set[str]) -> None:
-    found = grid.sweep(words)
-    assert len(found.points) == len(set(found.points)) == count and first <= set(found.points[0])
-    assert not any(word.startswith(("runtime.", "hydra")) for word in found.points[0])
-    assert found.root == Path("outputs") and found.study == ("quickstart" if "quickstart" in words[0] else "adhoc")
+    sweep = grid.sweep(words)
+    assert len(sweep.points) == len(set(sweep.points)) == count and first <= set(sweep.points[0])
+    assert not any(word.startswith(("runtime.", "hydra")) for word in sweep.points[0])
+    assert sweep.root == Path("outputs") and sweep.study == ("quickstart" if "quickstart" in words[0] else "adhoc")
 
 
 def test_what_was_typed_is_what_the_grid_says() -> None:

@@ -1,4 +1,4 @@
-"""Every study of conf/experiment runs tiny, twice, on a small world of files: the two ends of its longest axis.
+"""Every study of conf/experiment runs twice, tiny, on a small world of files: at the two ends of its longest axis.
 
 Every value of that axis is run by ``make test-all`` (marker ``full``).
 """
@@ -18,14 +18,14 @@ from adapt.runs import grid
 
 ConfigStore.instance().store(name="schema", node=Config)
 
-SEEDS = {"calibration": "seed=0,1"}  # whose one cell is one run a seed
-ONE_RATE = "finetune.optimizer.learning_rate=1e-3"  # a tuned study has as many runs a rate, each as the others
+SEEDS = {"calibration": "seed=0,1"}  # it has one cell, so one run per seed
+ONE_RATE = "finetune.optimizer.learning_rate=1e-3"  # a tuned study has the same runs at each rate
 FEWER = {  # of studies of many methods of training, each of which has tests of its own; all of them are marked full
     "peft_vs_full": ["peft=full,lora,prefix", "adversary=fgm"],
     "peft_vs_full_throughout": ["peft=full,ia3,bottleneck_pfeiffer"],
     "peft_vs_full_all": ["peft=full,head_only,prompt", "pretrain=[dapt]", "adversary=pgd"],
 }
-QUANTIZED = {"qlora", "int8_lora"}  # they want an extra
+QUANTIZED = {"qlora", "int8_lora"}  # they need an optional package
 FEW_STEPS = [f"evaluate.attack.{key}=2" for key in ("num_steps", "minimal_norm_steps", "gradient_free_queries")]
 CONF = Path(__file__).parents[1] / "conf"
 STUDIES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -51,7 +51,7 @@ def test_a_study_runs_with_every_method(world: Path, tmp_path: Path, study: str)
 
 def test_the_study_of_all_methods_leaves_none_out() -> None:
     options = {path.stem for path in (CONF / "peft").glob("*.yaml")}
-    assert set(methods("peft_vs_full_all")) == options - {"llama_adapter"}  # which serves decoders alone
+    assert set(methods("peft_vs_full_all")) == options - {"llama_adapter"}  # it works only with decoders
 
 
 def methods(study: str) -> list[str]:
@@ -61,7 +61,7 @@ def methods(study: str) -> list[str]:
 
 
 def sweep(study: str, fewer: list[str], *, whole: bool) -> list[str]:
-    """The longest axis, whole or its two ends, and the others at their last value: their product would be minutes."""
+    """The longest axis, whole or at its two ends, with the others at their last value: the full grid takes minutes."""
     attack = FEW_STEPS if "/evaluate: ensemble" in (CONF / "experiment" / f"{study}.yaml").read_text() else []
     fixed = [f"experiment={study}", SEEDS.get(study, "seed=0"), "adaptation_seed=0", ONE_RATE, *attack]
     points = [dict(word.split("=", 1) for word in point) for point in grid.sweep([*fixed, *fewer]).points]
@@ -75,7 +75,7 @@ def sweep(study: str, fewer: list[str], *, whole: bool) -> list[str]:
 
 
 def small(study: str, world: Path, tmp_path: Path) -> list[str]:
-    """The study's model and text in the small world: a decoder where the study lets one write."""
+    """The study's model and text in the small world; a decoder for a study that generates samples."""
     given = overrides(world, tmp_path)
     if "/evaluate: samples" not in (CONF / "experiment" / f"{study}.yaml").read_text():
         return given

@@ -50,7 +50,7 @@ def tuned(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_each_arm_has_its_budget_and_its_trials_are_rows(tuned: tuple[Path, dict]) -> None:
     root, tried = tuned
     assert [len(rates) for rates in settings(tried)] == [3, 3]
-    assert settings(tried)[0] == settings(tried)[1]  # no arm's first, random trials are luckier than another's
+    assert settings(tried)[0] == settings(tried)[1]  # the first, random trials are the same for all arms
     assert all(rate == float(f"{rate:.3g}") and 1e-4 <= rate <= 1e-2 for rate in settings(tried)[0])
     table = results.load(root, "adhoc")
     assert set(table[results.TUNING]) == {"3 trials of tpe, seed 0, over " + RATE + " 0.0001 to 0.01 (log)"}
@@ -99,8 +99,8 @@ def test_a_killed_one_goes_on_with_the_same_trials(
     assert settings(tried) == settings(tuned[1])
     whole = results.load(tuned[0], "adhoc")
     assert [t.dev for trials in tried.values() for t in trials] == [t.dev for ts in tuned[1].values() for t in ts]
-    found = results.load(tmp_path, "adhoc")
-    assert results.same_rows(*(t.drop(columns=["commit", "dirty"]) for t in (found, whole)))
+    resumed = results.load(tmp_path, "adhoc")
+    assert results.same_rows(*(t.drop(columns=["commit", "dirty"]) for t in (resumed, whole)))
     assert len(trained(tmp_path)) == 12
 
 
@@ -156,14 +156,14 @@ def test_budgets_and_samplers_are_checked() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_the_trials_follow_from_the_seed_and_the_scores(sampler: str) -> None:
     def rates(seed: int, trials: int = 9, sign: int = 1) -> list[float]:
-        found = []
+        proposed: list[float] = []
         for proposal in Search(SPACE, sampler, seed, trials).proposals():
-            found.append(proposal.setting[RATE])
-            proposal.tell(None if len(found) == 2 else sign * found[-1])
-        return found
+            proposed.append(proposal.setting[RATE])
+            proposal.tell(None if len(proposed) == 2 else sign * proposed[-1])
+        return proposed
 
     assert rates(0) == rates(0) != rates(1)
-    assert rates(0, trials=12)[:9] == rates(0)  # a larger budget goes on from a smaller
+    assert rates(0, trials=12)[:9] == rates(0)  # a larger budget continues a smaller one
     assert (rates(0, sign=-1) == rates(0)) == (sampler == "random")
 
 
@@ -173,11 +173,11 @@ def test_a_whole_number_stays_one_and_a_grid_has_each_choice() -> None:
         assert isinstance(proposal.setting["finetune.epochs"], int) and proposal.setting[RATE] in (1e-3, 1e-4)
         proposal.tell(0.0)
     grid = Search({RATE: {"choices": [1e-3, 1e-4]}, "finetune.epochs": {"choices": [1, 2]}}, "grid", 0, 4)
-    found = []
+    points = []
     for proposal in grid.proposals():
-        found.append(tuple(proposal.setting.values()))
+        points.append(tuple(proposal.setting.values()))
         proposal.tell(0.0)
-    assert sorted(found) == [(1e-4, 1), (1e-4, 2), (1e-3, 1), (1e-3, 2)]
+    assert sorted(points) == [(1e-4, 1), (1e-4, 2), (1e-3, 1), (1e-3, 2)]
 
 
 def test_files_and_the_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

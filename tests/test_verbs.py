@@ -1,4 +1,4 @@
-"""``adapt`` is one command: a verb's own command where the first word is one, else a run."""
+"""``adapt`` is one command: if the first word is a verb, that verb's command, else a run."""
 
 from __future__ import annotations
 

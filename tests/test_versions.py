@@ -1,7 +1,7 @@
-"""A source that computes something else has another VERSION: its hash is kept in tests/versions.json.
+"""A changed source has a new VERSION: tests/versions.json holds the version and the hash of each source.
 
-After a change, either bump the module's VERSION (its stages are then built again) or, where the change computes the
-same (a message, a faster way to the same bytes), say so in the commit; then renew the file:
+After a change that alters results, bump the module's VERSION; its stages are then built again. If the result stays the
+same (a message, a faster way to the same bytes), say so in the commit. Then renew the file:
 python tests/test_versions.py
 """
 
@@ -14,19 +14,19 @@ from pathlib import Path
 from adapt.store import keys
 
 REPOSITORY = Path(__file__).parents[1]
-KEPT = Path(__file__).with_name("versions.json")
+VERSIONS = Path(__file__).with_name("versions.json")
 
 
 def sources() -> dict[str, list]:
-    """VERSION and hash of every versioned module by its name in keys; docstrings and comments do not count."""
-    found = {}
+    """VERSION and hash of every versioned module, by its name in keys; docstrings and comments do not count."""
+    by_name: dict[str, list] = {}
     for file in sorted((REPOSITORY / "adapt").rglob("*.py")):
         version = re.search(r"^VERSION = (\d+)$", file.read_text(), re.MULTILINE)
         if version:
             name, _ = keys.source_version(module_of(file))
-            assert name not in found, f"two sources are called {name} in keys: {file} and another"
-            found[name] = [int(version[1]), code_hash(file.read_text())]
-    return found
+            assert name not in by_name, f"two sources are called {name} in keys: {file} and another"
+            by_name[name] = [int(version[1]), code_hash(file.read_text())]
+    return by_name
 
 
 def module_of(file: Path) -> str:
@@ -43,12 +43,12 @@ def code_hash(text: str) -> str:
 
 
 def test_a_changed_source_has_a_new_version() -> None:
-    kept, now = json.loads(KEPT.read_text()), sources()
+    kept, now = json.loads(VERSIONS.read_text()), sources()
     unbumped = [
         name for name in now if name in kept and now[name][0] == kept[name][0] and now[name][1] != kept[name][1]
     ]
     assert not unbumped, f"changed without a new VERSION: {unbumped}; see the docstring of {__file__}"
-    assert now == kept, f"renew {KEPT.name}: python {Path(__file__).relative_to(REPOSITORY)}"
+    assert now == kept, f"renew {VERSIONS.name}: python {Path(__file__).relative_to(REPOSITORY)}"
 
 
 def test_the_hash_sees_code_and_not_comments() -> None:
@@ -72,4 +72,4 @@ def test_every_module_of_a_key_has_a_version() -> None:
 
 
 if __name__ == "__main__":
-    KEPT.write_text(json.dumps(sources(), indent=1) + "\n")
+    VERSIONS.write_text(json.dumps(sources(), indent=1) + "\n")

@@ -52,7 +52,7 @@ TAGGING = ["task.kind=tagging", "task.metric=span_f1", "task.text_column=tokens"
 
 
 def sentence(label: str, number: int) -> str:
-    """About 15 words, of which 4 tell the label; every number gives another sentence."""
+    """About 15 words, 4 of which tell the label; each number gives a different sentence."""
     choose = random.Random(f"{label} {number}")
     words = choose.choices(FILLER, k=10) + choose.choices(WORDS[label], k=4)
     choose.shuffle(words)
@@ -118,7 +118,7 @@ def overrides(world: Path, root: Path) -> list[str]:
 
 
 def pipeline(world: Path, root: Path, *more: str) -> Pipeline:
-    """The chain of a run in that world, in this process; it reads no task but the run's own."""
+    """The chain of a run in that world, in this process; it reads only the run's own task."""
     ConfigStore.instance().store(name="schema", node=Config)
     arguments = [given for given in overrides(world, root) if not given.startswith("hydra.")]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
@@ -140,7 +140,7 @@ def adapt(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[
 
 
 class Written(io.StringIO):
-    """Keeps how many lines were there at each flush."""
+    """Records how many lines were written at each flush."""
 
     def __init__(self) -> None:
         super().__init__()

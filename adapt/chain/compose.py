@@ -1,13 +1,11 @@
-"""A run's config as a DAG of stages: what each is made from, and by which function. Builds nothing."""
+"""A run's config as a DAG of stages: the inputs of each and the function that builds it. Builds nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from adapt.chain.evaluation import baseline_chain, domain_stages, evaluate_stage
-from adapt.chain.finetuning import (
-    finetune_stage,
-)
+from adapt.chain.finetuning import finetune_stage
 from adapt.chain.pretraining import marks_stages, pretrain_stage, vocabulary_stage
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import TextChain, leaks_stage, task_stage
@@ -17,9 +15,9 @@ from adapt.store import sources
 
 
 def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sources.FileHashes) -> list[Stage]:
-    """The stages of a run that lead to model and score, in order; the last one is its evaluation.
+    """The stages that train and score the run's model, in order; the last one is its evaluation.
 
-    named_task composes the config of another task by name, for ``corpus.exclude``.
+    named_task: composes the config of another task by name, for ``corpus.exclude``.
     """
     task = task_stage(cfg.task, hashes)
     if cfg.model.format == "tfidf":
@@ -29,7 +27,7 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     tokenizer: Stage | Source = Source(folder, hashes.of_tokenizer(folder))
     text = TextChain(cfg, named_task, hashes)
     stages: list[Stage] = []
-    kept: dict[str, Stage | Source] = {}  # text that may hold dev or test text
+    leaky: dict[str, Stage | Source] = {}  # pretraining text that may hold dev or test text
     for settings in cfg.pretrain.values():
         if not stages and cfg.vocabulary.new_tokens:
             model = tokenizer = vocabulary_stage(cfg, model, text.read(settings, model))
@@ -37,11 +35,11 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
         if settings.masking.strategy == SELECTIVE:
             inputs |= marks_stages(cfg, settings, model, task, inputs)
         if settings.leaks == "keep":
-            kept |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
+            leaky |= {f"{settings.name} {name}": x.inputs["text"] for name, x in inputs.items() if x.kind == "tokens"}
         model = pretrain_stage(cfg, settings, model, inputs)
         stages.append(model)
     measured = domain_stages(cfg, text, model, list(stages), tokenizer, task)
     stages.append(finetune_stage(cfg, model, task))
-    leaks = leaks_stage(cfg, task, hashes, kept)
+    leaks = leaks_stage(cfg, task, hashes, leaky)
     stages.append(evaluate_stage(cfg, stages[-1], task, leaks, masked_lm=model, measured=measured))
     return stages

@@ -1,7 +1,8 @@
-"""The stages that measure what adaptation did, apart from what a classifier makes of it. Builds nothing.
+"""The stages that measure: the adapted language model, and the fine-tuned model on its task. Builds nothing.
 
-All of them depend on the adapted model, texts and tokenizer alone, so that every fine-tuning of a model shares them.
-Their rows reach a run as inputs of its evaluation.
+Those that measure the language model depend only on that model, its tokenizer and texts (a trajectory also on the
+task), so that every fine-tuning of the model shares them. They are inputs of a run's evaluation, so their rows are the
+run's.
 """
 
 from __future__ import annotations
@@ -48,30 +49,31 @@ def domain_stages(
     tokenizer: Stage | Source,
     task: Stage,
 ) -> dict[str, Stage]:
-    """The stages by the name of the evaluation's input; none unless ``evaluate.domains`` or ``samples`` says so.
+    """The stages that measure the language model, by name as inputs of the evaluation.
 
-    model: what fine-tuning starts from; pretrained: the stages that led to it.
+    Empty unless ``evaluate.domains`` or ``evaluate.samples`` is set. model: the one that fine-tuning starts from.
+    pretrained: the pretraining stages that led to it.
     """
-    written = {} if cfg.evaluate.samples is None else {"samples": samples_stage(cfg, cfg.evaluate.samples, text, model)}
+    samples = {} if cfg.evaluate.samples is None else {"samples": samples_stage(cfg, cfg.evaluate.samples, text, model)}
     settings = cfg.evaluate.domains
     if settings is None:
-        return written
+        return samples
     texts = {name: text.source(name, leaks="drop") for name in settings.texts}
     length = settings.max_length
     tokens = {
         f"text.{name}": tokens_stage(given, tokenizer, max_length=length, packing=False)
         for name, given in texts.items()
     }
-    found = {
-        **written,
+    stages = {
+        **samples,
         "domains": losses_stage(cfg, settings, model, tokens),
         "words": words_stage(texts, tokenizer),
     }
     for trained in pretrained:
         if trained.label in settings.along:
             inputs = {"model": trained, "task": task, **tokens}
-            found[f"trajectory.{trained.label}"] = trajectory_stage(cfg, settings, inputs)
-    return found
+            stages[f"trajectory.{trained.label}"] = trajectory_stage(cfg, settings, inputs)
+    return stages
 
 
 def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, tokens: dict[str, Stage]) -> Stage:
@@ -91,7 +93,7 @@ def losses_stage(cfg: Config, settings: DomainsConfig, model: Stage | Source, to
 
 
 def words_stage(texts: dict[str, Stage], tokenizer: Stage | Source) -> Stage:
-    """What the texts share of their words, and how the tokenizer cuts the words of each."""
+    """The vocabulary that the texts share, and how the tokenizer splits the words of each."""
     return Stage(
         kind="words",
         label="words",
@@ -105,7 +107,7 @@ def words_stage(texts: dict[str, Stage], tokenizer: Stage | Source) -> Stage:
 
 
 def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Stage]) -> Stage:
-    """Losses and a linear probe of the task along a pretraining stage that kept its snapshots."""
+    """Losses and a linear probe of the task, at each snapshot that a pretraining stage stored."""
     more = {"batch_size": cfg.evaluate.batch_size, "max_length": cfg.finetune.max_length}
     return Stage(
         kind="trajectory",
@@ -121,7 +123,7 @@ def trajectory_stage(cfg: Config, settings: DomainsConfig, inputs: dict[str, Sta
 
 
 def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: Stage | Source) -> Stage:
-    """What ``model`` writes after the beginnings of held-out texts; the batch size changes no token of it."""
+    """Texts that ``model`` generates from the beginnings of held-out texts; the batch size does not change them."""
     return Stage(
         kind="samples",
         label="samples",
@@ -138,11 +140,11 @@ def samples_stage(cfg: Config, settings: SamplesConfig, text: TextChain, model: 
 def evaluate_stage(
     cfg: Config, model: Stage, task: Stage, leaks: Stage, masked_lm: Stage | Source, measured: dict[str, Stage]
 ) -> Stage:
-    """Clean and attacked scores of ``model`` on the task, cut at the token limit of its fine-tuning.
+    """Scores of ``model`` on the task, clean and under attack; texts are cut at the token limit of its fine-tuning.
 
-    leaks: the stage that knows which test examples nothing that was trained on holds.
-    masked_lm: what fine-tuning began from; an input only where an attack on the text proposes words by it.
-    measured: stages that it does not read, whose rows belong to the run.
+    leaks: the stage that lists the test examples that no training text holds.
+    masked_lm: the model that fine-tuning started from; an input only where an attack on the text proposes words by it.
+    measured: stages that are not read here but whose rows belong to the run.
     """
     text = cfg.evaluate.text
     proposes = {"masked_lm": masked_lm} if text is not None and needs_masked_lm(text.recipes) else {}
@@ -165,7 +167,7 @@ def evaluate_stage(
 
 
 def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
-    """TF-IDF: no encoder, no adversary, and nothing to attack in embedding space."""
+    """The two stages of the TF-IDF baseline: no encoder, no adversary, no attack in embedding space."""
     modules = ("adapt.stages.baseline", *SCORED)
     fit = Stage(
         kind="finetune",

@@ -1,4 +1,4 @@
-"""The stages that fine-tune a model on the run's task, and what they are trained on beside it. Builds nothing."""
+"""The stages that fine-tune a model on the run's task, and the perturbations that they may train on. Builds nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapt.chain.stage import Source, Stage, without
 from adapt.config import AdversaryConfig, Config, FinetuneConfig, KeptConfig, PeftConfig
 from adapt.data.tasks import KINDS
 
-# The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
+# The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
 MODEL = ("adapt.models.loading", "adapt.models.heads", "adapt.models.decoders", "adapt.data.tokens.batching")
 PERTURBED = ("adapt.training.objectives", "adapt.perturbation.ball", "adapt.perturbation.embeddings")
 LOOP = (
@@ -22,7 +22,7 @@ LOOP = (
     *("adapt.training.processes", "adapt.training.sharding", *PERTURBED),
 )
 PLAIN = "adapt.adversary.plain"
-SHARED = ("adapt.adversary.divergence", "adapt.perturbation.attack")  # by the methods that perturb
+SHARED = ("adapt.adversary.divergence", "adapt.perturbation.attack")  # used by the methods that perturb
 ADAPTED = (
     *("adapt.adapters.folder", "adapt.adapters.methods", "adapt.adapters.virtual_tokens", "adapt.adapters.bottleneck"),
     *("adapt.adapters.selective", "adapt.adapters.quantization", "adapt.training.retention"),
@@ -31,14 +31,14 @@ ADAPTING = ("adapt.adapters.stage", "adapt.adapters.targets", "adapt.adapters.al
 BITS = ("adapt.adapters.bits",)
 SCORED = ("adapt.table.metrics", "adapt.data.splits")
 PROBED = ("adapt.tasks.prediction", *SCORED)
-MANY = 5000  # examples of a task whose number no setting says: a guess
-HEAD_ALONE = "adapt.adapters.selective.HeadConfig"
+MANY = 5000  # a guess at the number of training examples where no setting limits it
+HEAD_ONLY = "adapt.adapters.selective.HeadConfig"
 
 
 def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = "") -> Stage:
-    """A linear probe on ``model``, whose key knows no seed or adversary, or training under the run's adversary.
+    """A linear probe on ``model``, whose key has no seed and no adversary, or training under the run's adversary.
 
-    name: of a fine-tuning that is not the run's own; its rows go under it.
+    name: the label of a fine-tuning that is not the run's own, and the prefix of the split of its rows.
     """
     if cfg.finetune.method == "linear_probe":
         return Stage(
@@ -50,7 +50,7 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
             inputs={"model": model, "task": task},
             config={
                 **{key: getattr(cfg.finetune, key) for key in ("method", "max_length")},
-                **({"inherit": cfg.peft.inherit} if cfg.peft.inherit != "merge" else {}),  # as before it could be told
+                **({"inherit": cfg.peft.inherit} if cfg.peft.inherit != "merge" else {}),  # left out of older keys
             },
             more={"adapted": cfg.peft.inherit != "drop"},
             role="finetunes",
@@ -72,9 +72,9 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
         inputs=inputs,
         config={
             "finetune": without(asdict(settings_read(cfg)), "name"),
-            "adversary": identity(cfg.adversary),
+            "adversary": adversary_settings(cfg.adversary),
             "seed": cfg.seed,
-            **peft_identity(cfg, cfg.peft),
+            **peft_settings(cfg, cfg.peft),
         },
         more={
             "seed": cfg.seed,
@@ -90,13 +90,13 @@ def finetune_stage(cfg: Config, model: Stage | Source, task: Stage, name: str = 
 
 
 def settings_read(cfg: Config) -> FinetuneConfig:
-    """Fine-tuning's settings; a head that is trained alone has the stage's own rate, so that a sweep of it is one."""
-    alone = (cfg.peft.method or {}).get("_target_") == HEAD_ALONE
-    return replace(cfg.finetune, head_learning_rate=None) if alone else cfg.finetune
+    """Fine-tuning's settings, without head_learning_rate where only the head is trained: then it is not read."""
+    head_only = (cfg.peft.method or {}).get("_target_") == HEAD_ONLY
+    return replace(cfg.finetune, head_learning_rate=None) if head_only else cfg.finetune
 
 
 def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, task: Stage) -> Stage:
-    """What fools a model A, fine-tuned as the run's own is but under ``kept.method``: a run of that method shares A."""
+    """Perturbations that fool a model A, fine-tuned like the run's but under ``kept.method`` (whose runs share A)."""
     adversary = replace(cfg.adversary, name="kept", method=kept.method, kept=None)
     settings = {"max_length": cfg.finetune.max_length, "batch_size": cfg.finetune.micro_batch_size, "seed": cfg.seed}
     attacked = finetune_stage(replace(cfg, adversary=adversary), model, task, "kept")
@@ -117,56 +117,56 @@ def perturbations_stage(cfg: Config, kept: KeptConfig, model: Stage | Source, ta
 
 
 def kind_modules(cfg: Config) -> tuple[str, ...]:
-    """What encodes, answers and scores the run's kind of task."""
+    """The modules that encode, predict and score the run's kind of task."""
     return ("adapt.tasks.kinds", *SCORED, *KINDS[cfg.task.kind].answering)
 
 
 def adversary_modules(cfg: AdversaryConfig) -> tuple[str, ...]:
-    """The module that defines the adversary's method, and what it uses."""
+    """The module that defines the adversary's method, and the modules that it uses."""
     module = module_of(cfg)
     return (module,) if module == PLAIN else (module, *SHARED)
 
 
 def adapted(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
-    """The modules that put adapters, or a base in bits, under a model; none where all weights are trained throughout.
+    """The modules that load adapters or a quantised base; empty where the whole chain trains all weights.
 
-    own: the method of a stage that trains it, beside those of the stages that the model comes from.
+    own: the method of the stage that trains ``model``; those of the stages that made ``model`` are read from it.
     """
     methods = list(own)
     while isinstance(model, Stage):
         methods += [model.more["peft"]] if "peft" in model.more else []
         model = model.inputs["model"]
     exported = has_adapters(model.folder)
-    some = exported or any(peft.method is not None for peft in methods)
-    in_bits = exported or any(peft.quantization is not None for peft in methods)
-    return (*(ADAPTED if some else ()), *(BITS if in_bits else ()))
+    has_adapter = exported or any(peft.method is not None for peft in methods)
+    quantized = exported or any(peft.quantization is not None for peft in methods)
+    return (*(ADAPTED if has_adapter else ()), *(BITS if quantized else ()))
 
 
 def adapting(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
-    """The modules of ``adapted``, and those that make such a model ready to be trained, and train it."""
+    """The modules of ``adapted``, and those that prepare such a model for training and train it."""
     modules = adapted(model, *own)
     return (*modules, *ADAPTING) if modules else ()
 
 
 def has_adapters(folder: Path) -> bool:
-    """Whether a base model brings adapters or layers in bits, as an export of a run may."""
+    """Whether a base model comes with adapters or quantised layers, as an exported model may."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return (folder / "adapters").is_dir() or "quantization_config" in config
 
 
 def is_whole(peft: PeftConfig) -> bool:
-    """Whether a stage trains all weights, at its own rate, on all that its parent learned, as at first they all did."""
+    """Whether a stage trains all weights, with its own learning rate, from all that its parent learned: the default."""
     return peft.method is None and peft.inherit == "merge" and peft.learning_rate_factor == 1
 
 
-def peft_identity(cfg: Config, peft: PeftConfig) -> dict[str, Any]:
-    """What a stage's key knows of its method: nothing where all is trained, as before there were others."""
+def peft_settings(cfg: Config, peft: PeftConfig) -> dict[str, Any]:
+    """The method's settings in a stage's key; empty where all weights are trained, as in keys from before PEFT."""
     if is_whole(peft):
         return {}
-    kept = {"unquantized": cfg.model.modules.unquantized} if peft.quantization is not None else {}
-    return {"peft": {**without(asdict(peft), "name"), **kept}}
+    unquantized = {"unquantized": cfg.model.modules.unquantized} if peft.quantization is not None else {}
+    return {"peft": {**without(asdict(peft), "name"), **unquantized}}
 
 
-def identity(cfg: AdversaryConfig) -> dict[str, Any]:
-    """An adversary's settings without its label and its tests' exemptions."""
+def adversary_settings(cfg: AdversaryConfig) -> dict[str, Any]:
+    """The adversary's settings in a stage's key: all but its label and its exemptions from tests."""
     return without(asdict(cfg), "name", "exempt")

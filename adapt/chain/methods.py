@@ -1,4 +1,4 @@
-"""What a training method's module says of the method in constants, read from its source: importing it loads torch."""
+"""The constants by which a training method's module describes the method; read from its source, without torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def module_of(cfg: AdversaryConfig) -> str:
 
 
 def passes(cfg: AdversaryConfig) -> float:
-    """About what a training under the adversary costs, in units of plain training of the usual length.
+    """The approximate cost of training under the adversary, in units of plain training of the usual length.
 
-    A method's module says ``PASSES``, forward and backward passes over a batch, and ``PASSES_PER_STEP``, those of each
-    of the method's ``num_steps``, where it has such steps.
+    A method's module declares ``PASSES``, the forward and backward passes over a batch, and, where the method has
+    ``num_steps``, ``PASSES_PER_STEP``, the passes of each step.
     """
-    said = constants(module_of(cfg))
-    steps = said.get("PASSES_PER_STEP", 0.0) * cfg.method.get("num_steps", 0)
-    return cfg.length * (said.get("PASSES", OTHER_PASSES) + steps)
+    declared = constants(module_of(cfg))
+    steps = declared.get("PASSES_PER_STEP", 0.0) * cfg.method.get("num_steps", 0)
+    return cfg.length * (declared.get("PASSES", OTHER_PASSES) + steps)
 
 
 @cache
 def constants(module: str) -> dict[str, Any]:
-    """The module's names that are set to a plain value: ``PERTURBS = False``, ``PASSES = 2.0``."""
+    """The module's names that are assigned a literal: ``PERTURBS = False``, ``PASSES = 2.0``."""
     file = source_file(module)
     assert file is not None, module
     return {

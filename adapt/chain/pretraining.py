@@ -1,13 +1,15 @@
-"""The stages of continued pretraining: new tokens, training, and what selective masking reads. Builds nothing.
+"""The stages of continued pretraining: new tokens, training, and the marks of selective masking. Builds nothing.
 
-``pretrain.<stage>.masking.strategy=selective`` (Gu et al., 2020): a classifier of the run's task is fine-tuned plainly
-from the model that the stage starts from, the tokens that it goes by are found on the task's training texts and
-learned by a token classifier, and that marks all text that the stage reads, what is mixed in included: as large a share
-of it as is important in the training texts, one token of a sequence at least. The classifier reads each training text
-once for each of its tokens.
+``pretrain.<stage>.masking.strategy=selective`` (Gu et al., 2020) takes three steps:
 
-All that selective masking reads has the seed of the pretraining stage, so that runs that differ in their own seed
-alone share one adaptation; a run of that seed, ``adversary=none`` and the stages before shares the classifier. The
+1. A classifier of the run's task is fine-tuned, without an adversary, from the model that the stage starts from.
+2. The tokens that decide its predictions are found on the task's training texts, which it reads once for each of their
+   tokens, and a token classifier learns them.
+3. The token classifier marks all text that the stage reads, mixed-in text included: the same share of tokens as is
+   important in the training texts, and at least one token per sequence.
+
+The stages of these steps have the seed of the pretraining stage, so that runs that differ only in their own seed share
+one adaptation. A run with that seed, ``adversary=none`` and the same earlier stages shares the classifier. The
 adaptation depends on the run's fine-tuning settings and labels: another finetune.epochs is another adaptation.
 """
 
@@ -25,9 +27,9 @@ from adapt.chain.finetuning import (
     adapted,
     adapting,
     adversary_modules,
+    adversary_settings,
     finetune_stage,
-    identity,
-    peft_identity,
+    peft_settings,
 )
 from adapt.chain.methods import passes
 from adapt.chain.stage import Source, Stage, without
@@ -40,7 +42,7 @@ SEQUENCES = ("adapt.data.tokens.tokens", "adapt.data.tokens.words")
 
 
 def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
-    """The base model with new tokens for the text, before anything is trained."""
+    """The base model with new tokens for the text, not yet trained."""
     return Stage(
         kind="vocabulary",
         label="vocabulary",
@@ -53,7 +55,7 @@ def vocabulary_stage(cfg: Config, model: Stage | Source, text: Stage) -> Stage:
 
 
 def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source, inputs: dict[str, Stage]) -> Stage:
-    """Continued pretraining of ``model`` on the tokens among ``inputs``; text and marks are known by those alone."""
+    """Continued pretraining of ``model``. Of its text and its selection the key knows only the tokens and marks."""
     snapshots = cfg.evaluate.domains is not None and settings.name in cfg.evaluate.domains.along
     return Stage(
         kind="pretrain",
@@ -72,8 +74,8 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
             **without(asdict(settings), "name", "text", "selection", "leaks", "packing", "masking"),
             "masking": without(asdict(settings.masking), "importance_threshold"),
             "snapshots": snapshots,
-            "adversary": identity(cfg.pretrain_adversary),
-            **peft_identity(cfg, cfg.pretrain_peft),
+            "adversary": adversary_settings(cfg.pretrain_adversary),
+            **peft_settings(cfg, cfg.pretrain_peft),
         },
         more={
             "adversary": cfg.pretrain_adversary,
@@ -89,9 +91,10 @@ def pretrain_stage(cfg: Config, settings: PretrainConfig, model: Stage | Source,
 
 
 def step_name(settings: PretrainConfig) -> str:
-    """The stage in the name of its chain: a selection that the command line made a control says so.
+    """The stage's part of its chain's name.
 
-    The controls' own files are called rand_*.
+    A selection that the command line turned into a control gets the suffix _control; the shipped controls are already
+    called rand_*.
     """
     control = settings.selection is not None and settings.selection.control
     return settings.name + "_control" * (control and not settings.name.startswith("rand_"))
@@ -100,8 +103,8 @@ def step_name(settings: PretrainConfig) -> str:
 def marks_stages(
     cfg: Config, settings: PretrainConfig, model: Stage | Source, task: Stage, read: dict[str, Stage]
 ) -> dict[str, Stage]:
-    """For each of the stage's token inputs ``<name>`` its marks, as ``marks.<name>``; model: what it starts from."""
-    finetune = replace(cfg.finetune, method="full")  # a linear probe of the adapted model goes by the same marks
+    """The marks of each token input ``<name>``, as ``marks.<name>``; model: the one that the stage starts from."""
+    finetune = replace(cfg.finetune, method="full")  # so that runs with a linear probe share the marks
     plain = replace(cfg, finetune=finetune, adversary=plain_training(), peft=option(PeftConfig, "peft", "full"))
     plain = replace(plain, seed=settings.seed)
     classifier = finetune_stage(plain, model, task, f"{settings.name} classifier")
@@ -128,7 +131,7 @@ def marks_stages(
 def importance_stage(
     finetune: FinetuneConfig, settings: PretrainConfig, model: Stage | Source, classifier: Stage, task: Stage
 ) -> Stage:
-    """A token classifier on ``model`` of what ``classifier`` goes by on the task's labelled training texts."""
+    """A token classifier on ``model``: which tokens of the training texts decide what ``classifier`` predicts."""
     more = {"threshold": settings.masking.importance_threshold, "seed": settings.seed}
     return Stage(
         kind="importance",
@@ -148,12 +151,12 @@ def importance_stage(
 
 
 def plain_training() -> AdversaryConfig:
-    """``adversary=none``, as its option file says it."""
+    """The config of ``adversary=none``, from its option file."""
     return option(AdversaryConfig, "adversary", "none")
 
 
 def option(kind: type[T], group: str, name: str) -> T:
-    """An option file that refers to no other."""
+    """An option of a group as its dataclass; the file must not refer to other options."""
     values = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(CONF / group / f"{name}.yaml"))
-    found: T = OmegaConf.to_object(values)  # type: ignore[assignment]
-    return found
+    typed: T = OmegaConf.to_object(values)  # type: ignore[assignment]
+    return typed

@@ -1,4 +1,4 @@
-"""A node of a run's chain: what it is made from, and by which function."""
+"""A node of a run's chain: its inputs, and the function that builds it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Role = Literal["prepares", "adapts", "finetunes", "evaluates"]
 
 @dataclass(frozen=True)
 class Source:
-    """An input that no stage made: a folder, known by the hash of its files."""
+    """An input that no stage builds: a folder, identified by the hash of its files."""
 
     folder: Path
     content: str
@@ -22,29 +22,29 @@ class Source:
 
 @dataclass
 class Stage:
-    """A node. ``config`` identifies it; the function is called as function(argument, inputs, out, runtime, **more).
+    """A node. ``config`` is part of its key. It is built by function(argument, inputs, out, runtime, **more).
 
-    role: ``adapts`` makes the language model that fine-tuning starts from, step by step along the chain; ``finetunes``
-    makes a model of a task; ``evaluates`` measures one of the two; ``prepares`` makes what others read.
+    role: ``adapts`` trains the language model from which fine-tuning starts; ``finetunes`` trains a model for a task;
+    ``evaluates`` measures one of the two; ``prepares`` makes the input of other stages.
     """
 
-    kind: str  # of its folder in the store
-    label: str  # for people
+    kind: str  # names its folder in the store
+    label: str  # names it in logs and plans
     function: str  # module:name, imported only when the stage is built
     modules: tuple[str, ...]
     argument: Any
     inputs: dict[str, Stage | Source]
     config: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
-    by_content: bool = False  # data: children know it by its output's hash, so equal text shares what follows
-    trains: bool = False  # so that the processes of a run share it (adapt/training/processes.py)
+    by_content: bool = False  # data: its children's keys have its output's hash, so that equal text shares them
+    trains: bool = False  # the processes of a run share its work (adapt/training/processes.py)
     role: Role = "prepares"
-    step: str = ""  # its part of the chain's name in rows, where it adapts: dapt+tapt; its config then has its seed
-    prefix: str | None = None  # of the split of its rows: dapt/heldout; "" for none, None for the label
-    work: float = 0.0  # for the estimate: about how many tokens it trains on, times passes over each; 0 is not known
+    step: str = ""  # if it adapts: its part of the chain's name in rows, such as dapt+tapt; its config then has a seed
+    prefix: str | None = None  # of the split in its rows (dapt/heldout); "" for no prefix, None for the label
+    work: float = 0.0  # for the estimate: about how many tokens it trains on, times the passes over each; 0: not known
 
     def call(self, inputs: dict[str, Path], folder: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-        """Build the stage into the folder, from its inputs' folders; returns its measurements."""
+        """Build the stage into the folder, from the folders of its inputs; returns its measurements."""
         module, name = self.function.split(":")
         rows: list[dict[str, Any]] = getattr(importlib.import_module(module), name)(
             self.argument, inputs, folder, runtime, **self.more
@@ -53,5 +53,5 @@ class Stage:
 
 
 def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A copy of the config that lacks these keys of its top level."""
+    """A copy of the config without these top-level keys."""
     return {key: value for key, value in config.items() if key not in names}

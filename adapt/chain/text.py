@@ -1,14 +1,15 @@
-"""Where a pretraining stage's text comes from: the stages that read, filter, choose and tokenise it. Builds nothing.
+"""The stages that read, filter, choose and tokenise the text of a pretraining stage. Builds nothing.
 
-The words of ``pretrain.<stage>.text``:
+The texts that ``pretrain.<stage>.text`` can name:
 
 - ``corpus``: the run's corpus (DAPT).
-- ``general``: the run's text of no domain (DAPT of an irrelevant domain; as ``mix``, replay).
+- ``general``: the run's out-of-domain text (DAPT on an irrelevant domain; under ``mix``, replay).
 - ``task``: the training texts of the run's task (TAPT).
-- ``pool``: its whole training split, whatever the budget labels, and ``task.unlabelled`` (curated TAPT).
+- ``pool``: the task's whole training split, however few labels the budget allows, and ``task.unlabelled`` (curated
+  TAPT).
 - ``other_task``: the training texts of another task (transfer TAPT).
 
-None of them holds a dev or test text of the run's task, unless ``leaks=keep`` says so.
+Dev and test text of the run's task is removed from all of them, unless ``leaks=keep``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, 
 from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
-# The modules whose arithmetic a stage runs: their VERSIONs are part of its key (docs/rooms.md, Keys).
+# The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
 TASK = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text")
 TASK_TEXT = (
     *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
@@ -48,14 +49,14 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class TextChain:
-    """The text stages of one run. named_task composes the config of another task by name, for ``corpus.exclude``."""
+    """The text stages of one run. named_task: composes the config of another task by name, for ``corpus.exclude``."""
 
     cfg: Config
     named_task: Callable[[str], TaskConfig]
     hashes: sources.FileHashes
 
     def read(self, settings: PretrainConfig, model: Stage | Source) -> Stage:
-        """The text of a pretraining stage that starts from ``model``, with the documents that are chosen for it."""
+        """The text of a pretraining stage that starts from ``model``, with the documents that its selection adds."""
         text = self.source(settings.text, settings.leaks)
         if settings.selection is None:
             return text
@@ -73,19 +74,21 @@ class TextChain:
         return read
 
     def source(self, name: str, leaks: str) -> Stage:
-        """The stage of a text by its word."""
+        """The stage that makes one of the texts that ``pretrain.<stage>.text`` can name."""
         if name in ("corpus", "general"):
             stage = self.corpus(name, leaks)
         else:
             task = self.cfg.other_task if name == "other_task" else self.cfg.task
             stage = self.task_text(task, leaks, pool=name == "pool")
-        stage.label = f"text/{name}" if leaks == "drop" else f"text/{name}/leaks kept"  # no two of a run have one label
+        # Labels must be unique within a run.
+        stage.label = f"text/{name}" if leaks == "drop" else f"text/{name}/leaks kept"
         return stage
 
     def corpus(self, name: str, leaks: str) -> Stage:
-        """A corpus, by its word, without the dev and test texts of its ``exclude``, tasks that become its inputs.
+        """The run's ``corpus`` or ``general`` text, without the dev and test texts of the tasks in its ``exclude``.
 
-        Those tasks enter whole: text that a budget leaves out of the test split today must not be trained on either.
+        Those tasks are inputs of the stage, and whole ones: test text that today's budget leaves out must not be
+        trained on either.
         """
         from adapt.data import corpora
         from adapt.data.hub import address
@@ -111,9 +114,10 @@ class TextChain:
         )
 
     def task_text(self, task: TaskConfig, leaks: str, pool: bool) -> Stage:
-        """A task's training texts as a corpus, as many as it may have labels for or, as a pool, all that there are.
+        """A task's training texts as a corpus: those that the budget labels or, as a pool, all of them.
 
-        Held out are its dev texts. Under ``leaks=drop`` no text stays that holds a dev or test text of the run's task.
+        The task's dev texts are the held-out part. ``leaks=drop`` removes text that holds a dev or test text of the
+        run's task.
         """
         from adapt.data.files import find_files
 
@@ -138,7 +142,7 @@ class TextChain:
 
 
 def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
-    """A task's splits, known by its settings and by where its text comes from, not by its name or path."""
+    """A task's splits; the key has its settings and the content of its source, not its name or path."""
     from adapt.data import tasks
 
     kind = tasks.KINDS[cfg.kind]
@@ -163,7 +167,7 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
 def selection_stage(
     cfg: SelectionConfig, query: Stage, corpus: Stage, model: Stage | Source, hashes: sources.FileHashes
 ) -> Stage:
-    """The query's texts and the documents of the corpus that ``cfg`` chooses for them; a control draws as many."""
+    """The query's texts and the corpus documents that ``cfg`` chooses for them; a control draws as many at random."""
     space: dict[str, Stage | Source] = {}
     if cfg.method == "states":
         space = {"model": model}
@@ -198,7 +202,7 @@ def selection_stage(
 
 
 def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
-    """The words that mark the text's difference from general text."""
+    """The words that distinguish the text from general text."""
     return Stage(
         kind="anchors",
         label=f"{text.label} anchors",
@@ -214,7 +218,7 @@ def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
 def tokens_stage(
     text: Stage, tokenizer: Stage | Source, *, max_length: int, packing: bool, words: bool = False
 ) -> Stage:
-    """The text as token ids, once for each text, tokenizer and form of a sequence; words: marked where they begin."""
+    """The text as token ids; words: mark where words begin."""
     return Stage(
         kind="tokens",
         label=f"{text.label} tokens",
@@ -228,29 +232,29 @@ def tokens_stage(
     )
 
 
-def leaks_stage(cfg: Config, task: Stage, hashes: sources.FileHashes, kept: dict[str, Stage | Source]) -> Stage:
-    """Which dev and test examples of ``task`` stand in the whole training split, or in ``kept``, pretraining text."""
+def leaks_stage(cfg: Config, task: Stage, hashes: sources.FileHashes, leaky: dict[str, Stage | Source]) -> Stage:
+    """The dev and test examples of ``task`` that occur in its whole training split or in ``leaky`` pretraining text."""
     return Stage(
         kind="leaks",
         label="leaks",
         function="adapt.stages.leaks:leaks",
         modules=LEAKS,
         argument=None,
-        inputs={"task": task, "whole": task_stage(whole(cfg.task), hashes), **kept},
+        inputs={"task": task, "whole": task_stage(whole(cfg.task), hashes), **leaky},
         config={},
         by_content=True,
     )
 
 
 def sources_read(cfg: Config) -> set[str]:
-    """The words of all text that the run reads: to pretrain on, and to measure on."""
+    """The names of all texts that the run reads, to pretrain on and to measure on."""
     measured = set(cfg.evaluate.domains.texts) if cfg.evaluate.domains else set()
-    asked = {cfg.evaluate.samples.text} if cfg.evaluate.samples else set()
-    return pretraining_sources(cfg) | measured | asked
+    prompts = {cfg.evaluate.samples.text} if cfg.evaluate.samples else set()
+    return pretraining_sources(cfg) | measured | prompts
 
 
 def pretraining_sources(cfg: Config) -> set[str]:
-    """The words of all text that the run's pretraining reads."""
+    """The names of all texts that the run's pretraining reads."""
     stages = cfg.pretrain.values()
     chosen_from = {"corpus" for settings in stages if settings.selection is not None}
     compared = {"general" for settings in stages if settings.masking.strategy == "difference"}
@@ -264,7 +268,7 @@ def whole(task: TaskConfig) -> TaskConfig:
 
 
 def source_of(kind: str, files: list[Any], hashes: sources.FileHashes) -> str:
-    """What the text comes from: the installed packages' versions, or the files' bytes."""
+    """A hash of the source of a text: the versions of the installed packages, or the bytes of the files."""
     if kind == "pydoc":
         from adapt.data.pydoc import corpus as pydoc
 

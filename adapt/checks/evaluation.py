@@ -1,4 +1,4 @@
-"""Refuse an evaluation that cannot be: attacks, measured texts, samples."""
+"""Refuse an evaluation that cannot be run: its attacks, and the texts to measure on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adapt.text_attacks.names import RECIPES
 
 
 def check_attack(attack: AttackConfig) -> None:
-    """That there is an attack and a radius, and that each member has the number that it needs."""
+    """Refuse attacks without a radius or a member, and members without the number that they need."""
     key, possible = "evaluate.attack", ", ".join(choices(AttackConfig, "members"))
     if not attack.epsilons:
         raise ConfigError(f"{key}.epsilons=[]: must name at least one radius; evaluate=clean attacks nothing")
@@ -23,11 +23,11 @@ def check_attack(attack: AttackConfig) -> None:
     if attack.checks and not {"apgd_ce", "pgd"} & set(attack.members):
         raise ConfigError(f"{key}.checks=true: what is checked is apgd_ce or pgd; add one of them to {key}.members")
     if attack.checks and not any(epsilon > 0 for epsilon in attack.epsilons):
-        raise ConfigError(f"{key}.checks=true: needs a radius above 0 among {key}.epsilons={attack.epsilons}")
+        raise ConfigError(f"{key}.checks=true: needs a radius above 0 in {key}.epsilons={attack.epsilons}")
 
 
 def check_text_attack(cfg: Config) -> None:
-    """One recipe or more, each once."""
+    """Refuse an empty list of recipes, and a recipe that is there twice."""
     recipes = cfg.evaluate.text.recipes if cfg.evaluate.text else list(RECIPES)
     if not recipes:
         raise ConfigError(f"evaluate.text.recipes=[]: name one or more of {', '.join(RECIPES)}; or set text to null")
@@ -37,7 +37,7 @@ def check_text_attack(cfg: Config) -> None:
 
 
 def check_domains(cfg: Config) -> None:
-    """One text or more to measure on, each once; and pretraining stages that there are."""
+    """Refuse an empty list of texts, a text that is there twice, and a stage that does not exist."""
     if cfg.evaluate.domains is None:
         return
     key, texts = "evaluate.domains.texts", cfg.evaluate.domains.texts

@@ -1,4 +1,4 @@
-"""Whether an encoder and its tokenizer can do what a run asks of them, asked before anything is trained."""
+"""Refuse a model or tokenizer that cannot do what a run needs, before anything is trained."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from adapt.training.retention import check_frozen
 
 
 def check_model(cfg: Config, folder: Path) -> None:
-    """Refuse a folder that no class of transformers reads, or whose model lacks a head, a token or positions.
+    """Refuse a folder that transformers cannot read, or whose model lacks a head, a special token or positions.
 
-    Raises ConfigError that names the folder or the key, what was given and what is possible.
+    Raises ConfigError, which names the folder or the key, what was given and what is possible.
     """
     config = read_config(folder)
     kind = KINDS[cfg.task.kind]
@@ -83,7 +83,10 @@ def check_model(cfg: Config, folder: Path) -> None:
 
 
 def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessing: list[str]) -> None:
-    """Refuse an architecture without a head of its own that the run needs; guessing: recipes that guess words."""
+    """Refuse an architecture for which transformers lacks a head that the run needs.
+
+    guessing: the recipes that need a masked-LM head.
+    """
     own_head = KINDS[cfg.task.kind].head.architectures
     heads = {"finetune.pooling=cls": own_head} if cfg.finetune.pooling == "cls" else {}
     if cfg.finetune.pooling == "cls":
@@ -101,9 +104,9 @@ def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessin
 def refuse_no_language_model(
     need: str, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, instead: str = ""
 ) -> bool:
-    """Whether the model predicts next tokens rather than masked ones; ConfigError where it can predict neither.
+    """Whether the model predicts next tokens rather than masked ones. Raises ConfigError where it can do neither.
 
-    need: the setting that asks for it; instead: one that does not.
+    need: the setting that needs a language model; instead: a setting that does not.
     """
     try:
         causal = is_causal(config)
@@ -118,7 +121,7 @@ def refuse_no_language_model(
 def check_writer(
     folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, asked: SamplesConfig
 ) -> None:
-    """Refuse to let an encoder write, and answers that leave a prompt no positions: a word is a token at least."""
+    """Refuse samples from an encoder, and answers so long that the prompt, at one token per word, has no room."""
     if not is_decoder(config):
         raise ConfigError(
             f"evaluate.samples: {folder} is a {config.model_type}, which writes no text; use a decoder, such as "
@@ -136,7 +139,7 @@ def check_layers(cfg: Config, encoder: nn.Module) -> None:
 
 
 def check_head(cfg: Config, config: PretrainedConfig) -> None:
-    """Refuse to train the head alone of a language model that has none of its own."""
+    """Refuse head-only training of a language model whose head has no weights of its own."""
     if target(cfg.pretrain_peft) != OF_HEADS:
         return
     causal = loading.is_causal(config)
@@ -151,13 +154,13 @@ def check_head(cfg: Config, config: PretrainedConfig) -> None:
 
 
 def check_padding(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer without a padding token, except a decoder's, which pads with its end of text."""
+    """Refuse a tokenizer without a padding token, unless it is a decoder's, which pads with the end-of-text token."""
     if tokenizer.eos_token_id is None or type(config) in MODEL_FOR_MASKED_LM_MAPPING:
         raise ConfigError(f"{folder}: its tokenizer has no padding token; name one in tokenizer_config.json")
 
 
 def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a model with no language-model head, masks without a mask token or words, and texts that would mix."""
+    """Refuse a model without a language-model head, and masking or packing that it or its tokenizer cannot do."""
     first = f"pretrain={next(iter(cfg.pretrain))}"
     causal = refuse_no_language_model(first, folder, config, tokenizer)
     for name, stage in cfg.pretrain.items():
@@ -173,7 +176,7 @@ def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokeniz
         if chosen in OF_WORDS and not tokenizer.is_fast:
             raise ConfigError(
                 f"{key}.masking.strategy={chosen}: the tokenizer of {folder} does not tell where its tokens are in a "
-                "text, so that no word is known; set it to token"
+                "text, so whole words cannot be masked; set it to token"
             )
     packing = [name for name, stage in cfg.pretrain.items() if stage.packing]
     if packing and not loading.keeps_packed_apart(folder):
@@ -184,12 +187,12 @@ def check_objective(cfg: Config, folder: Path, config: PretrainedConfig, tokeniz
 
 
 def check_masked_lm(need: str, folder: Path, tokenizer: PreTrainedTokenizerBase, pretrained: bool) -> None:
-    """Refuse a folder whose model cannot guess words: no mask token, no offsets of tokens, or a head never trained."""
+    """Refuse a model that cannot propose words: no mask token, no token offsets, or an untrained masked-LM head."""
     if tokenizer.mask_token_id is None:
         raise ConfigError(f"{need}: the tokenizer of {folder} has no mask token; leave out {' and '.join(MASKED_LM)}")
     if not tokenizer.is_fast:
         raise ConfigError(f"{need}: the tokenizer of {folder} does not tell where its tokens are in a text")
-    if pretrained:  # a head that the folder lacks is trained by then
+    if pretrained:  # pretraining trains the head if the folder has none
         return
     _, info = AutoModelForMaskedLM.from_pretrained(
         folder, output_loading_info=True, use_safetensors=True, trust_remote_code=False, local_files_only=True
@@ -202,7 +205,7 @@ def check_masked_lm(need: str, folder: Path, tokenizer: PreTrainedTokenizerBase,
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """The folder's config, of a type that has an encoder in this version of transformers."""
+    """The folder's config. Raises ConfigError where this version of transformers has no encoder of its type."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (ValueError, KeyError, OSError) as error:
@@ -213,11 +216,11 @@ def read_config(folder: Path) -> PretrainedConfig:
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer; transformers gives an empty one where its files are missing."""
+    """The folder's tokenizer. Raises ConfigError where there is none: transformers would give an empty one."""
     needed = "a model folder holds tokenizer.json, or the vocabulary files of its tokenizer"
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # broken JSON, a missing package for the format: each raises its own kind
+    except Exception as error:  # broken JSON and missing packages raise many types
         raise ConfigError(f"{folder}: its tokenizer cannot be read ({first_line(error)}); {needed}") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ConfigError(f"{folder}: there is no tokenizer in it; {needed}")
@@ -225,6 +228,6 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def skeleton(config: PretrainedConfig, kind: Any = AutoModel) -> nn.Module:
-    """A model of this config, an encoder unless ``kind`` is another: its modules and their shapes alone, no memory."""
+    """A model of this config on the meta device: modules and shapes without memory. kind: the Auto class."""
     with torch.device("meta"):
         return kind.from_config(config, trust_remote_code=False)

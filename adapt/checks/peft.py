@@ -1,4 +1,4 @@
-"""Refuse parameter-efficient methods that cannot be what a run asks, by their settings alone: no torch, no model."""
+"""Refuse parameter-efficient methods that cannot do what a run needs, by their settings only: no torch, no model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ VERA = "peft.VeraConfig"
 WRAPPING = (VERA, ALLOCATING, "peft.LoraConfig", "peft.IA3Config")
 OF_HEADS, OF_BIASES = "adapt.adapters.selective.HeadConfig", "adapt.adapters.selective.BitFitConfig"
 NOT_MERGEABLE = (*VIRTUAL, LLAMA_ADAPTER, "adapt.adapters.bottleneck.BottleneckConfig")
-UNQUANTIZED = (OF_BIASES, ALLOCATING)  # not on a base in 4 or 8 bits
-# Settings of peft's configs, which are not ours to annotate, that must be 1 or more
+UNQUANTIZED = (OF_BIASES, ALLOCATING)  # cannot be put on a base in 4 or 8 bits
+# Settings of the peft package's own configs that must be 1 or more
 AT_LEAST_ONE = ("r", "init_r", "target_r", "num_virtual_tokens", "adapter_len", "adapter_layers", "deltaT")
-# Settings of peft's configs for weights beside the adapter, which a stage freezes all the same -> what serves instead
+# Settings of peft's configs for weights outside the adapter, which a stage freezes anyway -> what to use instead
 WITHOUT_EFFECT = {
     "bias": "peft=bitfit trains the bias terms",
-    "modules_to_save": "heads are trained whole under every method; of the other modules peft=full trains all",
+    "modules_to_save": "heads are trained under every method; peft=full trains the other modules",
     "trainable_token_indices": "peft=full trains the embeddings",
     "target_parameters": "name linear layers under target_modules",
     "layers_to_transform": "name the layers under target_modules, such as layer.1.attention.self.query",
@@ -32,12 +32,12 @@ WITHOUT_EFFECT = {
 
 
 def target(peft: PeftConfig) -> str | None:
-    """The class of a method's config by its dotted name; None where all weights are trained."""
+    """The dotted name of the class of a method's config; None where all weights are trained."""
     return None if peft.method is None else str(peft.method.get("_target_"))
 
 
 def check_peft(cfg: Config) -> None:
-    """That each method can be on a base, take over what the stage before learned, and go with the run's other settings.
+    """Refuse a method that does not fit its base, the adapter of the stage before, or the run's other settings.
 
     Raises ConfigError.
     """
@@ -60,12 +60,12 @@ def check_peft(cfg: Config) -> None:
 
 
 def is_probe(cfg: Config) -> bool:
-    """Whether fine-tuning leaves the model as it is, the adapters on it included."""
+    """Whether fine-tuning trains nothing of the model, including its adapters."""
     return cfg.finetune.method == "linear_probe"
 
 
 def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
-    """A quantised base is a frozen one, and what trains everything stacks on nothing; a probe trains nothing of it."""
+    """Refuse to quantise a base that is trained, and to train all weights on top of an adapter."""
     for name in AT_LEAST_ONE:
         check_value(f"{key}.method.{name}", (peft.method or {}).get(name), Range(at_least=1))
     if peft.method is None and peft.quantization is not None:
@@ -81,7 +81,7 @@ def check_method(key: str, peft: PeftConfig, *, probed: bool) -> None:
 
 
 def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
-    """What other settings of a stage would make of its method."""
+    """Refuse settings of a stage that do not go with its method."""
     method = target(peft)
     if method is None:
         return
@@ -90,8 +90,8 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
     trains_base = method == OF_BIASES or (peft.method or {}).get("norms")  # bottleneck_houlsby's norms are the base's
     if stage.retention.toward_start and not trains_base:
         raise ConfigError(
-            f"{part}.retention.toward_start={stage.retention.toward_start}: {given} no weight of the base is trained "
-            "that could be pulled back; set it to 0"
+            f"{part}.retention.toward_start={stage.retention.toward_start}: {given} no weight of the base is trained, "
+            "so none can be pulled back; set it to 0"
         )
     if stage.retention.frozen_layers and method in VIRTUAL:
         raise ConfigError(
@@ -115,7 +115,7 @@ def check_stage(cfg: Config, part: str, peft: PeftConfig, stage: Any) -> None:
 
 
 def check_inheritance(cfg: Config) -> None:
-    """What each stage does with the adapter of the one before."""
+    """Refuse what a stage cannot do with the adapter of the stage before."""
     parent, names = target(cfg.pretrain_peft), list(cfg.pretrain)
     children = {"pretrain_peft": (cfg.pretrain_peft, names[1:]), "peft": (cfg.peft, ["fine-tuning"])}
     for key, (peft, stages) in children.items():
@@ -154,7 +154,7 @@ def check_inheritance(cfg: Config) -> None:
 
 
 def check_vocabulary(cfg: Config) -> None:
-    """New tokens are trained where all weights are: no other method trains embeddings."""
+    """Refuse new tokens unless all weights are trained: no other method trains embeddings."""
     if cfg.vocabulary.new_tokens:
         raise ConfigError(
             f"vocabulary={cfg.vocabulary.name}: pretrain_peft={cfg.pretrain_peft.name} trains no embeddings, and those "
@@ -163,7 +163,7 @@ def check_vocabulary(cfg: Config) -> None:
 
 
 def check_binding(key: str, settings: dict[str, Any] | None) -> None:
-    """That the settings are those of a config class of peft's or ours. Imports it, and torch with it."""
+    """Refuse a target that is no config of a method, and settings that it lacks. Imports it, and torch with it."""
     if settings is None:
         return
     import importlib
@@ -172,19 +172,19 @@ def check_binding(key: str, settings: dict[str, Any] | None) -> None:
 
     module, _, name = str(settings.get("_target_")).rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        method = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}._target_={settings.get('_target_')}: there is no such class") from error
-    if not (inspect.isclass(found) and issubclass(found, MethodConfig)):
+    if not (inspect.isclass(method) and issubclass(method, MethodConfig)):
         raise ConfigError(f"{key}._target_={settings['_target_']}: is no config of a method, such as peft.LoraConfig")
-    possible = inspect.signature(found).parameters
+    possible = inspect.signature(method).parameters
     for unknown in sorted(set(settings) - set(possible) - {"_target_"}):
         raise ConfigError(f"{key}.{unknown}: {name} has no such setting; {suggestion(unknown, possible)}")
-    for field in dataclasses.fields(found):  # a method of ours says in its config what a setting may be
+    for field in dataclasses.fields(method):  # adapt's own methods give their settings ranges
         check_value(f"{key}.{field.name}", settings.get(field.name), field.metadata.get("may_be"))
     for setting, instead in WITHOUT_EFFECT.items():
         if setting in settings and settings[setting] != possible[setting].default:
             raise ConfigError(
-                f"{key}.{setting}={settings[setting]}: has no effect here, where a method trains its own weights and "
-                f"heads alone; leave it out: {instead}"
+                f"{key}.{setting}={settings[setting]}: has no effect here, where a method trains only its own weights "
+                f"and heads; leave it out: {instead}"
             )

@@ -1,4 +1,4 @@
-"""Refuse a config that cannot run, before the first second of training, in one sentence that says what is possible."""
+"""Refuse a config that cannot run before anything is trained, in one sentence that says what is possible."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adapt.checks.tasks import check_kind
 from adapt.checks.values import check_single_values, nodes, refuse_unknown_keys
 from adapt.config import Config, ConfigError, OptimizerConfig, suggestion
 
-CONFIGURED = {"corpus", "general", "other_task"}  # text sources with a config of their own, beside the task
-STUDY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # no way out of a folder
+CONFIGURED = {"corpus", "general", "other_task"}  # text sources other than the run's task
+STUDY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # no .. and no absolute path
 
 
 def check_values(cfg: DictConfig) -> Config:
-    """The config as dataclasses, once nothing is missing and every number can be meant. Imports no torch."""
+    """The config as dataclasses. Raises ConfigError for a missing or impossible value. Imports no torch."""
     refuse_unknown_keys(cfg)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -64,7 +64,7 @@ def check_values(cfg: DictConfig) -> Config:
 
 
 def check_parts(cfg: Config) -> None:
-    """That adversary, trackers, task and corpus are there and fit. Imports what they need."""
+    """Refuse an adversary, PEFT method, tracker, task or corpus that is missing or unfit. Imports what they need."""
     for key, adversary in {"adversary": cfg.adversary, "pretrain_adversary": cfg.pretrain_adversary}.items():
         check_binds(f"{key}.method", adversary.method)
         check_needs(key, adversary)
@@ -86,7 +86,7 @@ def check_parts(cfg: Config) -> None:
 
 
 def check_trackers(names: list[str]) -> None:
-    """accelerate leaves out a tracker whose package is missing; here it is refused."""
+    """Refuse trackers whose package is missing; accelerate would silently leave them out."""
     from accelerate.tracking import get_available_trackers
     from accelerate.utils import LoggerType
 

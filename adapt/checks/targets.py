@@ -1,4 +1,4 @@
-"""What a ``_target_`` asks for, read from its source: nothing is imported, so that a refusal comes at once."""
+"""Check settings against the function that ``_target_`` names, whose source is read and not imported, to be fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapt.project import packages
 
 
 def check_binds(key: str, settings: dict[str, Any]) -> None:
-    """A partial hides a misspelt argument until its first call, in the middle of a run: bind it now."""
+    """Refuse settings that the target does not take; otherwise a partial fails only when it is called, in mid-run."""
     target = str(settings.get("_target_"))
     parameters = keyword_parameters(f"{key}._target_", target)
     given = {name: value for name, value in settings.items() if not name.startswith("_")}
@@ -32,7 +32,7 @@ def check_binds(key: str, settings: dict[str, Any]) -> None:
 
 
 def number(annotation: str) -> tuple[type | None, Range | None]:
-    """Whether an annotation asks for an int or a float, and within which range: ``int``, or a name of config.py."""
+    """The number type and range of an annotation: ``int``, ``float`` or a type of config.py; None for any other."""
     plain = {"int": int, "float": float}.get(annotation)
     annotated = getattr(config, annotation, None) if annotation.isidentifier() else None
     if get_origin(annotated) is not Annotated:
@@ -42,16 +42,16 @@ def number(annotation: str) -> tuple[type | None, Range | None]:
 
 
 def check_needs(key: str, adversary: AdversaryConfig) -> None:
-    """That the settings fit what the method's module says: ``PERTURBS = False``, ``NEEDS_DROPOUT = "fresh"``."""
-    said = constants(module_of(adversary))
-    if adversary.ball is None and said.get("PERTURBS", True):
+    """Refuse what the method's module excludes by a constant: ``PERTURBS = True``, ``NEEDS_DROPOUT = "fresh"``."""
+    declared = constants(module_of(adversary))
+    if adversary.ball is None and declared.get("PERTURBS", True):
         raise ConfigError(
             f"{key}.ball=null: {key}={adversary.name} perturbs, and needs epsilon, norm, scope, ...; "
-            "a method that does not says PERTURBS = False in its module"
+            "the module of a method that does not perturb must say PERTURBS = False"
         )
-    if adversary.dropout != said.get("NEEDS_DROPOUT", adversary.dropout):
+    if adversary.dropout != declared.get("NEEDS_DROPOUT", adversary.dropout):
         raise ConfigError(
-            f"{key}.dropout={adversary.dropout}: {key}={adversary.name} works with {said['NEEDS_DROPOUT']!s} alone"
+            f"{key}.dropout={adversary.dropout}: {key}={adversary.name} works only with {declared['NEEDS_DROPOUT']!s}"
         )
 
 
@@ -69,8 +69,8 @@ def keyword_parameters(key: str, target: str) -> dict[str, tuple[str, bool]]:
     functions = {node.name: node.args for node in syntax(key, module).body if isinstance(node, ast.FunctionDef)}
     if name not in functions:
         raise ConfigError(f"{key}={target}: no such function in {module}; {suggestion(name, functions)}")
-    found = functions[name]
+    arguments = functions[name]
     return {
         argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "", default is not None)
-        for argument, default in zip(found.kwonlyargs, found.kw_defaults, strict=True)
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }

@@ -1,4 +1,4 @@
-"""Refuse what a run asks of a task of another kind: metrics, formats, methods and measurements."""
+"""Refuse metrics, formats, methods and measurements that a task's kind does not have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adapt.table import metrics
 
 
 def check_kind(cfg: Config) -> None:
-    """That each task's metric and format are of its kind, and that a run asks of its task what the kind can do.
+    """Refuse a metric or format of another kind of task, and a run that needs a classifier where the task has none.
 
     Raises ConfigError.
     """
@@ -19,7 +19,7 @@ def check_kind(cfg: Config) -> None:
 
 
 def check_task_kind(key: str, task: TaskConfig) -> None:
-    """A kind that is there, and a format, a metric and columns that it knows."""
+    """Refuse an unknown kind of task, and a format, metric or columns that the kind does not have."""
     if task.kind not in KINDS:
         raise ConfigError(f"{key}.kind={task.kind}: possible are {', '.join(KINDS)}")
     kind = KINDS[task.kind]
@@ -31,7 +31,7 @@ def check_task_kind(key: str, task: TaskConfig) -> None:
 
 
 def refuse_what_needs_a_classifier(cfg: Config) -> None:
-    """Leave full fine-tuning of an encoder, measured clean."""
+    """Refuse all but full fine-tuning of an encoder with a clean evaluation."""
     kind = f"task.kind={cfg.task.kind}"
     if cfg.model.format == "tfidf":
         raise ConfigError(f"model={cfg.model.name}: labels whole texts; {kind} needs an encoder, such as model=tiny")
@@ -40,7 +40,7 @@ def refuse_what_needs_a_classifier(cfg: Config) -> None:
             f"finetune={cfg.finetune.name}: method=linear_probe labels whole texts; with {kind} use finetune=full"
         )
     if cfg.evaluate.attack is not None or cfg.evaluate.text is not None:
-        raise ConfigError(f"evaluate={cfg.evaluate.name}: attacks classifiers alone; with {kind} use evaluate=clean")
+        raise ConfigError(f"evaluate={cfg.evaluate.name}: attacks only classifiers; with {kind} use evaluate=clean")
     if cfg.adversary.kept is not None:
         raise ConfigError(
             f"adversary={cfg.adversary.name}: keeps perturbations of a classifier; with {kind} use another adversary"

@@ -1,4 +1,4 @@
-"""Whether each value may be what it is, by what adapt/config.py says of its key; and the walk over a config's nodes."""
+"""Check each value against the range or choices that adapt/config.py gives its key, and walk over a config's nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS = ("adapt.", "peft.", "torch.optim.")  # what a config from someone else
 
 
 def refuse_unknown_keys(cfg: DictConfig) -> None:
-    """`+foo=1` slips past a schema: compare the keys of every typed node with its dataclass."""
+    """Refuse keys that a node's dataclass does not have: the schema itself lets `+foo=1` through."""
     for key, node in nodes(cfg):
         declared = OmegaConf.get_type(node)
         if dataclasses.is_dataclass(declared):
@@ -27,7 +27,7 @@ def refuse_unknown_keys(cfg: DictConfig) -> None:
 
 
 def nodes(cfg: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """The config and every mapping in it, under their dotted keys."""
+    """The config and every mapping in it, each with its dotted key."""
     yield path, cfg
     for key in cfg:
         if OmegaConf.is_missing(cfg, key):
@@ -39,7 +39,7 @@ def nodes(cfg: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every value under its dotted key."""
+    """Every single value with its dotted key; the elements of a list have the list's key."""
     if isinstance(tree, dict):
         return [leaf for key, value in tree.items() for leaf in leaves(value, f"{path}.{key}" if path else str(key))]
     if isinstance(tree, list):
@@ -48,9 +48,9 @@ def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def check_single_values(cfg: DictConfig) -> None:
-    """Raise ConfigError for a value that is not what its field may be, or that no key may be.
+    """Raise ConfigError for a value outside its field's range or choices, or one that no key may have.
 
-    Values that refer to others come last, so that the error names what was set.
+    Values that refer to other keys come last, so that the error names the key that was set.
     """
     may_be: dict[str, Any] = {}
     referring = set()
@@ -68,7 +68,7 @@ def check_single_values(cfg: DictConfig) -> None:
 
 
 def check_any(key: str, value: Any) -> None:
-    """What holds for every key: numbers are finite, and a config from someone else names only what is harmless."""
+    """Raise ConfigError for a number that is not finite, and a ``_target_`` that could run any code."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value}: must be a finite number")
     if key.rpartition(".")[2] == "_target_" and not str(value).startswith(TARGETS):
@@ -76,7 +76,7 @@ def check_any(key: str, value: Any) -> None:
 
 
 def check_own_target(key: str, target: str) -> None:
-    """Raise ConfigError unless it is an adversary's, and the user has named its package outside of any config."""
+    """Raise ConfigError unless it is an adversary's target and the user, not a config, has allowed its package."""
     adversary = key.partition(".")[0] in ("adversary", "pretrain_adversary")
     if adversary and packages.is_named(target):
         return
@@ -91,14 +91,14 @@ def check_own_target(key: str, target: str) -> None:
 
 
 def check_value(key: str, value: Any, may_be: Range | tuple[str | None, ...] | None) -> None:
-    """Raise ConfigError if a value is none of the choices, or a number out of the range. null has passed its type."""
+    """Raise ConfigError for a value that is none of the choices, or a number out of range; null is a matter of type."""
     if isinstance(may_be, tuple) and value is not None and value not in may_be:
-        possible = ", ".join("null" if word is None else word for word in may_be)
+        possible = ", ".join("null" if choice is None else choice for choice in may_be)
         raise ConfigError(f"{key}={value}: possible are {possible}")
     if isinstance(may_be, Range) and is_number(value) and value not in may_be:
         raise ConfigError(f"{key}={value}: must be {may_be}")
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is an int or a float, and no bool, which Python counts among the ints."""
+    """Whether a value is an int or a float but not a bool, which is an int in Python."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
-"""The folder of the user's own work. Imports nothing, so that the analysis can ask for it.
+"""The folder of the user's own work. Imports nothing of adapt, so that the analysis can use it.
 
-In a checkout of adapt, or in a folder below it, that is the checkout. Elsewhere it is the current directory, or the
-folder that ADAPT_PROJECT names.
+Anywhere in a checkout of adapt it is the checkout. Elsewhere it is the folder that ADAPT_PROJECT names, or else the
+current directory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent  # None: inst
 
 
 def folder() -> Path:
-    """The project's folder. It need not have any of the files that a project may have."""
+    """The project's folder, whether or not it holds any of a project's files."""
     given = os.environ.get(VARIABLE)
     here = Path(given).expanduser().resolve() if given else Path.cwd()
     return CHECKOUT if CHECKOUT is not None and here.is_relative_to(CHECKOUT) else here

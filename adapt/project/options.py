@@ -1,4 +1,4 @@
-"""The option files that a command sees: those that adapt ships, and beside them those of the project's own conf/."""
+"""The option files that a command can use: those that adapt ships, and those of the project's own conf/."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from adapt.project import folder
 
 
 def own_conf() -> Path | None:
-    """The project's conf/, or None where it has none but the shipped one.
+    """The project's own conf/; None if it has none, or only the shipped one.
 
-    Raises ConfigError for an ADAPT_PROJECT that is no folder, and for a file under the name of a shipped one: a name in
+    Raises ConfigError if ADAPT_PROJECT names no folder, and for a file with the name of a shipped one: a name in
     a table of results must not mean two things.
     """
     project = folder.folder()
@@ -35,18 +35,18 @@ def own_conf() -> Path | None:
 
 
 def folders() -> list[Path]:
-    """Every conf/ in which options lie, the shipped one first."""
+    """Every conf/ that holds options, the shipped one first."""
     own = own_conf()
     return [CONF] if own is None else [CONF, own]
 
 
 def names(group: str) -> list[str]:
-    """The options of a group, such as ``adversary``, in order."""
+    """The names of a group's options, such as ``adversary``, sorted."""
     return sorted({file.stem for conf in folders() for file in (conf / group).glob("*.yaml")})
 
 
 def is_group(name: str) -> bool:
-    """Whether options of that group lie anywhere."""
+    """Whether any conf/ has such a group of options."""
     return any((conf / name).is_dir() for conf in folders())
 
 
@@ -57,7 +57,7 @@ def file_of(group: str, name: str) -> Path | None:
 
 
 class ProjectSearchPath(SearchPathPlugin):
-    """Hydra asks it, whenever it is initialised, where else options are."""
+    """Tells Hydra, whenever it is initialised, where else to look for options."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the project's conf/ to what Hydra searches."""
@@ -71,6 +71,6 @@ Plugins.instance().register(ProjectSearchPath)
 
 @contextmanager
 def composing() -> Iterator[None]:
-    """Within the block ``hydra.compose`` composes configs from all these options."""
+    """Within the block ``hydra.compose`` can use all these options."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         yield

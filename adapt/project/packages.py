@@ -1,8 +1,8 @@
-"""Packages of the user's own, whose functions a config may name as ``_target_``.
+"""The user's own packages, whose functions a config may name as ``_target_``.
 
-Only the user names them, as ``adapt --packages mypkg ...`` or in the environment variable ADAPT_PACKAGES; no config
-can. So a config from someone else stays safe to load. The variable is how the processes of a run and of a sweep learn
-of them.
+Only the user can allow a package, by ``adapt --packages mypkg ...`` or the environment variable ADAPT_PACKAGES. No
+config can, so that a config from someone else stays safe to load. The processes of a run or a sweep inherit the
+variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def take_flag(words: list[str]) -> list[str]:
-    """The words of a command line without ``--packages NAMES``, which are put into the environment."""
+    """The words of a command line without ``--packages NAMES``; the names are put into the environment."""
     left, rest = [], iter(words)
     for word in rest:
         flag, equals, names = word.partition("=")
@@ -38,7 +38,7 @@ def take_flag(words: list[str]) -> list[str]:
 
 
 def given() -> list[str]:
-    """The names as the user gave them. Raises ConfigError for what is no name of a package."""
+    """The names that the user gave. Raises ConfigError for one that cannot be the name of a package."""
     names = os.environ.get(VARIABLE, "").replace(",", " ").split()
     for name in names:
         if not _NAME.fullmatch(name):
@@ -47,9 +47,9 @@ def given() -> list[str]:
 
 
 def named() -> list[str]:
-    """The packages that the user allows; the project's folder is then searched for them, after all else.
+    """The packages that the user allows. Appends the project's folder to Python's path, so that they are found there.
 
-    Raises ConfigError for a package that is not there.
+    Raises ConfigError for a package that cannot be found.
     """
     names, place = given(), str(folder())
     if names and place not in sys.path:
@@ -67,7 +67,7 @@ def is_named(target: str) -> bool:
 
 
 def source_hash(module: str) -> str:
-    """sha256 of a module's source, and of all the sources of its package that it imports, directly or not.
+    """sha256 of a module's source and of every source of its top package that it imports, directly or indirectly.
 
     Read without importing the module. Raises ConfigError for a module without Python source.
     """
@@ -78,7 +78,7 @@ def source_hash(module: str) -> str:
 
 
 def _sources(module: str, known: dict[str, bytes]) -> dict[str, bytes]:
-    """The source of the module and of what it imports of its own package, by dotted name, added to ``known``."""
+    """Adds to ``known``, by dotted name, the sources of the module and of what it imports from its own top package."""
     file = source_file(module)
     if file is None:
         raise ConfigError(f"{module}: no such module, or none with Python source")
@@ -91,7 +91,7 @@ def _sources(module: str, known: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _imported(tree: ast.Module, package: str) -> list[str]:
-    """All dotted names that a module of ``package`` may import: of ``from a import b`` both a and a.b."""
+    """All dotted names that a module of ``package`` may import; ``from a import b`` gives both a and a.b."""
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -104,7 +104,7 @@ def _imported(tree: ast.Module, package: str) -> list[str]:
 
 
 def source_file(module: str) -> Path | None:
-    """The Python file of a module, found without importing it or its package; None where there is none."""
+    """The Python file of a module, without importing it or its package; None where there is none."""
     top, *inside = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

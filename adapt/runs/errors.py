@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and the disk refuse, as one sentence: which override or file it was, and what is possible."""
+"""Errors of Hydra, OmegaConf and the file system as one sentence: which override or file, and what is possible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTRAS = {
 
 
 def readable(error: BaseException) -> str:
-    """The error's message with what its raiser leaves out: the override, and the keys or options that are possible."""
+    """The error's message, completed with the override that caused it and the keys or options that are possible."""
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
@@ -43,7 +43,10 @@ def readable(error: BaseException) -> str:
 
 
 def missing_option(path: str, options: Sequence[str] | None = None) -> str:
-    """``path``: group/name of an option file that is not there; ``options``: the others, where Hydra told them."""
+    """The message for a missing option file.
+
+    path: its group/name. options: the options of the group, where Hydra listed them.
+    """
     group, _, name = path.rpartition("/")
     if group == "hydra/launcher" and name in EXTRAS:
         return f"{group}={name}: its package is not installed; pip install 'adapt[{EXTRAS[name]}]'"
@@ -51,12 +54,12 @@ def missing_option(path: str, options: Sequence[str] | None = None) -> str:
 
 
 def override_at_fault(error: BaseException) -> str | None:
-    """The override that Hydra was at when it raised: not all of its messages name it, but its frames hold it."""
-    found = None
+    """The override that Hydra was applying when it raised: some messages do not name it, but the stack frames do."""
+    innermost = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         override = frame.f_locals.get("override") if "hydra" in frame.f_code.co_filename else None
-        found = getattr(override, "input_line", None) or found
-    return found
+        innermost = getattr(override, "input_line", None) or innermost
+    return innermost
 
 
 def reason(override: str, cause: BaseException) -> str:

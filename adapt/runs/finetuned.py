@@ -1,4 +1,4 @@
-"""The folder of a fine-tuned model: where a run left it, what its head is, how long a text it reads."""
+"""The folder of a fine-tuned model: where a run left it, what its head is, how many tokens it reads."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from adapt.config import ConfigError
 from adapt.store.entries import MANIFEST, Store
 
 MAX_LENGTH = 512
-CLASSIFICATION = "classification"  # the kind of a model whose note says none
+CLASSIFICATION = "classification"  # the task kind of a model whose head note names none
 
 
 def finetuned_folder(model: str, root: Path) -> Path:
-    """The folder of a fine-tuned model: itself, or the one that a run (a unique beginning of its id) ended with."""
+    """The folder of a fine-tuned model.
+
+    model: that folder, or the id of the run that trained it, which may be shortened to a unique prefix.
+    Raises ConfigError where it is neither, or where the model was removed.
+    """
     from adapt.models import heads
 
     if (Path(model) / heads.HEAD_NOTE).exists():
         return Path(model)
     runs = sorted((root / "runs").glob("*.json"))
-    found = [path for path in runs if path.stem.startswith(model)]
-    if len(found) != 1:
-        what = "no run" if not found else f"{len(found)} runs"
+    matching = [path for path in runs if path.stem.startswith(model)]
+    if len(matching) != 1:
+        what = "no run" if not matching else f"{len(matching)} runs"
         raise ConfigError(
-            f"{model}: no folder with {heads.HEAD_NOTE}, and {what} of {root} begins so; "
+            f"{model}: no folder with {heads.HEAD_NOTE}, and {what} in {root} whose id begins so; "
             f"runs: {', '.join(path.stem for path in runs[:5])} ..."
         )
-    evaluation = results.evaluation(root, found[0].stem)
+    evaluation = results.evaluation(root, matching[0].stem)
     if not (evaluation / MANIFEST).exists():
         raise ConfigError(f"run {model}: its evaluation {evaluation} was removed; run it again")
     key = json.loads((evaluation / MANIFEST).read_text())["inputs"]["model"]
@@ -42,7 +46,7 @@ def finetuned_folder(model: str, root: Path) -> Path:
 
 
 def head_note(folder: Path) -> dict[str, Any]:
-    """What a fine-tuned model's folder says of its head: labels, pooling. Raises ConfigError where that is torn."""
+    """The note on the head in a fine-tuned model's folder: labels, pooling. Raises ConfigError for a broken note."""
     from adapt.models import heads
 
     file = folder / heads.HEAD_NOTE
@@ -61,7 +65,7 @@ def kind_of(note: dict[str, Any]) -> str:
 
 
 def longest_input(encoder: Any) -> int:
-    """The most tokens of a text that are read: as many as an encoder has positions for, MAX_LENGTH at most."""
+    """How many tokens of a text the encoder reads: as many as it has positions for, at most MAX_LENGTH."""
     from adapt.models.loading import most_tokens
 
     of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)

@@ -1,4 +1,4 @@
-"""The runs of a sweep's command, by the overrides that Hydra gives each. Composes no run and imports no torch."""
+"""The runs of a sweep, each as the overrides that Hydra gives it. Composes no run and imports no torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hydra.types import RunMode
 from adapt.project import options
 from adapt.runs.journal import Overrides
 
-OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings that say where and how, not what
+OUTSIDE = ("runtime.", "hydra.", "hydra/")  # settings of where and how a run is done; they do not tell runs apart
 _SEED = re.compile(r"^\+?([\w.]+\.)?(adaptation_)?seed=")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Where a command's runs go, which study they belong to, and what each of them is given."""
+    """The folder of a command's runs, their study, and the overrides of each run."""
 
     root: Path
     study: str
@@ -30,10 +30,10 @@ class Sweep:
 
 
 def sweep(words: list[str]) -> Sweep:
-    """What each run of ``adapt <words>`` is given, in the order in which Hydra starts them.
+    """The overrides of each run of ``adapt <words>``, in the order in which Hydra starts the runs.
 
-    words: as on the command line, ``experiment=<study>`` among them; what sweeps (``seed=0,1``) replaces the study's
-    own. A study without a grid, and words that sweep nothing, are one run.
+    words: those of the command line, such as ``experiment=<study>``; an axis among them (``seed=0,1``) replaces the
+    study's axis of that key. Without any axis there is one run.
     """
     with options.composing():
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
@@ -48,16 +48,16 @@ def sweep(words: list[str]) -> Sweep:
 
 
 def canonical(words: list[str]) -> tuple[str, ...]:
-    """The overrides of one run as ``sweep`` gives them, however they were typed."""
+    """The overrides of one run in the form that ``sweep`` gives them, however they were typed."""
     parsed = OverridesParser.create().parse_overrides(words)
     return _inside(f"{one.get_key_element()}={one.get_value_element_as_str()}" for one in parsed)
 
 
 def _inside(words: Iterable[str]) -> tuple[str, ...]:
-    """In one order, and without those of where and how it runs."""
+    """The overrides sorted, without those that say where and how a job runs."""
     return tuple(sorted(word for word in words if not word.lstrip("+~").startswith(OUTSIDE)))
 
 
 def without_seeds(overrides: Overrides) -> Overrides:
-    """What a job shares with those of other seeds."""
+    """The overrides that a job shares with the same job under other seeds."""
     return tuple(word for word in overrides if not _SEED.match(word))

@@ -1,4 +1,4 @@
-"""What the command line does with one job."""
+"""One job of the command line: check its config, run or plan its chain, record what became of it."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def check_launcher() -> None:
 
 
 def check_environment() -> None:
-    """A config from someone else must not say which packages may be named, nor where Python finds any."""
+    """A config from someone else must not allow packages, nor change where Python looks for them."""
     variables = sorted(HydraConfig.get().job.env_set)
     if variables:
         raise ConfigError(f"hydra.job.env_set.{variables[0]}: a config may set no variable; set it in the shell")
 
 
 def check_choices(overrides: list[str]) -> None:
-    """A stage given twice would silently run once, and a list of options would silently be mixed into one."""
+    """Refuse a stage that is given twice, which Hydra would run once, and a list of options, which it would merge."""
     for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
@@ -97,17 +97,17 @@ def check_choices(overrides: list[str]) -> None:
 
 
 def given_overrides() -> list[str]:
-    """The job's overrides as they were typed: ``task.path=${runtime.root}/x`` is not to be resolved here."""
+    """The job's overrides as they were typed, with ``task.path=${runtime.root}/x`` left unresolved."""
     return OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[return-value]
 
 
 def keep_traceback(cfg: Config | None) -> None:
-    """Keep the traceback being handled under an existing runtime.root."""
+    """Store the traceback of the error being handled under runtime.root, if that folder exists."""
     from adapt.runs import journal
     from adapt.runs.grid import canonical
 
     if cfg is None or not Path(cfg.runtime.root).exists():
         return
-    with contextlib.suppress(OSError):  # a full disk cannot take the traceback, and must not hide the first error
+    with contextlib.suppress(OSError):  # on a full disk this fails too; it must not hide the first error
         given = canonical(given_overrides())
         journal.failed(Path(cfg.runtime.root), cfg.experiment or "none", given, traceback.format_exc())

@@ -1,7 +1,8 @@
 """What became of each job of a study: ``<root>/jobs/<study>/<job>.json`` says running, done or failed.
 
-A job is known by its overrides, so that a study's whole grid can be looked up without composing a run of it. While a
-job runs it holds a lock that dies with its process: what says running and holds none was cut.
+A job is identified by its overrides, so that a study's whole grid can be looked up without composing any run. While a
+job runs, its process holds a lock that the system releases when the process ends. A record that says running although
+nobody holds the lock is that of a job that was cut.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ Overrides = tuple[str, ...]
 
 @contextmanager
 def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, Any]]:
-    """Say that the job runs, then that it is done; the body puts its ``run_id`` into the dict that it is given.
+    """Record that the job runs and, after the body, that it is done; the body puts ``run_id`` into the dict.
 
-    Where the body raises, the last word stays running until ``failed`` is said. A job that was done before, and is only
-    looked up, keeps the record of the time when it was built. One that comes to another run than before (another
-    version of the code, other data) takes the older run out of the study, whose table would have its rows twice.
+    Where the body raises, the record says running until ``failed`` is called. A job that was done before and is only
+    looked up keeps its first record. If the same overrides now give another run (the code or the data changed), the
+    older run is taken out of the study, whose table would otherwise hold both.
     """
     path = record_of(root, study, overrides)
     before = _read(path)
     lock = FileLock(_lock(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=1)  # a look at the status holds it for an instant
-    except Timeout:  # another process runs the same job, and the store sees to it that they share its stages
+        lock.acquire(timeout=1)  # adapt status holds the lock for an instant when it looks
+    except Timeout:  # another process runs the same job; the store lets the two share its stages
         yield {}
         return
     started = time.monotonic()
@@ -59,40 +60,40 @@ def running(root: Path, study: str, overrides: Overrides) -> Iterator[dict[str, 
 
 
 def failed(root: Path, study: str, overrides: Overrides, traceback: str) -> Path:
-    """Say that the job failed, and keep its traceback."""
+    """Record that the job failed, with its traceback."""
     path = record_of(root, study, overrides)
     _write(path, study, overrides, {"state": FAILED, "traceback": traceback, **_earlier(_read(path))})
     return path
 
 
 def of_study(root: Path, study: str) -> dict[Overrides, dict[str, Any]]:
-    """The record of each job of a study by its overrides; one that says running and holds no lock is cut."""
-    found = {}
+    """The record of each job of a study, by the job's overrides. A running job whose lock nobody holds becomes cut."""
+    records = {}
     for path in sorted(Path(root, "jobs", study).glob("*.json")):
         record = _read(path)
         if not record:
             continue
         if record["state"] == RUNNING and not _held(_lock(path)):
             record["state"] = CUT
-        found[tuple(record["overrides"])] = record
-    return found
+        records[tuple(record["overrides"])] = record
+    return records
 
 
 def running_under(root: Path) -> list[dict[str, Any]]:
-    """The records of the jobs of all studies that run now."""
+    """The records of the jobs that run now, of all studies."""
     studies = {path.parent.relative_to(root / "jobs").as_posix() for path in Path(root, "jobs").rglob("*.json")}
     records = (record for study in sorted(studies) for record in of_study(root, study).values())
     return [record for record in records if record["state"] == RUNNING]
 
 
 def _earlier(record: dict[str, Any]) -> dict[str, str]:
-    """What a job's next record keeps of the run that it came to before, however often it was cut or failed since."""
-    known = record.get("run_id") or record.get("earlier")
-    return {"earlier": known} if known else {}
+    """The id of the run that the job last finished, for its next record; it survives records that say cut or failed."""
+    run_id = record.get("run_id") or record.get("earlier")
+    return {"earlier": run_id} if run_id else {}
 
 
 def _take_out(root: Path, study: str, run_id: str | None) -> None:
-    """Take a run out of a study that none of its jobs comes to any more; its own file stays."""
+    """Take a run out of a study if none of the study's jobs gives it any more; the file of the run itself stays."""
     if run_id is not None and all(record.get("run_id") != run_id for record in of_study(root, study).values()):
         Path(root, "studies", study, f"{run_id}.json").unlink(missing_ok=True)
 
@@ -122,7 +123,7 @@ def _write(path: Path, study: str, overrides: Overrides, job: dict[str, Any]) ->
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The record, or an empty one where there is none or a broken one: the job then counts as missing."""
+    """The record; empty where the file is missing or broken, and then the job counts as missing."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -15,16 +15,16 @@ from adapt.store.entries import Entry
 
 
 def science(cfg: Config) -> dict[str, Any]:
-    """The settings that decide the numbers: all but where and how it runs, and parts that the run lacks."""
+    """The settings that decide the numbers: all except where and how the run is done and the parts that it lacks."""
     config = asdict(cfg)
-    del config["model"]["modules"]  # a method that reads them has them as its own
+    del config["model"]["modules"]  # a method that reads them repeats them among its own settings
     config["finetune"]["head_learning_rate"] = settings_read(cfg).head_learning_rate
     for stage in config["pretrain"].values():
-        if stage["masking"]["strategy"] != SELECTIVE:  # rows that are older than the setting are of the same cells
+        if stage["masking"]["strategy"] != SELECTIVE:  # so that rows from before this setting are in the same cells
             del stage["masking"]["importance_threshold"]
-    if cfg.evaluate.samples is None:  # likewise
+    if cfg.evaluate.samples is None:  # for the same reason
         del config["evaluate"]["samples"]
-    unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage has the seed as its own
+    unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage repeats that seed
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}
     if not cfg.pretrain:
@@ -33,18 +33,18 @@ def science(cfg: Config) -> dict[str, Any]:
 
 
 def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows with the prefix that their stage gives the split: a run may have several stages of a kind."""
+    """The rows, their split prefixed with the stage's name: a run may have several stages of one kind."""
     return [{**row, "split": f"{stage['prefix']}{row['split']}"} for row in stage["rows"]]
 
 
 def prefix(stage: Stage) -> str:
-    """What the stage puts before the split of its rows: ``dapt/``."""
+    """What goes before the split of the stage's rows: ``dapt/``."""
     name = stage.label if stage.prefix is None else stage.prefix
     return f"{name}/" if name else ""
 
 
-def picked(entry: Entry) -> dict[str, Any]:
-    """An entry's measurements, its processes, and whether the sources that made it differed from their commit."""
+def noted(entry: Entry) -> dict[str, Any]:
+    """An entry's rows, its number of processes, and whether it was built from sources that differ from the commit."""
     made = entry.manifest["provenance"]
     return {"rows": entry.manifest["rows"], "dirty": made["dirty"], "processes": made.get("processes", 1)}
 
@@ -56,10 +56,10 @@ def pretrain_label(cfg: Config, stages: list[Stage]) -> str | None:
 
 
 def adaptation(stages: list[Stage]) -> list[Stage]:
-    """Those of a chain's stages that make the language model that fine-tuning starts from."""
+    """The stages of a chain that adapt the language model from which fine-tuning starts."""
     return [stage for stage in stages if stage.role == "adapts"]
 
 
 def task_label(cfg: TaskConfig) -> str:
-    """A task's short name; one that is given by its folder is called after it."""
+    """A task's short name; a task that is read from the user's own folder also has the folder's name."""
     return f"{cfg.name}:{Path(cfg.path).name}" if cfg.path and cfg.name == cfg.format else cfg.name

@@ -1,4 +1,4 @@
-"""Start the processes of a run that several share, and tell what became of it: ``runtime.processes=N``."""
+"""Run one chain in several processes of this machine (``runtime.processes=N``), and report their first error."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from adapt.config import Config, ConfigError
 from adapt.runs.pipeline import Pipeline
 from adapt.store import provenance
 
-STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # passed on to the processes
+STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # signals that are passed on to the processes
 
-GRACE = 300  # seconds that a stopped process has for the step it is in and its checkpoint; torch's own 30 are few
+GRACE = 300  # seconds for a stopped process to finish its step and write a checkpoint; torch gives 30
 
 
 class WorkerFailed(RuntimeError):
-    """A process of the run raised an error: says which, with that process's traceback."""
+    """A process of the run raised an error; the message holds that error and its traceback."""
 
 
 def run(pipeline: Pipeline) -> str:
-    """Run a chain; returns the run's id. What is finished is looked up here, whoever shared it."""
+    """Run a chain; returns the run's id. A finished run is looked up in this process and starts no others."""
     if pipeline.cfg.runtime.processes == 1 or pipeline.finished():
         return pipeline.run()
     return shared(pipeline.cfg)
@@ -38,8 +38,8 @@ def run(pipeline: Pipeline) -> str:
 def shared(cfg: Config) -> str:
     """Run a config in ``runtime.processes`` processes of this machine; returns the run's id.
 
-    Each has ``runtime.threads`` threads, or its part of the cores. Raises ConfigError as the run itself would, and
-    WorkerFailed for any other error of a process; the others are stopped then.
+    Each has ``runtime.threads`` threads, or its share of the cores. Raises ConfigError as the run itself would, and
+    WorkerFailed for any other error of a process. The other processes are stopped then.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -58,7 +58,7 @@ def shared(cfg: Config) -> str:
         signals_to_handle=",".join(STOPS),
     )
     with (
-        own_signals(),  # around the folder, which a process that dies of its signal would leave behind
+        own_signals(),  # outermost: the signal is raised again only after the folder is removed
         tempfile.TemporaryDirectory(prefix="adapt-") as folder,
         quiet_agent(),
         thread_count(processes, cfg.runtime.threads),
@@ -68,12 +68,12 @@ def shared(cfg: Config) -> str:
         try:
             elastic_launch(launch, sys.executable)("-m", "adapt.worker", str(config), "--outcome", str(outcome))
         except ChildFailedError as error:
-            found = json.loads(outcome.read_text()) if outcome.exists() else {}
-            if found.get("refusal"):
-                raise ConfigError(found["error"]) from error
+            failure = json.loads(outcome.read_text()) if outcome.exists() else {}
+            if failure.get("refusal"):
+                raise ConfigError(failure["error"]) from error
             said = (
-                f"{found['error']}\n{found['traceback']}"
-                if found
+                f"{failure['error']}\n{failure['traceback']}"
+                if failure
                 else f"it was killed ({error.get_first_failure()[1]})"
             )
             raise WorkerFailed(f"one of {processes} processes failed: {said}") from error
@@ -83,7 +83,7 @@ def shared(cfg: Config) -> str:
 
 @contextmanager
 def quiet_agent() -> Iterator[None]:
-    """Within the block, in which this process only waits, torch's agent does not log what a process's outcome says."""
+    """Within the block torch's agent logs nothing: errors are reported from the outcome file instead."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -94,14 +94,14 @@ def quiet_agent() -> Iterator[None]:
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """Give the signals back to who had them: torch's agent takes them, to stop its processes, and keeps them."""
+    """Restore the signal handlers afterwards: torch's agent installs its own and leaves them in place."""
     from torch.distributed.elastic.multiprocessing import SignalException
 
     before = {signal.Signals[name]: signal.getsignal(signal.Signals[name]) for name in STOPS}
     stop = None
     try:
         yield
-    except SignalException as error:  # the processes have ended, a training's checkpoint is written
+    except SignalException as error:  # by now the processes have ended and the checkpoint is written
         stop = error.sigval
         raise
     finally:
@@ -113,7 +113,7 @@ def own_signals() -> Iterator[None]:
 
 @contextmanager
 def thread_count(processes: int, threads: int | None) -> Iterator[None]:
-    """Within the block, processes that start divide the cores, or have as many threads as they are told."""
+    """Within the block, a process that starts has ``threads`` threads or, for None, its share of the cores."""
     each = threads or max(1, provenance.usable_threads(None) // processes)
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(each)

@@ -1,4 +1,4 @@
-"""Lines in, lines out: the rows that predict and generate read, and the portions in which they answer."""
+"""The rows that predict and generate read, and the portions in which they write their answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from adapt.data.kinds.classification import read_unlabelled
 
 
 def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
-    """Where each ``size`` of some rows are; after each ``out`` is flushed, so that a kill keeps what was written.
+    """Slices of ``size`` rows. ``out`` is flushed after each, so that a killed process leaves what it has written.
 
-    A bar on the error stream, unless the answers run over its terminal, tells how many rows are done.
+    A progress bar on stderr counts the rows, unless the answers themselves go to a terminal.
     """
     with tqdm(total=rows, unit=" rows", delay=2, leave=False, disable=out.isatty() or None) as bar:
         for start in range(0, rows, size):
@@ -26,9 +26,10 @@ def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
 
 
 def read_texts(texts: Path) -> list[files.Row]:
-    """The rows of a file of texts; raises ConfigError for a missing file, a broken line, or a row without a text.
+    """The rows of a file of texts.
 
-    And for a row that could not be written again beside its answer.
+    Raises ConfigError for a missing file, a broken line, and a row that has no text or cannot be written again beside
+    its answer.
     """
     rows = read_rows(texts)
     for row in rows:
@@ -37,7 +38,7 @@ def read_texts(texts: Path) -> list[files.Row]:
 
 
 def read_rows(texts: Path) -> list[files.Row]:
-    """The rows of a file, one or more; raises ConfigError for a missing or empty file or a broken line."""
+    """The rows of a file, at least one; raises ConfigError for a missing or empty file or a broken line."""
     if not texts.is_file():
         raise ConfigError(f"{texts}: no such file; {files.nearby(texts)}")
     rows = list(files.read_rows(texts))

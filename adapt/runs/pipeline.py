@@ -1,4 +1,4 @@
-"""Run a chain of stages over the store: build what is missing, reuse what is there, write the run's rows."""
+"""Run a chain of stages: build those that the store lacks, reuse the others, write the run's rows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from adapt.chain.compose import chain_of
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
-from adapt.runs.answers import answers
-from adapt.runs.labels import adaptation, labelled, picked, prefix, pretrain_label, science, task_label
+from adapt.runs.labels import adaptation, labelled, noted, prefix, pretrain_label, science, task_label
+from adapt.runs.prediction_table import prediction_table
 from adapt.store import keys, provenance
 from adapt.store.entries import Entry, Store
 from adapt.store.keys import digest, key_of
@@ -29,7 +29,7 @@ Call = Callable[[Stage, dict[str, Path], Path, RuntimeConfig], list[dict[str, An
 class Pipeline:
     """The stages of one run over one store.
 
-    call(stage, inputs, folder, runtime): builds a stage into a folder and returns its rows; by default here and now.
+    call(stage, inputs, folder, runtime): builds a stage into a folder and returns its rows; by default in this process.
     """
 
     def __init__(self, cfg: Config, named_task: Callable[[str], TaskConfig], call: Call = Stage.call) -> None:
@@ -38,18 +38,18 @@ class Pipeline:
         root = Path(cfg.runtime.root) / "store"
         self.store = Store(root)
         self.stages = chain_of(cfg, named_task, FileHashes(root / "file_hashes.json"))
-        self._keys: dict[int, str] = {}  # by id(stage): a key never changes within a run
+        self._keys: dict[int, str] = {}  # by id(stage); a key does not change within a run
 
     def key(self, stage: Stage) -> str:
         """The stage's key. Builds the data stages it depends on, because it needs the hash of their output."""
         if id(stage) not in self._keys:
-            inputs = {name: self.identity(given) for name, given in stage.inputs.items()}
+            inputs = {name: self.input_key(given) for name, given in stage.inputs.items()}
             versions = dict(keys.source_version(module) for module in stage.modules)
             self._keys[id(stage)] = key_of(stage.kind, versions, stage.config, inputs)
         return self._keys[id(stage)]
 
     def known_key(self, stage: Stage) -> str | None:
-        """The stage's key if everything that it needs for it is built."""
+        """The stage's key; None if it needs the hash of data that is not built yet."""
         if id(stage) in self._keys:
             return self._keys[id(stage)]
         for given in stage.inputs.values():
@@ -65,18 +65,18 @@ class Pipeline:
         key = self.known_key(last)
         return key is not None and self.store.find(last.kind, key) is not None
 
-    def identity(self, given: Stage | Source) -> str:
-        """What a child's key knows an input by: its content's hash (sources; data stages, built for it) or its key."""
+    def input_key(self, given: Stage | Source) -> str:
+        """What an input adds to a key: the hash of its content (a source, or data, which is built) or its key."""
         if isinstance(given, Source):
             return given.content
         return self.build(given).content if given.by_content else self.key(given)
 
     def build(self, stage: Stage) -> Entry:
-        """The stage's entry; where it is missing, it is built after its inputs."""
+        """The stage's entry in the store; if there is none, the inputs are built and then the stage."""
         key = self.key(stage)
-        found = self.store.find(stage.kind, key)
-        if found is not None:
-            return found
+        entry = self.store.find(stage.kind, key)
+        if entry is not None:
+            return entry
         inputs = {
             name: given.folder if isinstance(given, Source) else self.build(given).folder
             for name, given in stage.inputs.items()
@@ -87,29 +87,30 @@ class Pipeline:
             device, threads = prepare_process(self.cfg.runtime)
             rows = self.call(stage, inputs, folder, self.cfg.runtime)
             sharing = self.cfg.runtime.processes if stage.trains else 1
-            notes = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
-            return {**notes, "ancestors": self.ancestors(stage, {})} if stage is self.stages[-1] else notes
+            manifest = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
+            return {**manifest, "ancestors": self.ancestors(stage, {})} if stage is self.stages[-1] else manifest
 
-        identity = {
+        made_from = {
             "config": stage.config,
-            "inputs": {name: self.identity(given) for name, given in stage.inputs.items()},
+            "inputs": {name: self.input_key(given) for name, given in stage.inputs.items()},
         }
-        return self.store.get_or_build(stage.kind, key, identity, make)
+        return self.store.get_or_build(stage.kind, key, made_from, make)
 
     def ancestors(self, stage: Stage, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """What a run's rows need of the stages before its evaluation: their rows and whether their tree was dirty.
+        """The rows, dirty flags and process counts of the stages before an evaluation, each stage once.
 
-        known: by key, what an evaluation noted of the stages that led to it when it was built. Those need not be there
-        any more. A stage that it does not know is data that gave the same text in another way, and is in the store.
+        known: the same of the earlier stages, by key, as the evaluation's manifest recorded them; gc may have removed
+        those stages. A stage that is missing here is a data stage of another key whose text was the same; it is in the
+        store.
         """
-        found: dict[str, dict[str, Any]] = {}
+        by_key: dict[str, dict[str, Any]] = {}
         for given in stage.inputs.values():
             if isinstance(given, Stage):
-                found |= {one["key"]: one for one in self.ancestors(given, known)}
+                by_key |= {one["key"]: one for one in self.ancestors(given, known)}
                 key = self.key(given)
-                noted = known[key] if key in known else picked(self.build(given))
-                found[key] = {**noted, "kind": given.kind, "prefix": prefix(given), "key": key}
-        return list(found.values())  # what two stages are made from counts once
+                recorded = known[key] if key in known else noted(self.build(given))
+                by_key[key] = {**recorded, "kind": given.kind, "prefix": prefix(given), "key": key}
+        return list(by_key.values())
 
     def run(self) -> str:
         """Build the whole chain, write its rows, return its run id."""
@@ -120,8 +121,8 @@ class Pipeline:
         made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
         rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
         run_id = self.run_id()
-        self.keep_predictions(run_id, entry.folder)
-        self.keep_samples(run_id)
+        self.write_predictions(run_id, entry.folder)
+        self.write_samples(run_id)
         results.write(
             Path(self.cfg.runtime.root),
             run_id,
@@ -138,34 +139,34 @@ class Pipeline:
         )
         return run_id
 
-    def keep_predictions(self, run_id: str, evaluation: Path) -> None:
-        """Write the run's answers, unless they are there; before its rows, which say that it is done."""
+    def write_predictions(self, run_id: str, evaluation: Path) -> None:
+        """Write the run's predictions if they are missing; before its rows, which mark the run as done."""
         root = Path(self.cfg.runtime.root)
         if not results.has_predictions(root, run_id):
             task, leaks = (self.stages[-1].inputs[name] for name in ("task", "leaks"))
             assert isinstance(task, Stage) and isinstance(leaks, Stage)
             clean = json.loads((self.build(leaks).folder / "clean.json").read_text(encoding="utf-8"))["test"]
-            table = answers(evaluation, self.build(task).folder, clean, self.cfg.evaluate.attack)
+            table = prediction_table(evaluation, self.build(task).folder, clean, self.cfg.evaluate.attack)
             results.write_predictions(root, run_id, table)
 
-    def keep_samples(self, run_id: str) -> None:
-        """Write what the run's language model wrote, where it was asked to, unless it is there; before its rows."""
+    def write_samples(self, run_id: str) -> None:
+        """Write the texts that the run's language model generated, if it did and they are missing; before its rows."""
         root, written = Path(self.cfg.runtime.root), self.stages[-1].inputs.get("samples")
         if isinstance(written, Stage) and not samples.exists(root, run_id):
             samples.write(root, run_id, (self.build(written).folder / "samples.jsonl").read_text("utf-8"))
 
     def run_id(self) -> str:
-        """What tells the run from every other one: its evaluation, and the chain that was asked for.
+        """A hash of the run's evaluation and of the name of its chain.
 
-        Two chains may come to the same text (neighbours and as many documents at random, where both are the whole
-        corpus). They share every stage after it, and are two arms of a study all the same, each under its own name.
+        Two chains may select the same text: 50 neighbours and as many random documents, where both are the whole
+        corpus. They then share every later stage, but they are two arms of a study and need two ids.
         """
         return digest({"evaluation": self.key(self.stages[-1]), "chain": pretrain_label(self.cfg, self.stages)})[:32]
 
     def check_model(self) -> None:
-        """Refuse a model that cannot do what its chain asks, before the first stage trains. Imports torch."""
+        """Refuse a model that cannot do what its chain needs, before the first stage is trained. Imports torch."""
         source = self.stages[0].inputs.get("model")
-        while isinstance(source, Stage):  # of a vocabulary
+        while isinstance(source, Stage):  # where the first stage adds tokens
             source = source.inputs.get("model")
         if source is not None:
             from adapt.checks.models import check_model
@@ -183,7 +184,7 @@ class Pipeline:
             "corpus": "+".join(corpora) or None,
             "task": task_label(cfg.task),
             "pretrain": pretrain_label(cfg, self.stages),
-            "peft": cfg.peft.name if cfg.peft.method is not None else None,  # none, as before there were methods
+            "peft": cfg.peft.name if cfg.peft.method is not None else None,  # None, as in the oldest rows
             "adversary": cfg.adversary.name,
             "budget": cfg.budget.name,
             "seed": cfg.seed,
@@ -195,15 +196,15 @@ class Pipeline:
 
 
 def prepare_process(runtime: RuntimeConfig) -> tuple[str, int]:
-    """Set what torch works with in this process; returns the device's name and the thread count."""
+    """Set up torch in this process: threads, determinism. Returns the device's name and the thread count."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
     import torch
 
     threads = provenance.usable_threads(runtime.threads)
-    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # of the tokenizers, which read it when they first work
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # the tokenizers read this when they are first used
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(runtime.deterministic)
-    torch.backends.cudnn.benchmark = False  # which algorithm is the fastest is not the same each time
+    torch.backends.cudnn.benchmark = False  # it would pick the fastest algorithm, not the same one each time
     if runtime.device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name(), threads
     return "cpu", threads

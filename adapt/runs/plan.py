@@ -1,4 +1,4 @@
-"""The dry run: which stages a run has, which of them the store holds, and about what the others would cost."""
+"""The dry run: the stages of a run, which of them the store holds, and roughly how long the others would take."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adapt.chain.stage import Source, Stage, without
 from adapt.runs.pipeline import Pipeline
 from adapt.store.entries import MANIFEST, Store
 
-FLOPS_A_SECOND = 3e10  # a guess for one core; the store's own history replaces it as soon as there is some
-UNKNOWN = 20.0  # seconds of a stage whose kind the store has never built and that does not say what it reads
+FLOPS_A_SECOND = 3e10  # a guess for one core; used until the store has built such a stage
+UNKNOWN = 20.0  # seconds for a stage of a kind that was never built and whose amount of work is not known
 
 
 def describe(pipeline: Pipeline) -> str:
-    """A line a stage: state, key, estimated seconds. Builds nothing, so a key that needs unbuilt data is unknown."""
+    """One line per stage: state, key, estimated seconds. Builds nothing; a key that needs unbuilt data is unknown."""
     lines, total, seen = ["The chain, from its first stage to its last:"], 0.0, set()
     for stage in ordered(pipeline.stages[-1]):
         key = pipeline.known_key(stage)
@@ -33,32 +33,32 @@ def describe(pipeline: Pipeline) -> str:
 
 
 def ordered(last: Stage) -> list[Stage]:
-    """The stage after all that it is made from."""
+    """The stage and all stages that it is made from, inputs first."""
     before = [stage for given in last.inputs.values() if isinstance(given, Stage) for stage in ordered(given)]
     return [*before, last]
 
 
 def estimate(pipeline: Pipeline, stage: Stage) -> float:
-    """Seconds: the median of like stages in the store; else 6 x parameters x tokens (Kaplan et al., 2020, 2.1)."""
-    like = without(stage.config, "seed", "steps") if stage.role in ("adapts", "finetunes") else {}
-    past = seconds_of(pipeline.store, stage.kind, like)
+    """Seconds: the median of similar stages in the store; else 6 x parameters x tokens (Kaplan et al., 2020, 2.1)."""
+    similar = without(stage.config, "seed", "steps") if stage.role in ("adapts", "finetunes") else {}
+    past = seconds_of(pipeline.store, stage.kind, similar)
     if past:
         return statistics.median(past)
     return 6 * parameters(stage) * stage.work / FLOPS_A_SECOND if stage.work else UNKNOWN
 
 
 def seconds_of(store: Store, kind: str, config: dict[str, Any]) -> list[float]:
-    """How long the stages of this kind took whose config agrees with ``config``."""
-    found = []
+    """The seconds of each stage of this kind whose config has all the values of ``config``."""
+    seconds = []
     for path in (store.root / kind).glob(f"*/{MANIFEST}"):
         manifest = json.loads(path.read_text())
         if all(manifest["config"].get(name) == value for name, value in config.items()):
-            found.append(manifest["seconds"])
-    return found
+            seconds.append(manifest["seconds"])
+    return seconds
 
 
 def parameters(stage: Stage) -> int:
-    """How many weights the chain's base model has, from the headers of its files."""
+    """The number of weights of the chain's base model, from the headers of its files."""
     given: Stage | Source = stage
     while isinstance(given, Stage):
         given = given.inputs["model"]
@@ -66,7 +66,7 @@ def parameters(stage: Stage) -> int:
 
 
 def count(file: Path) -> int:
-    """Number of scalar weights in a safetensors file, read from its header alone."""
+    """Number of scalar weights in a safetensors file, read from its header only."""
     with file.open("rb") as stream:
         header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
     sizes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]

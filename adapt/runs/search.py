@@ -1,7 +1,7 @@
-"""The search space of a tuning, and the trials that a seeded sampler proposes in it. Nothing of Optuna is kept.
+"""The search space of a tuning, and the trials that a seeded sampler proposes in it. Optuna's state is not stored.
 
-The sequence of trials follows from the seed and the scores told so far, so that whoever asks again, and tells the same
-scores, is proposed the same trials.
+The seed and the scores so far determine the next trial. A search that is started again and gets the same scores
+proposes the same trials.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from adapt.config import ConfigError, suggestion
 from adapt.project import options
 
 SAMPLERS = ("tpe", "random", "grid")
-RANDOM_TRIALS = 5  # before TPE goes by what it saw; whatever the budget, so that a larger one goes on from a smaller
+RANDOM_TRIALS = 5  # before TPE uses the scores; the same for every budget, so that a larger one continues a smaller
 Setting = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, and how: ``space`` maps a dotted key to {low, high, log} or {choices}."""
+    """What is searched and how. ``space`` maps a dotted key to {low, high, log} or {choices}."""
 
     space: dict[str, dict[str, Any]]
     sampler: str
@@ -50,12 +50,12 @@ class Search:
                 raise ConfigError(f"trials={self.trials}: sampler=grid has {size} settings; give trials={size}")
 
     def label(self) -> str:
-        """What its rows are marked with: equal for arms that were searched alike."""
-        space = "; ".join(f"{key} {said(bounds)}" for key, bounds in sorted(self.space.items()))
+        """The mark in the rows of its runs; equal for arms that were searched in the same way."""
+        space = "; ".join(f"{key} {described(bounds)}" for key, bounds in sorted(self.space.items()))
         return f"{self.trials} trials of {self.sampler}, seed {self.seed}, over {space}"
 
     def ends(self) -> Iterator[Setting]:
-        """The space's two corners (or first and last choices): what must be possible before anything is trained."""
+        """The two corners of the space (first and last choices), which are checked before anything is trained."""
         for low in (True, False):
             yield {
                 key: bounds["choices"][0 if low else -1] if "choices" in bounds else bounds["low" if low else "high"]
@@ -63,7 +63,7 @@ class Search:
             }
 
     def proposals(self) -> Iterator[Proposal]:
-        """The trials, one after another; each must be told its score before the next is asked for."""
+        """The trials in turn; tell each its score before asking for the next."""
         optuna = imported()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         tpe = optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=RANDOM_TRIALS)
@@ -88,7 +88,7 @@ class Proposal:
     trial: Any
 
     def tell(self, score: float | None) -> None:
-        """Its score, of which more is better; None for a trial that failed."""
+        """Report the trial's score, where more is better; None for a trial that failed."""
         optuna = imported()
         if score is None:
             self.study.tell(self.trial, state=optuna.trial.TrialState.FAIL)
@@ -97,7 +97,7 @@ class Proposal:
 
 
 def of_file(given: str, **changes: Any) -> Search:
-    """The search of conf/tuning/<given>.yaml or of a YAML file; changes: to its sampler, seed or trials."""
+    """The search in conf/tuning/<given>.yaml or in a YAML file; changes replace its sampler, seed or trials."""
     path = Path(given) if given.endswith((".yaml", ".yml")) else options.file_of("tuning", given)
     if path is None or not path.is_file():
         possible = suggestion(given, options.names("tuning"))
@@ -113,7 +113,7 @@ def of_file(given: str, **changes: Any) -> Search:
 
 
 def imported() -> Any:
-    """Optuna, which comes with an extra of its own."""
+    """Optuna, an optional dependency. Raises ConfigError where it is not installed."""
     try:
         import optuna
     except ModuleNotFoundError as error:
@@ -122,7 +122,7 @@ def imported() -> Any:
 
 
 def check_bounds(key: str, bounds: Any) -> None:
-    """Raise ConfigError for what nothing can be drawn from."""
+    """Raise ConfigError for bounds that no value can be drawn from."""
     choices = isinstance(bounds, dict) and bounds.get("choices")
     if isinstance(bounds, dict) and set(bounds) == {"choices"} and isinstance(choices, list) and choices:
         return
@@ -139,8 +139,8 @@ def check_bounds(key: str, bounds: Any) -> None:
 
 
 def suggested(trial: Any, key: str, bounds: dict[str, Any]) -> Any:
-    """What a trial proposes for a key, as it is written in an override."""
-    if "choices" in bounds:  # by number, because a choice may be a list or a word
+    """A trial's value for a key, rounded so that an override writes it exactly."""
+    if "choices" in bounds:  # by index, because a choice may be a list
         return bounds["choices"][trial.suggest_categorical(key, list(range(len(bounds["choices"]))))]
     low, high, log = bounds["low"], bounds["high"], bool(bounds.get("log"))
     if isinstance(low, int) and isinstance(high, int):
@@ -149,7 +149,7 @@ def suggested(trial: Any, key: str, bounds: dict[str, Any]) -> Any:
     return min(max(float(f"{drawn:.3g}"), low), high)
 
 
-def said(bounds: dict[str, Any]) -> str:
+def described(bounds: dict[str, Any]) -> str:
     """Bounds in words."""
     if "choices" in bounds:
         return ", ".join(map(str, bounds["choices"]))

@@ -1,7 +1,7 @@
-"""What became of the jobs of a command, as the process that was started knows it: the summary, and the refusal.
+"""The outcome of each job of a command, and the end of the command: its summary, or its error message.
 
-A job may run in another process or on another machine (``hydra/launcher=joblib``, ``slurm``). What it says of itself
-comes back inside Hydra's ``JobReturn`` and is made of strings alone, because an exception need not survive pickling.
+A job may run in another process or on another machine (``hydra/launcher=joblib``, ``slurm``). Its outcome comes back
+inside Hydra's ``JobReturn`` and holds only strings, because not every exception can be pickled.
 """
 
 from __future__ import annotations
@@ -29,31 +29,32 @@ class Finished:
 
 
 class JobFailed(Exception):
-    """A job that did not: its overrides, the error in a sentence, the error's traceback."""
+    """A job that failed: its overrides, the error in one sentence, the error's traceback."""
 
     def __init__(self, overrides: str, message: str, trace: str) -> None:
         super().__init__(overrides, message, trace)  # pickle calls the class with these
         self.overrides, self.message, self.trace = overrides, message, trace
 
 
-_known: dict[str, Finished | JobFailed] = {}  # by overrides: a job of this process is noted twice, as it ends and here
+# by overrides: a job of this process is noted twice, at its own end and by returned_value
+_outcomes: dict[str, Finished | JobFailed] = {}
 
 
 def note(outcome: Finished | JobFailed) -> None:
-    """Keep what became of a job for the end of the command."""
-    _known[outcome.overrides] = outcome
+    """Remember a job's outcome for the end of the command."""
+    _outcomes[outcome.overrides] = outcome
 
 
 def forget() -> None:
     """Begin a new command in the same process."""
-    _known.clear()
+    _outcomes.clear()
 
 
 def returned_value(returned: JobReturn) -> Any:
-    """What ``JobReturn.return_value`` does, and a failure of a sweep is noted instead of raised.
+    """Replaces ``JobReturn.return_value``: notes the outcome, and does not raise the failure of a job of a sweep.
 
-    Hydra's sweeper asks each job's return for it in the process that was started, whatever launched the job, and
-    stops at the first that raises: the others would not be known.
+    Hydra's sweeper reads this property of every job in the command's own process, whichever launcher ran the job, and
+    stops at the first that raises. The outcomes of the later jobs would be lost.
     """
     value = returned._return_value
     if isinstance(value, (Finished, JobFailed)):
@@ -70,7 +71,7 @@ JobReturn.return_value = JobReturn.return_value.getter(returned_value)  # type: 
 
 def summary() -> None:
     """Print the scores of the runs that finished, and where their rows are."""
-    finished = [outcome for outcome in _known.values() if isinstance(outcome, Finished)]
+    finished = [outcome for outcome in _outcomes.values() if isinstance(outcome, Finished)]
     if not finished:
         return
     from adapt import results
@@ -91,16 +92,16 @@ def summary() -> None:
 
 def any_failed() -> bool:
     """Whether a job of this command failed."""
-    return any(isinstance(outcome, JobFailed) for outcome in _known.values())
+    return any(isinstance(outcome, JobFailed) for outcome in _outcomes.values())
 
 
 def refusal(error: Exception | None = None, *, traces: bool = False) -> str:
-    """One message for the user: each thing that went wrong, once, and in a sweep the runs that it stopped.
+    """One message for the user: each error once and, in a sweep, the runs that it stopped.
 
-    error: what ended the command itself, where it is more than the jobs' own failures.
-    traces: with the traceback of each job that failed before it.
+    error: the error that ended the command itself, if any.
+    traces: whether the tracebacks of the failed jobs come first.
     """
-    failed = [outcome for outcome in _known.values() if isinstance(outcome, JobFailed)]
+    failed = [outcome for outcome in _outcomes.values() if isinstance(outcome, JobFailed)]
     stopped: dict[str, list[str]] = defaultdict(list)
     for outcome in failed:
         stopped[outcome.message].append(outcome.overrides)
@@ -109,8 +110,8 @@ def refusal(error: Exception | None = None, *, traces: bool = False) -> str:
     lines = [outcome.trace for outcome in failed if traces]
     for message, runs in stopped.items():
         lines.append(f"error: {message}")
-        lines += [f"  in the run {overrides}" for overrides in runs if len(_known) > 1]
-    if type(error).__module__.partition(".")[0] in ("joblib", "submitit"):  # a process died, and its job said nothing
+        lines += [f"  in the run {overrides}" for overrides in runs if len(_outcomes) > 1]
+    if type(error).__module__.partition(".")[0] in ("joblib", "submitit"):  # a process died without an outcome
         words = " ".join(word for word in sys.argv[1:] if word not in ("-m", "--multirun"))
         lines.append(f"What became of each run: adapt status {words}")
     return "\n".join([*lines, "(HYDRA_FULL_ERROR=1 shows the traceback)"])

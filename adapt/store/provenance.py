@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, device, threads; and where its sources' VERSION stands."""
+"""Where a number comes from: commit, versions, device, threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tok
 
 
 def provenance(device: str, threads: int, processes: int) -> dict[str, Any]:
-    """Commit, dirty flag, time (UTC), versions, device, thread and process count of what this process builds."""
+    """Commit, dirty flag, time (UTC), versions, device, threads and processes, for the manifest of a stage."""
     commit, dirty = commit_and_dirty()
     return {
         "commit": commit,
@@ -34,10 +34,10 @@ def provenance(device: str, threads: int, processes: int) -> dict[str, Any]:
 
 @cache
 def commit_and_dirty() -> tuple[str, bool]:
-    """The commit of the sources, and whether they differ from it; ("unknown", True) where there is neither.
+    """The commit of the sources, and whether they differ from it; ("unknown", True) where neither is known.
 
-    In a checkout git says both. An installed package has its RELEASE: it is dirty if its files have been changed
-    since, or if the tree that it was built from was dirty.
+    In a checkout both come from git. An installed package has a RELEASE file; it is dirty if its files have changed
+    since, or if it was built from a dirty tree.
     """
     installed = release.read(PACKAGE)
     if installed is not None:
@@ -50,7 +50,10 @@ def commit_and_dirty() -> tuple[str, bool]:
 
 
 def of_release(installed: release.Release) -> tuple[str, bool]:
-    """The commit of an installed release; where it has none or was edited, the hash of its sources and its version."""
+    """Commit and dirty flag of an installed release.
+
+    If it has no commit, or was edited, a hash of its sources and its version stand in for the commit.
+    """
     now = release.source_hash(PACKAGE, CONF)
     edited = now != installed.hash
     if installed.commit is not None and not edited:
@@ -60,19 +63,19 @@ def of_release(installed: release.Release) -> tuple[str, bool]:
 
 @cache
 def versions() -> str:
-    """Python, the packages that decide the bytes of a result, and the generation of keys, as one short string."""
+    """The versions of Python and of the packages that decide the bytes of a result, and the generation of keys."""
     packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return "; ".join([f"python {platform.python_version()}", *packages, f"keys {GENERATION}"])
 
 
 def usable_threads(asked: int | None) -> int:
-    """The thread count asked for; else OMP_NUM_THREADS; else one for each core that this process may use.
+    """The requested number of threads; else OMP_NUM_THREADS; else one for each core that this process may use.
 
-    A launcher that starts several processes on a machine sets OMP_NUM_THREADS, so that they share its cores.
+    A launcher that starts several processes on one machine sets OMP_NUM_THREADS, so that they share the cores.
     """
     if asked is not None:
         return asked
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": of nested levels, the outermost
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2", for nested levels: the outermost
     if given.isdigit() and int(given) > 0:
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

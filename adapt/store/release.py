@@ -1,4 +1,4 @@
-"""What an installed adapt knows of where it was built: adapt/RELEASE, which setup.py writes into wheels and sdists.
+"""The origin of an installed adapt: the file adapt/RELEASE, which setup.py writes into wheels and sdists.
 
 Imports nothing but the standard library: setup.py reads this file before anything is installed.
 """
@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE = "RELEASE"
-SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change here is a change of the experiment
+SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change in one of these makes a tree dirty
 
 
 @dataclass(frozen=True)
 class Release:
-    """Version, sha256 of the sources and their commit; ``dirty``: built from a tree that differs from its commit.
+    """Version, sha256 of the sources, commit (None where the build knew none).
 
-    commit: None where the build knew none.
+    dirty: whether the tree that it was built from differed from the commit.
     """
 
     version: str
@@ -29,7 +29,7 @@ class Release:
 
 
 def source_hash(package: Path, conf: Path) -> str:
-    """sha256 over names and bytes of the package's Python files and of the option files, wherever conf/ lies."""
+    """sha256 over names and bytes of the package's Python files and the option files; the same wherever conf/ lies."""
     files = {f"adapt/{path.relative_to(package).as_posix()}": path for path in package.rglob("*.py")}
     files |= {f"conf/{path.relative_to(conf).as_posix()}": path for path in conf.rglob("*.yaml")}
     together = hashlib.sha256()
@@ -39,7 +39,7 @@ def source_hash(package: Path, conf: Path) -> str:
 
 
 def read(package: Path) -> Release | None:
-    """The release that a package was installed from; None where it says nothing."""
+    """The release of an installed package; None where there is no RELEASE file."""
     try:
         return Release(**json.loads((package / FILE).read_bytes()))
     except FileNotFoundError:
@@ -47,19 +47,19 @@ def read(package: Path) -> Release | None:
 
 
 def of_tree(root: Path, version: str) -> Release:
-    """The release that is built from a source tree: of git, or of an sdist, which carries its own RELEASE.
+    """The release that a source tree would give: a git checkout, or an unpacked sdist, which has a RELEASE of its own.
 
-    An sdist that was edited is dirty. A tree of neither kind is known by the hash of its sources only.
+    An sdist that was edited is dirty. Any other tree has no commit, only the hash of its sources.
     """
-    found = source_hash(root / "adapt", root / "conf")
+    current = source_hash(root / "adapt", root / "conf")
     commit, changes = git(root, "rev-parse", "HEAD"), git(root, "status", "--porcelain", "--", *SOURCES)
     if commit and changes is not None and git(root, "ls-files", "--error-unmatch", "pyproject.toml"):
-        return Release(version, found, commit, bool(changes))
+        return Release(version, current, commit, bool(changes))
     given = read(root / "adapt")
     if given is None:
-        return Release(version, found, None, False)
-    same = given.hash == found
-    return Release(version, found, given.commit if same else None, given.dirty or not same)
+        return Release(version, current, None, False)
+    same = given.hash == current
+    return Release(version, current, given.commit if same else None, given.dirty or not same)
 
 
 def write(release: Release, package: Path) -> None:

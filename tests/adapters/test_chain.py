@@ -14,7 +14,7 @@ from world import pipeline
 from adapt import results
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
-from adapt.chain.finetuning import peft_identity
+from adapt.chain.finetuning import peft_settings
 from adapt.predict import answer, export
 from adapt.runs.labels import science
 from adapt.runs.plan import ordered
@@ -103,12 +103,12 @@ def test_what_comes_before_fine_tuning_is_the_same_stage_whatever_it_trains(
 
 def test_a_stage_that_trains_everything_has_the_key_that_it_had() -> None:
     cfg = composed("model.path=x")
-    assert peft_identity(cfg, cfg.peft) == peft_identity(cfg, cfg.pretrain_peft) == {}
+    assert peft_settings(cfg, cfg.peft) == peft_settings(cfg, cfg.pretrain_peft) == {}
     faster = composed("model.path=x", "peft.learning_rate_factor=10", "pretrain_peft.inherit=drop")
-    assert peft_identity(faster, faster.peft)["peft"]["learning_rate_factor"] == 10
-    assert peft_identity(faster, faster.pretrain_peft)["peft"]["inherit"] == "drop"
+    assert peft_settings(faster, faster.peft)["peft"]["learning_rate_factor"] == 10
+    assert peft_settings(faster, faster.pretrain_peft)["peft"]["inherit"] == "drop"
     lora = composed("model.path=x", "peft=lora")
-    assert peft_identity(lora, lora.peft)["peft"]["method"]["target_modules"] == ["query", "value"]
+    assert peft_settings(lora, lora.peft)["peft"]["method"]["target_modules"] == ["query", "value"]
 
 
 def test_a_factor_on_the_rate_of_all_weights_is_another_stage_of_both_kinds(world: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Which definitions of adapt a function can run, told by their names in the code. Runs none of it.
+"""The definitions of adapt that a function can run, by the names in its code. Runs none of it.
 
 A function reaches what its body names: functions, classes (whole) and constants of its module and of those that it
-imports, at the head or inside, and what is written as the string "adapt.<module>.<name>". What stands in annotations or
-under TYPE_CHECKING does not run. A method that an object brings along is reached with its class.
+imports, at the head or inside, and what is written as the string "adapt.<module>.<name>". Annotations and what is
+under TYPE_CHECKING do not run. Methods are reached with the class of their object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Name = tuple[str, str]  # a module and what it defines; "" for all of it
 
 @dataclass
 class Head:
-    """A module's top level: names from elsewhere, its definitions, and statements that run when it is imported."""
+    """A module's top level: imported names, definitions, and statements that run on import."""
 
     imports: dict[str, Name] = field(default_factory=dict)
     definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def follows(name: Name) -> frozenset[Name]:
 
 
 def reached(roots: Iterable[Name], stops: Callable[[Name], bool]) -> dict[str, str]:
-    """The modules of which the roots reach a definition, each with one way to it; stops: do not count it or go on."""
+    """The modules of which the roots reach a definition, each with one path to it; stops: names not to follow."""
     before: dict[Name, Name | None] = dict.fromkeys(roots)
     ways: dict[str, str] = {}
     waiting = list(before)

@@ -24,7 +24,7 @@ from adapt.config import CONF, AdversaryConfig, Config, PeftConfig, TaskConfig
 from adapt.store import keys
 from adapt.store.sources import FileHashes
 
-# Modules, or names in them, that change nothing a stage makes, whatever the config.
+# Modules, or names in them, that never change what a stage computes.
 NOT_COUNTING = {
     "adapt.config": "types; a stage's settings are in its key by their values",
     "adapt.table.measurement": "the shape of a row; its numbers come from the stage",
@@ -52,15 +52,15 @@ class Case:
     stage: Stage
 
     def methods(self) -> list[PeftConfig]:
-        """What the stage's model is trained by, and the models that it comes from."""
+        """The PEFT methods of the stage and of the stages that its model comes from."""
         return [stage.more["peft"] for stage in with_inputs(self.stage) if "peft" in stage.more]
 
     def adapted(self) -> bool:
-        """Whether there is an adapter on the model, or a base in bits."""
+        """Whether the model has an adapter or a quantised base."""
         return any(peft.method is not None for peft in self.methods()) or self.exported()
 
     def exported(self) -> bool:
-        """Whether the base model brings its own."""
+        """Whether the base model comes with adapters."""
         return "{files}" in self.words and "model.path" in self.words
 
     def tagged(self) -> bool:
@@ -68,7 +68,7 @@ class Case:
         return (self.stage.argument if self.stage.kind == "task" else self.cfg.task).kind == "tagging"
 
 
-# Modules, or names in them, that a stage reaches and runs for some configs only: when, and why not else.
+# Modules, or names in them, that a stage reaches but runs only for some configs: for which, and why not for others.
 NOT_ALWAYS: dict[str, tuple[Callable[[Case], bool], str]] = {
     "adapt.adapters": (Case.adapted, "a model without adapters passes through as it is"),
     "adapt.adapters.bits": (
@@ -164,18 +164,18 @@ def task(name: str) -> TaskConfig:
 
 
 def with_inputs(stage: Stage) -> list[Stage]:
-    """A stage and all that it is made from."""
+    """A stage and all stages that it is made from."""
     below = [each for given in stage.inputs.values() if isinstance(given, Stage) for each in with_inputs(given)]
     return [stage, *below]
 
 
 def distinct(chain: list[Stage]) -> list[Stage]:
-    """The stages of a chain and all that they are made from, each once."""
+    """The stages of a chain and all stages that they are made from, each once."""
     return list({id(stage): stage for last in chain for stage in with_inputs(last)}.values())
 
 
 def targets(settings: Any) -> Iterator[Name]:
-    """The definitions of adapt that a config names; a kept store's method trains another stage."""
+    """The definitions of adapt that a config names; ``kept.method`` trains another stage."""
     if is_dataclass(settings) and not isinstance(settings, type):
         settings = asdict(settings)
     if isinstance(settings, dict):
@@ -188,7 +188,7 @@ def targets(settings: Any) -> Iterator[Name]:
 
 
 def stopper(case: Case, used: set[str]) -> Callable[[Name], bool]:
-    """Whether the walk ends before a name; notes the entries of both tables that end it."""
+    """Whether the walk stops before a name; records which entries of the two tables stop it."""
 
     def stops(name: Name) -> bool:
         parts = ".".join(name).strip(".").split(".")
@@ -202,7 +202,7 @@ def stopper(case: Case, used: set[str]) -> Callable[[Name], bool]:
 
 
 def can_run(case: Case, used: set[str]) -> dict[str, str]:
-    """The modules that a stage can run, each with one way to it."""
+    """The modules that a stage can run, each with one path to it."""
     module, _, name = case.stage.function.partition(":")
     trained_by = [*targets(case.stage.more)]
     return reached([(module, name), *trained_by], stopper(case, used))

@@ -42,22 +42,22 @@ def rows(trained: tuple[Path, dict[str, str]], name: str) -> dict[tuple[str, str
 
 
 def measured_task(root: Path, size: int) -> Task:
-    """The task whose test split has that many sentences; another is the whole one."""
-    kept = [load_task(file.parent) for file in sorted(root.glob("store/task/*/task.json"))]
-    return next(task for task in kept if len(task.splits["test"]) == size)
+    """The task whose test split has that many sentences; the store also holds the whole task."""
+    stored = [load_task(file.parent) for file in sorted(root.glob("store/task/*/task.json"))]
+    return next(task for task in stored if len(task.splits["test"]) == size)
 
 
 @pytest.mark.parametrize("name", ["mean", "cls", "tapt"])
 def test_a_plain_pattern_is_learnt(trained: tuple, name: str) -> None:
-    found = rows(trained, name)
-    assert found["test", "span_f1"][0] > 0.9
-    assert found["test", "token_accuracy"][0] > 0.95
-    assert found["test", "f1_ANIMAL"][0] > 0.9 and found["test", "f1_METAL"][0] > 0.8
+    measured = rows(trained, name)
+    assert measured["test", "span_f1"][0] > 0.9
+    assert measured["test", "token_accuracy"][0] > 0.95
+    assert measured["test", "f1_ANIMAL"][0] > 0.9 and measured["test", "f1_METAL"][0] > 0.8
 
 
 def test_rows_are_those_of_the_spans_in_the_file_of_answers(trained: tuple) -> None:
     root, runs = trained
-    found = rows(trained, "mean")
+    measured = rows(trained, "mean")
     folder = results.evaluation(root, runs["mean"])
     answers = [json.loads(line) for line in (folder / "test_tags.jsonl").read_text().splitlines()]
     task = measured_task(root, len(answers))
@@ -65,22 +65,22 @@ def test_rows_are_those_of_the_spans_in_the_file_of_answers(trained: tuple) -> N
     predicted = [answer["tags"] for answer in answers]
     right = sum(len(set(spans(g)) & set(spans(p))) for g, p in zip(gold, predicted, strict=True))
     expected = right / sum(len(spans(p)) for p in predicted), right / sum(len(spans(g)) for g in gold)
-    assert (found["test", "span_precision"][0], found["test", "span_recall"][0]) == pytest.approx(expected)
-    assert found["test", "span_f1"] == (pytest.approx(2 / (1 / expected[0] + 1 / expected[1])), len(gold))
+    assert (measured["test", "span_precision"][0], measured["test", "span_recall"][0]) == pytest.approx(expected)
+    assert measured["test", "span_f1"] == (pytest.approx(2 / (1 / expected[0] + 1 / expected[1])), len(gold))
     animals = sum(kind == "ANIMAL" for tags in gold for _, _, kind in spans(tags))
     words = sum(map(len, gold))
-    assert found["test", "f1_ANIMAL"][1] == animals
-    assert found["test", "token_accuracy"][1] == words
+    assert measured["test", "f1_ANIMAL"][1] == animals
+    assert measured["test", "token_accuracy"][1] == words
 
 
 def test_words_beyond_the_cut_are_counted_and_answered_outside(world: Path, trained: tuple, sentences: Path) -> None:
     root, _ = trained
     words = [f"task.path={sentences}", *TAGGING, *TRAINING, "finetune.max_length=8", "budget.epochs=1"]
     run = pipeline(world, root, *words).run()
-    found = rows((root, {"cut": run}), "cut")
+    measured = rows((root, {"cut": run}), "cut")
     folder = results.evaluation(root, run)
     answers = [json.loads(line)["tags"] for line in (folder / "test_tags.jsonl").read_text().splitlines()]
-    assert found["test", "truncated_words"][0] == sum(len(tags) - 6 for tags in answers)  # [CLS] and [SEP] take two
+    assert measured["test", "truncated_words"][0] == sum(len(tags) - 6 for tags in answers)  # [CLS] and [SEP] take two
     assert {tag for tags in answers for tag in tags[6:]} == {"O"}
     assert rows(trained, "mean")["test", "truncated_words"][0] == 0
 
@@ -93,9 +93,9 @@ def test_the_clean_part_of_the_test_split_is_measured_too(
     leaking = [tagged(number) for number in (*range(5), *range(400, 415))]
     write_jsonl(tmp_path / "test.jsonl", leaking)
     run = pipeline(world, trained[0], f"task.path={tmp_path}", *TAGGING, *TRAINING).run()
-    found = rows((trained[0], {"leaking": run}), "leaking")
-    assert found["test", "span_f1"][1] == 20
-    assert found["test_clean", "span_f1"][1] == 15
+    measured = rows((trained[0], {"leaking": run}), "leaking")
+    assert measured["test", "span_f1"][1] == 20
+    assert measured["test_clean", "span_f1"][1] == 15
 
 
 @pytest.mark.parametrize("name", ["mean", "cls"])
@@ -107,12 +107,12 @@ def test_predict_answers_with_tags_and_spans(
     write_jsonl(file, [{"tokens": tagged(number)["tokens"]} for number in range(500, 510)])
     predict.main([runs[name][:12], str(file), "--root", str(root), "--export", str(tmp_path / "exported")])
     said, *lines = capsys.readouterr().out.splitlines()
-    found = [json.loads(line) for line in lines]
-    assert [row["tokens"] for row in found] == [json.loads(line)["tokens"] for line in file.read_text().splitlines()]
-    for row in found:
+    measured = [json.loads(line) for line in lines]
+    assert [row["tokens"] for row in measured] == [json.loads(line)["tokens"] for line in file.read_text().splitlines()]
+    for row in measured:
         assert [(span["first"], span["last"] + 1, span["type"]) for span in row["spans"]] == spans(row["tags"])
         assert all(span["text"] == " ".join(row["tokens"][span["first"] : span["last"] + 1]) for span in row["spans"])
-    right = sum(row["tags"] == tagged(number)["tags"] for number, row in zip(range(500, 510), found, strict=True))
+    right = sum(row["tags"] == tagged(number)["tags"] for number, row in zip(range(500, 510), measured, strict=True))
     assert right >= 6
     assert ("AutoModelForTokenClassification" if name == "cls" else "load_tagger") in said
     assert json.loads((tmp_path / "exported" / heads.HEAD_NOTE).read_text())["kind"] == "tagging"
@@ -133,9 +133,9 @@ def test_an_adapter_tags_under_an_adversary_and_answers_again_what_it_was_measur
 ) -> None:
     words = [f"task.path={sentences}", *TAGGING, *TRAINING, f"peft={method}", f"finetune.pooling={pooling}"]
     run = pipeline(world, trained[0], *words, "adversary=fgm").run()
-    found = rows((trained[0], {"it": run}), "it")
-    assert found["train", "delta_norm_p50"][0] > 0
-    assert found["train", "trainable_parameters"] < rows(trained, "mean")["train", "trainable_parameters"]
+    measured = rows((trained[0], {"it": run}), "it")
+    assert measured["train", "delta_norm_p50"][0] > 0
+    assert measured["train", "trainable_parameters"] < rows(trained, "mean")["train", "trainable_parameters"]
     measured = (results.evaluation(trained[0], run) / "test_tags.jsonl").read_text().splitlines()
     file = tmp_path / "sentences.jsonl"
     task = measured_task(trained[0], len(measured))
@@ -169,10 +169,10 @@ def test_the_leak_report_reads_a_tagging_task(sentences: Path, tmp_path: Path, c
     [
         (
             ["evaluate=robust"],
-            r"evaluate=robust: attacks classifiers alone; with task\.kind=tagging use evaluate=clean",
+            r"evaluate=robust: attacks only classifiers; with task\.kind=tagging use evaluate=clean",
         ),
-        (["evaluate=ensemble"], r"evaluate=ensemble: attacks classifiers alone"),
-        (["evaluate=text"], r"evaluate=text: attacks classifiers alone"),
+        (["evaluate=ensemble"], r"evaluate=ensemble: attacks only classifiers"),
+        (["evaluate=text"], r"evaluate=text: attacks only classifiers"),
         (["finetune=linear_probe"], r"finetune=linear_probe: .* with task\.kind=tagging use finetune=full"),
         (["model=tfidf"], r"model=tfidf: labels whole texts; task\.kind=tagging needs an encoder"),
         (["adversary=pseudo_labelled"], r"adversary=pseudo_labelled: .* use another adversary"),

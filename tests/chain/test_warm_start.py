@@ -27,7 +27,7 @@ def value(entry: Entry, metric: str) -> float:
 
 
 def spoil(folder: Path) -> None:
-    """What a trainer leaves in a checkpoint's folder: a finished schedule, an optimizer that throws the weights."""
+    """What a trainer leaves in a checkpoint's folder: a finished schedule, an optimizer that ruins the weights."""
     model, _ = load_masked_lm(folder, dropout=0.0)
     optimizer = torch.optim.AdamW(model.model.parameters(), lr=1e-9)
     for parameter in model.model.parameters():
@@ -84,9 +84,9 @@ def test_tapt_after_dapt_trains_all_of_its_steps_from_dapts_weights(world: Path,
     history = json.loads((tapt.folder / "training.json").read_text())["history"]
     assert [entry["step"] for entry in history if "loss" in entry] == [1, 2, 3, 4]
     assert (tapt.folder / "model.safetensors").read_bytes() != (dapt.folder / "model.safetensors").read_bytes()
-    alone = pretrained(world, tmp_path, "pretrain=[tapt]", "budget.tapt_steps=4")
-    assert history[0] != json.loads((alone.folder / "training.json").read_text())["history"][0]
-    assert not (dapt.folder / "checkpoint").exists()  # nothing of its optimizer is there to be taken
+    tapt_only = pretrained(world, tmp_path, "pretrain=[tapt]", "budget.tapt_steps=4")
+    assert history[0] != json.loads((tapt_only.folder / "training.json").read_text())["history"][0]
+    assert not (dapt.folder / "checkpoint").exists()  # so its optimizer state cannot be used
 
 
 # A rate at which the loss on held-out text falls at first and rises afterwards.

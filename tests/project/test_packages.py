@@ -1,4 +1,4 @@
-"""Code of the user's own: allowed by the user and by no config, read before it is imported, known by its source."""
+"""The user's own code: allowed by the user and by no config, read before it is imported, keyed by its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project's own option files stand beside the shipped ones, for every command."""
+"""Every command can use a project's own option files as well as the shipped ones."""
 
 from __future__ import annotations
 

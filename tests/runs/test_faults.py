@@ -1,4 +1,4 @@
-"""What can happen to a store and its tables: afterwards the same command gives the rows of an undisturbed sweep.
+"""Faults of a store and its tables: afterwards the same command gives the rows of an undisturbed sweep.
 
 kill -9 at given moments is in runs/test_kill.py, at random ones in fault_loop.py (``make faults``), a full disk in
 test_bad_input.py, damaged stages in store/test_entries.py and chain/test_chain.py.
@@ -47,7 +47,7 @@ def undisturbed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.Dat
 
 @pytest.fixture(scope="module")
 def done(world: Path, undisturbed: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with the finished sweep, to be left as it is."""
+    """A root with the finished sweep, which tests must not change."""
     root = tmp_path_factory.mktemp("done")
     finished(world, root)
     return root
@@ -67,7 +67,7 @@ FILES = ("runs/*.json", "studies/adhoc/*.json", "jobs/adhoc/*.json", "store/file
 def test_a_file_of_each_kind_beside_the_stages_is_written_again(
     what: tuple[str, ...], harm: Callable[[Path], None], world: Path, undisturbed: pd.DataFrame, done: Path
 ) -> None:
-    """A file of each kind, of another run each; each kind by itself in ``make test-all``."""
+    """One file of each kind, each of another run; ``make test-all`` tries each kind by itself."""
     before = stages(done)
     for place, pattern in enumerate(what):
         files = sorted(done.glob(pattern))
@@ -78,7 +78,7 @@ def test_a_file_of_each_kind_beside_the_stages_is_written_again(
 
 
 def test_a_clock_that_jumps_back(world: Path, undisturbed: pd.DataFrame, tmp_path: Path) -> None:
-    """What was written before then lies in the future."""
+    """The clock goes back: files written before have a time in the future."""
     assert adapt_here("-m", *overrides(world, tmp_path), *SWEEP, "seed=0").code == 0
     tomorrow = time.time() + 86_400
     for path in tmp_path.rglob("*"):
@@ -118,7 +118,7 @@ def test_a_store_on_another_file_system(
 def test_a_root_that_cannot_be_written_to(
     world: Path, undisturbed: pd.DataFrame, done: Path, mounted: Callable[..., Path]
 ) -> None:
-    """What is finished can be read; a run is refused in one sentence that names the root."""
+    """Finished runs can be read; a new run is refused in one sentence that names the root."""
     place = mounted("read-only", "--bind", "-o", "ro", str(done))
     if os.access(place, os.W_OK):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
@@ -140,7 +140,7 @@ def status_of(words: list[str]) -> status.Status:
 def test_two_versions_of_the_code_on_one_store(
     world: Path, undisturbed: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each trains its own, none twice; the study's table holds each run once, by the version that ran last."""
+    """Each version trains its own runs once; the study's table holds each run once, from the last version."""
     assert results.same_rows(finished(world, tmp_path), undisturbed)
     old = stages(tmp_path)
     version = keys.source_version

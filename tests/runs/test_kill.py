@@ -1,4 +1,4 @@
-"""Killed or told to stop at any moment: the same command then ends with the same rows and weights, bit for bit."""
+"""After a kill or a stop at any moment the same command ends with the same rows and weights, bit for bit."""
 
 import json
 import os

@@ -24,7 +24,7 @@ CHAIN = [
     "budget.tapt_steps=5", "budget.epochs=2", "evaluate=clean",
 ]  # fmt: skip
 # 30 examples in steps of 8: the last has 6, three for each process. 29 in steps of 8 and micro-batches of 2: the last
-# has 5, and the second process pads its two. 25: the last has one, and the second process only keeps in step.
+# has 5, and the second process pads its two. 25: the last has one, and the second process runs only dummies.
 METHODS = {
     "none": ["adversary=none", "budget.train_examples=25"],
     "fgm": ["adversary=fgm", "budget.train_examples=30"],
@@ -49,7 +49,7 @@ def methods(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="module")
 def roots(methods: list[str], world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By the processes, where the runs of all methods are; those of two by torchrun's own command."""
+    """The root of the runs of all methods, by number of processes; two processes are started by torchrun itself."""
     found = {way: tmp_path_factory.mktemp("processes") for way in ("1", *WAYS)}
     configs = []
     for method in methods:
@@ -128,7 +128,7 @@ def test_what_two_processes_save_is_a_model_like_any_other(
 
 
 def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a run that is finished starts none."""
+    """Also: a finished run starts no processes."""
     root = roots["2"] / "commanded"
     done = adapt_here(*overrides(world, root), *CHAIN, *METHODS["freelb"], "runtime.processes=2")
     assert done.code == 0, done.err
@@ -165,7 +165,7 @@ def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) ->
 def test_a_command_that_is_stopped_ends_its_processes_and_the_run_goes_on(
     stop: signal.Signals, saves: float, seen: str, way: str, world: Path, tmp_path: Path
 ) -> None:
-    """Told to stop, the processes save first; killed, the checkpoint is the last one. One process can go on from it."""
+    """Processes that are told to stop save first; killed ones leave the last checkpoint. One process can resume it."""
     settings = ["finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
     shared = [*overrides(world, tmp_path), *settings, *WAYS[way], f"runtime.checkpoint_seconds={saves}"]
     command = subprocess.Popen([sys.executable, "-m", "adapt", *shared], cwd=REPOSITORY, env=ENVIRONMENT)
@@ -178,7 +178,7 @@ def test_a_command_that_is_stopped_ends_its_processes_and_the_run_goes_on(
     (checkpoint,) = tmp_path.glob("store/finetune/.*/checkpoint/*.latest.pt")
     saved = torch.load(checkpoint, weights_only=True)["progress"]
     assert 0 < saved["step"] < 1200
-    pipeline(world, tmp_path, *settings).run()  # takes up the checkpoint of the two
+    pipeline(world, tmp_path, *settings).run()  # resumes from the checkpoint of the two processes
     (record,) = tmp_path.glob("store/finetune/*/training.json")
     history = json.loads(record.read_text())["history"]
     assert history[: len(saved["history"])] == saved["history"]
@@ -212,7 +212,7 @@ def workers(root: Path) -> list[int]:
 
 
 def test_a_resumed_sharded_training_ends_like_a_whole_one(world: Path, roots: dict[str, Path], tmp_path: Path) -> None:
-    """SMART has a teacher in its checkpoint: the optimizer's state and the teacher are in parts again."""
+    """SMART's checkpoint has a teacher; on resuming, the optimizer's state and the teacher are sharded again."""
     settings = ["adversary=smart", "finetune.dropout=0", "evaluate=clean"]
     pipeline(world, tmp_path / "whole", *settings).run()
     root = tmp_path / "cut"

@@ -1,6 +1,6 @@
-"""Under each launcher of conf/hydra/launcher, found by globbing, a sweep ends as under Hydra's own.
+"""Under each launcher of conf/hydra/launcher, found by globbing, a sweep ends as under Hydra's own launcher.
 
-Those that queue a job again are told to, in the middle of a training, with the signal of submitit. ``make test`` runs
+Launchers that queue jobs again are made to do so in mid-training, by submitit's signal. ``make test`` runs
 one of them (slurm_local starts the same jobs by itself: marker ``full``).
 """
 

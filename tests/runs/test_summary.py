@@ -1,4 +1,4 @@
-"""The end of a command: what it says of the jobs that finished and failed, however it ended."""
+"""The end of a command: what it says about the jobs that finished and failed, however it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapt.runs.summary import Finished, JobFailed
 
 
 class Unpicklable(Exception):
-    """Its class is called with one argument less than it needs when it is unpickled."""
+    """Cannot be unpickled: pickle calls the class with one argument too few."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)

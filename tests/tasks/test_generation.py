@@ -261,7 +261,7 @@ def test_the_command_refuses_what_writes_nothing(world: Path, inputs: dict[str, 
     loading.new_classifier(inputs["model"], labels=["x", "y"], pooling="mean", dropout=0.0).save(
         tmp_path / "tagged", loading.load_tokenizer(inputs["model"]), ["x", "y"]
     )
-    with pytest.raises(SystemExit, match="is fine-tuned to label texts, and writes none"):
+    with pytest.raises(SystemExit, match="is fine-tuned to label texts, and generates none"):
         generate.main([str(tmp_path / "tagged"), str(file)])
     with pytest.raises(SystemExit, match="no such file"):
         generate.main([str(inputs["model"]), str(tmp_path / "nothing.jsonl")])

@@ -1,4 +1,4 @@
-"""A run's answers beside its rows: the scores follow from them, and they outlive the store."""
+"""A run's table of predictions: its scores follow from the table, which outlives the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adapt import gc, results
 from adapt.config import AttackConfig
 from adapt.data import tasks
 from adapt.data.kinds.classification import Example
-from adapt.runs.answers import answers, text_hash
+from adapt.runs.prediction_table import prediction_table, text_hash
 
 TEXTS = ["evaluate.text.recipes=[embedding,typos]", "budget.text_attack_examples=6", "budget.text_attack_queries=40"]
 ROBUST = ["evaluate=robust", "evaluate.attack.epsilons=[0.1,2,20]"]
@@ -25,7 +25,7 @@ ROBUST = ["evaluate=robust", "evaluate.attack.epsilons=[0.1,2,20]"]
 
 @pytest.fixture(scope="module")
 def leaky(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The world's task, whose first two training texts stand in test too."""
+    """The world's task, with its first two training texts in test as well."""
     folder = shutil.copytree(world / "task", tmp_path_factory.mktemp("leaky") / "task")
     rows = [{"text": sentence(label, 0), "label": label} for label in WORDS]
     rows += [{"text": sentence(label, number), "label": label} for number in range(200, 210) for label in WORDS]
@@ -54,33 +54,33 @@ def measured(root: Path, run_id: str) -> dict[tuple[str, str, float, str], float
 @pytest.mark.parametrize("arm", ["robust", "text", "tfidf"])
 def test_the_rows_of_test_and_of_its_clean_part_follow_from_them(finished: tuple, arm: str) -> None:
     root, runs = finished
-    found, rows = results.predictions(root, runs[arm]), measured(root, runs[arm])
-    assert found["clean"].sum() == 20 and len(found) == 22
-    for split, part in (("test", found), ("test_clean", found[found["clean"]])):
+    predictions, rows = results.predictions(root, runs[arm]), measured(root, runs[arm])
+    assert predictions["clean"].sum() == 20 and len(predictions) == 22
+    for split, part in (("test", predictions), ("test_clean", predictions[predictions["clean"]])):
         macro = f1_score(part["gold"], part["predicted"], labels=list(WORDS), average="macro", zero_division=0.0)
         assert rows[split, "none", 0.0, "macro_f1"] == pytest.approx(macro)
         assert rows[split, "none", 0.0, "accuracy"] == pytest.approx((part["gold"] == part["predicted"]).mean())
-    assert (found["correct"] == (found["gold"] == found["predicted"])).all()
-    logits = found[[f"logit:{label}" for label in found["gold"].cat.categories]]
-    assert (logits.to_numpy().argmax(-1) == found["predicted"].cat.codes).all()
+    assert (predictions["correct"] == (predictions["gold"] == predictions["predicted"])).all()
+    logits = predictions[[f"logit:{label}" for label in predictions["gold"].cat.categories]]
+    assert (logits.to_numpy().argmax(-1) == predictions["predicted"].cat.codes).all()
 
 
 def test_the_rows_under_attack_follow_from_them(finished: tuple) -> None:
     root, runs = finished
-    found, rows = results.predictions(root, runs["robust"]), measured(root, runs["robust"])
+    predictions, rows = results.predictions(root, runs["robust"]), measured(root, runs["robust"])
     radii = [epsilon for _, attack, epsilon, metric in rows if attack == "pgd" and metric == "accuracy" and epsilon]
     assert sorted(radii) == [0.1, 2, 20]
     accuracy = []
     for epsilon in radii:
-        answered = found[f"answer@{epsilon:g}"]
+        answered = predictions[f"answer@{epsilon:g}"]
         assert answered.isna().tolist() == [False] * 8 + [True] * 14
-        accuracy.append(float((answered == found["gold"])[:8].mean()))
+        accuracy.append(float((answered == predictions["gold"])[:8].mean()))
         assert rows["test", "pgd", epsilon, "accuracy"] == accuracy[-1]
-    assert accuracy[0] > accuracy[-1]  # else nothing was tested
-    found, rows = results.predictions(root, runs["text"]), measured(root, runs["text"])
+    assert accuracy[0] > accuracy[-1]  # otherwise this would test nothing
+    predictions, rows = results.predictions(root, runs["text"]), measured(root, runs["text"])
     for recipe in ("embedding", "typos"):
-        answered = found[f"answer@text:{recipe}"]
-        assert rows["test", f"text:{recipe}", 0.3, "accuracy"] == float((answered == found["gold"])[:6].mean())
+        answered = predictions[f"answer@text:{recipe}"]
+        assert rows["test", f"text:{recipe}", 0.3, "accuracy"] == float((answered == predictions["gold"])[:6].mean())
 
 
 def test_an_example_is_known_by_its_text(finished: tuple) -> None:
@@ -99,7 +99,7 @@ def test_they_outlive_what_no_run_needs_and_the_store(world: Path, leaky: Path, 
     before = file.read_bytes()
     gc.main(["--root", str(root), "--delete"])
     assert file.read_bytes() == before
-    file.unlink()  # as it is of a run of older code
+    file.unlink()  # as for a run of older code
     with pytest.raises(FileNotFoundError, match="no predictions of this run; run its command again to write them"):
         results.predictions(root, runs["tfidf"])
     stages = {path: path.stat().st_mtime_ns for path in root.glob("store/*/*/stage.json")}
@@ -108,16 +108,16 @@ def test_they_outlive_what_no_run_needs_and_the_store(world: Path, leaky: Path, 
     assert {path: path.stat().st_mtime_ns for path in root.glob("store/*/*/stage.json")} == stages
 
 
-def test_a_tagger_has_a_row_a_word(world: Path, tmp_path: Path) -> None:
+def test_a_tagger_has_one_row_per_word(world: Path, tmp_path: Path) -> None:
     for split, numbers in {"train": range(40), "dev": range(300, 306), "test": range(400, 408)}.items():
         write_jsonl(tmp_path / "task" / f"{split}.jsonl", [tagged(number) for number in numbers])
     settings = [f"task.path={tmp_path / 'task'}", *TAGGING, "evaluate=clean", "budget.epochs=1"]
     run_id = pipeline(world, tmp_path, *settings).run()
-    found, rows = results.predictions(tmp_path, run_id), measured(tmp_path, run_id)
-    assert rows["test", "none", 0.0, "token_accuracy"] == pytest.approx(found["correct"].mean())
+    predictions, rows = results.predictions(tmp_path, run_id), measured(tmp_path, run_id)
+    assert rows["test", "none", 0.0, "token_accuracy"] == pytest.approx(predictions["correct"].mean())
     words = [len(tagged(number)["tokens"]) for number in range(400, 408)]
-    assert sorted(found.groupby("example")["word"].max() + 1) == sorted(words) and len(found) == sum(words)
-    assert list(found.columns)[-1] == "clean"  # no logits are kept
+    assert sorted(predictions.groupby("example")["word"].max() + 1) == sorted(words) and len(predictions) == sum(words)
+    assert list(predictions.columns)[-1] == "clean"  # no logits are kept
 
 
 def ensemble(*members: str) -> AttackConfig:
@@ -137,10 +137,10 @@ def test_under_attack_by_hand(tmp_path: Path) -> None:
             **{"pgd.epsilon": [1.0, 0.0], "apgd_ce.epsilon": [0.5, 0.0]},
         }
     ).to_parquet(tmp_path / "attacked.parquet")
-    alone = answers(tmp_path, task, [0, 2], ensemble("pgd"))
-    assert alone["predicted"].tolist() == ["no", "no", "yes"] and alone["clean"].tolist() == [True, False, True]
-    assert alone["answer@0.5"].tolist()[:2] == ["no", "no"] and alone["answer@1"].tolist()[:2] == ["yes", "no"]
-    assert alone[["answer@0.5", "answer@1"]].isna().all(axis=1).tolist() == [False, False, True]
-    both = answers(tmp_path, task, [], ensemble("pgd", "apgd_ce"))
+    single = prediction_table(tmp_path, task, [0, 2], ensemble("pgd"))
+    assert single["predicted"].tolist() == ["no", "no", "yes"] and single["clean"].tolist() == [True, False, True]
+    assert single["answer@0.5"].tolist()[:2] == ["no", "no"] and single["answer@1"].tolist()[:2] == ["yes", "no"]
+    assert single[["answer@0.5", "answer@1"]].isna().all(axis=1).tolist() == [False, False, True]
+    both = prediction_table(tmp_path, task, [], ensemble("pgd", "apgd_ce"))
     assert both["answer@0.5"].tolist()[:2] == ["yes", "no"]
     assert both["text_hash"].tolist() == [text_hash(["a"]), text_hash(["b"]), text_hash(["c"])]
