@@ -1,4 +1,4 @@
-"""Tune each arm of a study on dev: the same number of trials for each, proposed by Optuna and run like any other run.
+"""Tune each arm of a study on dev with equal budgets: Optuna proposes the trials, which run like any other run.
 
 ``adapt tune experiment=quickstart seed=0,1 --trials 8``, with the overrides of a sweep. The runs of a sweep that differ
 only in seed are one arm. A trial is one setting of an arm, run with each of these seeds; its score is the mean of the
