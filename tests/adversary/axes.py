@@ -73,7 +73,7 @@ def pairwise() -> list[Case]:
 
     Of draws with as many new pairs it takes one of one process: two have every pair too, but cost ten times as much.
     """
-    draw = random.Random(1)
+    draw = random.Random(0)
     names = list(AXES)
     open_pairs = {
         ((one, value), (other, another))

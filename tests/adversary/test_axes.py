@@ -7,6 +7,7 @@ import functools
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,22 @@ def test_case(case, request):
         halves = [step_of(case).gradients]
     for result in halves:
         assert result.keys() == whole.gradients.keys()
-        assert distance(result, whole.gradients) < (1e-4 if case.precision == "float32" else 0.1)
+        assert distance(result, whole.gradients) < allowed(case)
+
+
+def allowed(case: Case) -> float:
+    """How far the gradients of a case may lie from those of the whole batch: 1e-4 in float32, in bf16 two roundings.
+
+    A rounding is the distance of the whole batch in bf16 from the whole batch in float32: .01 in most of these random
+    models, .4 in T5. The case and the whole are each rounded once, so two roundings may lie between them; but a cut
+    only changes the order of sums, and 0.1 is the limit. AWP's is 0.5, because its last pass is at weights that the
+    first gradient moved: a change of T5's weights by 1e-5 of themselves changes 0.002 of its gradient in float32, and
+    0.1 of it in bf16, where other values are rounded up.
+    """
+    if case.precision == "float32":
+        return 1e-4
+    rounding = distance(plain(case).gradients, plain(replace(case, precision="float32")).gradients)
+    return max(1e-4, min(2 * rounding, 0.5 if case.method == "awp" else 0.1))
 
 
 def distance(gradients: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:

@@ -4,7 +4,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from adversaries import OBJECTIVES, batch_for, read, run, tiny
+from adversaries import ARCHITECTURES, OBJECTIVES, batch_for, read, run, tiny
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 from world import pipeline
 
 from adapt.config import ConfigError
@@ -31,6 +34,24 @@ def test_methods_in_float32_give_the_gradients_of_full_precision_under_mixed_pre
     assert vars(model)["forward"] is wrapped
     same = all(torch.equal(outcome.gradients[name], value) for name, value in expected.gradients.items())
     assert same == adversary.float32
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_awp_does_not_move_a_fresh_lora_along_rounding_errors(architecture):
+    """While B is zero the gradient of A is zero in 16 bits too, and B has no norm to be moved by."""
+    model = tiny(architecture)
+    linear = [name for name, module in model.encoder.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=linear), model.encoder)
+    lora = {name: weight for name, weight in model.named_parameters() if "lora_" in name}
+    passes = []
+    model.head.register_forward_pre_hook(
+        lambda *_: passes.append({name: weight.clone() for name, weight in lora.items()})
+    )
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    run(read("awp", gamma=0.5), model, OBJECTIVES["classification"], [batch_for("classification")])
+    clean, moved = passes
+    assert len(lora) == 2 * len(linear)
+    assert all(torch.equal(clean[name], moved[name]) for name in lora)
 
 
 def test_a_radius_that_bf16_rounds_away_is_refused():
