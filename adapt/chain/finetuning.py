@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -150,8 +149,8 @@ def adapting(model: Stage | Source, *own: PeftConfig) -> tuple[str, ...]:
 
 def has_adapters(folder: Path) -> bool:
     """Whether a base model comes with adapters or quantised layers, as an exported model may."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return (folder / "adapters").is_dir() or "quantization_config" in config
+    config = (folder / "config.json").read_bytes()  # not parsed: checks/models.py refuses a broken one, and says why
+    return (folder / "adapters").is_dir() or b'"quantization_config"' in config
 
 
 def is_whole(peft: PeftConfig) -> bool:
