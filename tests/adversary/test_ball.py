@@ -107,7 +107,7 @@ def test_a_relative_radius_becomes_a_length():
     relative = Ball(epsilon=0.5, norm="l2", scope="token", relative=True, special_tokens=False)
     assert relative.absolute(3.0).radius == 1.5
     assert relative.absolute(3.0).absolute(3.0).radius == 1.5
-    with pytest.raises(AssertionError, match="no length yet"):
+    with pytest.raises(AssertionError, match="no absolute radius yet"):
         relative.project(torch.ones(SHAPE))
 
 

@@ -116,7 +116,7 @@ def test_a_pass_that_does_not_reach_the_embedding_fails_loudly():
     model = Toy()
     embedding = embedding_of(model)
     block = perturbed(embedding, torch.zeros(1, 1, 6), torch.ones(1, 1, 1))
-    with pytest.raises(AssertionError, match="clean one"), block:
+    with pytest.raises(AssertionError, match="this pass was not perturbed"), block:
         pass
 
 

@@ -100,7 +100,7 @@ def test_the_help_topics_of_python_are_in_the_general_corpus(general: list[str])
 
 def held_out_in(passages: list[str], questions: Questions) -> list[str]:
     held_out = [text for splits in questions.values() for split in ("dev", "test") for text, _ in splits[split]]
-    tasks, objects = BannedTexts(held_out, threshold=None), pydoc.text_of("dev", "test")
+    tasks, objects = BannedTexts(held_out, threshold=None), pydoc.banned_texts("dev", "test")
     return [passage for passage in passages if tasks.found_in(passage) or objects.found_in(passage)]
 
 

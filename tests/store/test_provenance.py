@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapt.store import provenance
+from adapt.store import provenance, release
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
 
-    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "adapt")
     provenance.commit_and_dirty.cache_clear()
     run("init")
-    for folder in provenance.SOURCES:
+    for folder in release.SOURCES:
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "source.py").write_text("one = 1\n")
     run("add", ".")
@@ -45,7 +45,7 @@ def test_what_is_no_source_may_differ(git: Callable[..., None], tmp_path: Path) 
 
 
 def test_outside_of_a_repository_nothing_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "adapt")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     provenance.commit_and_dirty.cache_clear()
     assert provenance.commit_and_dirty() == ("unknown", True)
