@@ -33,9 +33,15 @@ SMALL = {"r": 4, "init_r": 4, "target_r": 2, "size": 4, "num_virtual_tokens": 3,
 
 
 @cache
+def settings_of(name: str) -> dict[str, Any]:
+    """The settings of an option file's method, as they stand there."""
+    return yaml.safe_load((CONF / "peft" / f"{name}.yaml").read_text())["method"] or {}
+
+
+@cache
 def option(name: str, *more: str) -> PeftConfig:
     """An option file, cut to a size that fits 16 dimensions."""
-    settings = yaml.safe_load((CONF / "peft" / f"{name}.yaml").read_text())["method"] or {}
+    settings = settings_of(name)
     small = [f"peft.method.{key}={value}" for key, value in SMALL.items() if key in settings]
     names = LLAMA if settings.get("_target_") == LLAMA_ADAPTER else []
     return composed(f"peft={name}", "model.path=x", *names, *small, *more).peft

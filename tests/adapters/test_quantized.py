@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapted import METHODS, answers, classifier, guessing, language_model, mergeable, option, tokenizer, train
+from adapted import METHODS, answers, classifier, guessing, language_model, option, settings_of, tokenizer, train
 from adversaries import VOCABULARY, make_batch, masked
 from torch import nn
 from transformers import (
@@ -20,7 +20,7 @@ from world import pipeline
 
 from adapt.adapters import bits, stage
 from adapt.adapters.quantization import dequantized, is_quantized, quantize
-from adapt.checks.peft import ALLOCATING, OF_BIASES, target
+from adapt.checks.peft import ALLOCATING, NOT_MERGEABLE, OF_BIASES
 from adapt.models import loading
 from adapt.training.retention import layer_stacks
 
@@ -29,7 +29,7 @@ FOLDED = [
     (name, kind)
     for name in METHODS
     for kind in KINDS
-    if mergeable(option(name)) and target(option(name)) not in (OF_BIASES, ALLOCATING)  # those are refused on bits
+    if settings_of(name).get("_target_") not in {*NOT_MERGEABLE, OF_BIASES, ALLOCATING}  # the last two: refused on bits
 ]
 SMALL = {
     "vocab_size": VOCABULARY,

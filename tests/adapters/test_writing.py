@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapted import LLAMA, METHODS, needs, option
+from adapted import LLAMA, METHODS, needs, option, settings_of
 from decoders import byte_tokenizer, write_decoder
 
 from adapt.adapters import stage
-from adapt.checks.peft import OF_BIASES, VIRTUAL, target
+from adapt.checks.peft import OF_BIASES, VIRTUAL
 from adapt.models import language, loading
 from adapt.tasks import generation
 from adapt.tasks.generation import Decoding
@@ -17,9 +17,9 @@ from adapt.tasks.generation import Decoding
 GREEDY = Decoding(max_new_tokens=4, temperature=0.0, top_p=1.0, seed=0)
 TEXTS = ["the cat sat on the mat", "iron ore is heavy", "a dog and a cat"]
 PROMPTS = [[11, 12, 13, 14, 15, 16], [21], [31, 32, 33]]
-OF_LLAMA = [(name, "llama") for name in METHODS if target(option(name)) != OF_BIASES]  # which has none
+OF_LLAMA = [(name, "llama") for name in METHODS if settings_of(name).get("_target_") != OF_BIASES]  # which has none
 tokenizer = cache(lambda: byte_tokenizer(TEXTS))
-CASES = OF_LLAMA + [(name, "gpt2") for name in METHODS if target(option(name)) in VIRTUAL]
+CASES = OF_LLAMA + [(name, "gpt2") for name in METHODS if settings_of(name).get("_target_") in VIRTUAL]
 
 
 @pytest.mark.parametrize(("name", "architecture"), CASES)

@@ -5,11 +5,12 @@ transformers is imported only by the models that need it, so that the two-proces
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,18 @@ def kept(model: nn.Module, batches: Sequence[Batch]) -> dict[int, Tensor]:
 
 
 def tiny(architecture: str, objective: str = "classification", *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
-    """A random model of about 16 dimensions, in training mode, with weights large enough for its loss to bend."""
+    """A random model of about 16 dimensions, in training mode, with weights large enough for its loss to bend.
+
+    Torch's generator is left as the making of the model leaves it, which is made once and copied.
+    """
+    model, state = made(architecture, objective, dropout, seed)
+    torch.set_rng_state(state)
+    return copy.deepcopy(model)
+
+
+@cache
+def made(architecture: str, objective: str, dropout: float, seed: int) -> tuple[nn.Module, Tensor]:
+    """The model and the state of torch's generator after it."""
     import transformers
 
     from adapt.models.heads import Classifier, MeanHead
@@ -177,7 +189,7 @@ def tiny(architecture: str, objective: str = "classification", *, dropout: float
         for parameter in model.parameters():
             if parameter.ndim >= 2:
                 parameter.normal_(std=0.3)
-    return model.train()
+    return model.train(), torch.get_rng_state()
 
 
 class Toy(nn.Module):

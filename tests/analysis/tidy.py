@@ -12,9 +12,8 @@ SMALLEST = 5.5  # points
 
 def is_tidy(figure):
     assert figure.get_figwidth() in (style.ONE_COLUMN, style.TWO_COLUMNS)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()  # lays all out
     texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
     texts = [t for t in texts if t.axes is None or t.axes.get_visible()]
     assert min(t.get_fontsize() for t in texts) >= SMALLEST

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from command import adapt_here
+from forked import children, command, forked, run_on_two, runs  # noqa: F401 - forked: a fixture
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from world import REPOSITORY, overrides, pipeline
@@ -49,7 +50,7 @@ def methods(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="module")
 def roots(methods: list[str], world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The root of the runs of all methods, by number of processes; two processes are started by torchrun itself."""
+    """The root of the runs of all methods, by number of processes; two are forked, and run as torchrun would run them."""
     found = {way: tmp_path_factory.mktemp("processes") for way in ("1", *WAYS)}
     configs = []
     for method in methods:
@@ -59,17 +60,7 @@ def roots(methods: list[str], world: Path, tmp_path_factory: pytest.TempPathFact
             shared = pipeline(world, found[way], *CHAIN, *settings, *more)
             configs.append(found[way] / f"{method}.yaml")
             OmegaConf.save(OmegaConf.structured(shared.cfg), configs[-1])
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "adapt.worker",
-    ]
-    done = subprocess.run([*command, *configs], cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_on_two(configs)
     return found
 
 
@@ -128,7 +119,7 @@ def test_what_two_processes_save_is_a_model_like_any_other(
 
 
 def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also: a finished run starts no processes."""
+    """Fresh ones. Also: a finished run starts no processes."""
     root = roots["2"] / "commanded"
     done = adapt_here(*overrides(world, root), *CHAIN, *METHODS["freelb"], "runtime.processes=2")
     assert done.code == 0, done.err
@@ -139,6 +130,7 @@ def test_the_command_starts_the_processes(world: Path, roots: dict[str, Path], m
     assert set(results.load(root)["run_id"]) == {again}
 
 
+@pytest.mark.usefixtures("forked")
 def test_what_a_stage_of_the_first_process_refuses_is_one_sentence(world: Path, tmp_path: Path) -> None:
     done = adapt_here(*overrides(world, tmp_path), "pretrain=[dsir]", "budget.selected_documents=100000", *WAYS["2"])
     assert done.code == 1
@@ -146,6 +138,7 @@ def test_what_a_stage_of_the_first_process_refuses_is_one_sentence(world: Path, 
     assert "100000" in done.err.partition("error: ")[2]
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) -> None:
     diverging = ["finetune.optimizer.learning_rate=1e30", "finetune.optimizer.clip_norm=null", "evaluate=clean"]
     done = adapt_here(*overrides(world, tmp_path), *diverging, "runtime.processes=2")
@@ -162,18 +155,20 @@ def test_an_error_of_a_process_is_the_runs_error(world: Path, tmp_path: Path) ->
         (signal.SIGTERM, 1e9, "best", "2, sharded"),
     ],
 )
+@pytest.mark.usefixtures("forked")
 def test_a_command_that_is_stopped_ends_its_processes_and_the_run_goes_on(
     stop: signal.Signals, saves: float, seen: str, way: str, world: Path, tmp_path: Path
 ) -> None:
     """Processes that are told to stop save first; killed ones leave the last checkpoint. One process can resume it."""
     settings = ["finetune.dropout=0", "budget.epochs=300", "evaluate=clean"]
     shared = [*overrides(world, tmp_path), *settings, *WAYS[way], f"runtime.checkpoint_seconds={saves}"]
-    command = subprocess.Popen([sys.executable, "-m", "adapt", *shared], cwd=REPOSITORY, env=ENVIRONMENT)
+    pid = command(*shared)
     until(lambda: list(tmp_path.glob(f"store/finetune/.*/checkpoint/*.{seen}.pt")))
-    assert len(workers(tmp_path)) == 2
-    command.send_signal(stop)
-    assert command.wait() == -stop
-    until(lambda: not workers(tmp_path))
+    both = children(pid)
+    assert len(both) == 2
+    os.kill(pid, stop)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -stop
+    until(lambda: not any(runs(worker) for worker in both))
     assert not list(tmp_path.glob("runs/*.json"))
     (checkpoint,) = tmp_path.glob("store/finetune/.*/checkpoint/*.latest.pt")
     saved = torch.load(checkpoint, weights_only=True)["progress"]
@@ -211,19 +206,24 @@ def workers(root: Path) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_resumed_sharded_training_ends_like_a_whole_one(world: Path, roots: dict[str, Path], tmp_path: Path) -> None:
-    """SMART's checkpoint has a teacher; on resuming, the optimizer's state and the teacher are sharded again."""
+    """SMART's checkpoint has a teacher; on resuming, the optimizer's state and the teacher are sharded again.
+
+    The processes that are cut are fresh ones, those that go on are forked.
+    """
     settings = ["adversary=smart", "finetune.dropout=0", "evaluate=clean"]
     pipeline(world, tmp_path / "whole", *settings).run()
     root = tmp_path / "cut"
-    command = [*overrides(world, root), *settings, *WAYS["2, sharded"], "runtime.checkpoint_seconds=0"]
-    cut = subprocess.Popen([sys.executable, "-m", "adapt", *command], cwd=REPOSITORY, env=ENVIRONMENT)
+    arguments = [*overrides(world, root), *settings, *WAYS["2, sharded"], "runtime.checkpoint_seconds=0"]
+    cut = subprocess.Popen([sys.executable, "-m", "adapt", *arguments], cwd=REPOSITORY, env=ENVIRONMENT)
     until(lambda: list(root.glob("store/finetune/.*/checkpoint/*.latest.pt")))
+    assert len(workers(root)) == 2
     cut.kill()
     assert cut.wait() == -signal.SIGKILL
     until(lambda: not workers(root))
     assert not list(root.glob("runs/*.json"))
-    done = adapt_here(*command)
+    done = adapt_here(*arguments)
     assert done.code == 0, done.err
     difference = (rows(tmp_path / "whole", "smart") - rows(root, "smart")).abs()
     assert difference.max() < 1e-3, difference.sort_values().tail()

@@ -61,6 +61,7 @@ def check(domain: str | None) -> None:
         folder_of(package)
 
 
+@cache
 def fingerprint() -> str:
     """SHA-256 of all that the text is made from: the versions of Python and of the packages."""
     packages = [package for packages in DOMAINS.values() for package in packages if package != STANDARD_LIBRARY]
