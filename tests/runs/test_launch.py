@@ -50,7 +50,7 @@ def methods(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="module")
 def roots(methods: list[str], world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The root of the runs of all methods, by number of processes; two are forked, and run as torchrun would run them."""
+    """The root of the runs of all methods, by number of processes; two are forked, as torchrun would run them."""
     found = {way: tmp_path_factory.mktemp("processes") for way in ("1", *WAYS)}
     configs = []
     for method in methods:
