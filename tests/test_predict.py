@@ -73,7 +73,7 @@ def test_a_mean_export_opens_as_an_encoder_and_predicts_the_same(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["zzz", "TEXTS"], "no run of"),
+        (["zzz", "TEXTS"], "no run in .* whose id begins so"),
         (["RUN", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["RUN"], "nothing to do"),
     ],

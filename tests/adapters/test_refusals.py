@@ -99,7 +99,7 @@ def test_its_neighbours_are_not(overrides: list[str]) -> None:
         ({"_target_": "peft.get_peft_model"}, "no config of a method"),
         ({"_target_": "peft.LoraConfig", "bias": "all"}, "peft.method.bias=all: .* peft=bitfit trains"),
         ({"_target_": "peft.AdaLoraConfig", "bias": "lora_only"}, "peft.method.bias=lora_only: .*bitfit"),
-        ({"_target_": "peft.IA3Config", "modules_to_save": ["pooler"]}, "heads are trained whole"),
+        ({"_target_": "peft.IA3Config", "modules_to_save": ["pooler"]}, "heads are trained under every method"),
         ({"_target_": "peft.LoraConfig", "trainable_token_indices": [1]}, "peft=full trains the embeddings"),
         ({"_target_": "peft.LoraConfig", "target_parameters": ["w"]}, "under target_modules"),
         ({"_target_": "peft.VeraConfig", "layers_to_transform": [0]}, "under target_modules"),

@@ -159,7 +159,7 @@ def test_two_versions_of_the_code_on_one_store(
 
 
 WRITERS = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 import chain_runs
 from adapt.chain import stage
@@ -171,6 +171,7 @@ def noting():
     def call(self, inputs, folder, runtime):
         with built.open("a") as stream:
             stream.write(folder.name + chr(10))
+        time.sleep(self.kind == "task")  # the first stage of all writers: time for the others to come to its lock
         return original(self, inputs, folder, runtime)
     pipeline.Pipeline.__init__.__defaults__ = (call,)
 
