@@ -4,6 +4,8 @@ PYTHON ?= python3
 STUDY ?= quickstart
 BIN := .venv/bin
 TESTS ?= tests
+# Bytecode is written whatever the shell says: the processes that tests start would each compile everything again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test test-all check smoke table figures report faults bench base-model clean
@@ -28,10 +30,10 @@ reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=qui
 	$(BIN)/adapt figures $(STUDY) --root outputs
 
 test: setup ## the tests of every guarantee, in minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(PYTEST) $(TESTS)
 
 test-all: setup ## those and the slow ones: whole products, each launcher, whole corpora (hours)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "full or not full" $(TESTS)
+	$(PYTEST) -m "full or not full" $(TESTS)
 
 check: setup ## lint and types
 	$(BIN)/ruff check adapt analysis tests benchmarks
