@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="adapt status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="+", help="as for adapt: experiment=<study> and what is swept")
+    parser.add_argument("-m", "--multirun", action="store_true", help="as for adapt; changes nothing here")
     parser.add_argument("--all", action="store_true", help="name every missing run, not the first ten")
     args = parser.parse_intermixed_args(arguments)
     ConfigStore.instance().store(name="schema", node=Config)

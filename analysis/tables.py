@@ -76,8 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  failed: {failure.overrides}: {failure.error} ({failure.path})")
     if outcome.table.empty:
         return 1
+    written = _write_pages(outcome.table, study, csv.parent)  # before the long texts, whose reader may close the pipe
     print("\n" + format_summary(outcome.table))
-    _write_pages(outcome.table, study, csv.parent)
+    print("\n".join(written))
     return 0
 
 
@@ -86,6 +87,8 @@ def _say(outcome: Merge, replaced: bool) -> None:
     print(f"  merged: {len(outcome.merged)} new runs; {len(outcome.same)} were recorded with the same numbers")
     if outcome.superseded:
         print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
+    if outcome.outdated:
+        print(f"  outdated: {len(outcome.outdated)} runs have the settings of a run that was made later, which counts")
     if outcome.waiting:
         print(
             f"  waiting: {len(outcome.waiting)} recorded runs have keys of another generation and have not been run "
@@ -113,14 +116,16 @@ def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
         yield name, text
 
 
-def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> None:
-    """Write the pages for which there are rows, and the paper's table in three formats."""
+def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> list[str]:
+    """Write the pages for which there are rows, and the paper's table in three formats. Returns what to print."""
+    said = []
     for name, text in pages(table):
         (folder / name).write_text(text, encoding="utf-8")
-        print(f"\n{folder / name}: {PAGES[name][1]}\n\n{text}")
+        said.append(f"\n{folder / name}: {PAGES[name][1]}\n\n{text}")
     for name, text in paper_formats.formats(paper_tables.paper_table(table), label=study).items():
         (folder / name).write_text(text, encoding="utf-8")
-        print(f"{folder / name}: for a paper")
+        said.append(f"{folder / name}: for a paper")
+    return said
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,8 @@ from adapt.project import folder
 def own_conf() -> Path | None:
     """The project's own conf/; None if it has none, or only the shipped one.
 
-    Raises ConfigError if ADAPT_PROJECT names no folder, and for a file with the name of a shipped one: a name in
-    a table of results must not mean two things.
+    Raises ConfigError if ADAPT_PROJECT names no folder, for a file with the name of a shipped one, and for an option
+    whose ``name`` is not its file's: a name in a table of results must not mean two things.
     """
     project = folder.folder()
     if not project.is_dir():
@@ -31,6 +32,9 @@ def own_conf() -> Path | None:
         name = file.relative_to(conf)
         if (CONF / name).exists():
             raise ConfigError(f"{file}: adapt ships a conf/{name} of its own; give yours another name")
+        label = re.search(r"^name: *[\"']?([^\s\"'#]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        if label is not None and label[1] != file.stem:
+            raise ConfigError(f"{file}: has name: {label[1]}, by which tables would call it; must be name: {file.stem}")
     return conf
 
 

@@ -26,6 +26,7 @@ class Merge:
     same: list[str] = field(default_factory=list)  # recorded already, with the same numbers
     differ: list[str] = field(default_factory=list)  # recorded already, with other numbers
     superseded: list[str] = field(default_factory=list)  # recorded under older code, with the settings of a merged run
+    outdated: list[str] = field(default_factory=list)  # of settings that a run of other code has too, made later
     waiting: list[str] = field(default_factory=list)  # recorded under other keys and not run again: nothing is merged
 
 
@@ -44,6 +45,8 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
     record = frozen.load(path) if path.exists() else fresh.iloc[:0]
     outcome = Merge(record, refused=sorted(set(fresh.loc[fresh["dirty"], "run_id"])))
     fresh = fresh[~fresh["dirty"]]
+    outcome.outdated = _outdated(fresh)
+    fresh = fresh[~fresh["run_id"].isin(outcome.outdated)]
     measured = ["run_id", *results.MEASUREMENT, "created_at"]
     for run_id in fresh["run_id"].unique().tolist():
         now, then = (rows.loc[rows["run_id"] == run_id, measured] for rows in (fresh, record))
@@ -69,6 +72,14 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
     return outcome
 
 
+def _outdated(fresh: pd.DataFrame) -> list[str]:
+    """The run_ids of ours that have the settings of a run made later: both would count as the same seed."""
+    runs = fresh[fresh["source"] == "ours"].drop_duplicates("run_id").sort_values(["created_at", "run_id"])
+    if runs.empty:
+        return []
+    return sorted(runs.loc[_settings(runs, _settings_columns(runs, runs)).duplicated(keep="last").to_numpy(), "run_id"])
+
+
 def _of_other_keys(record: pd.DataFrame, new: pd.DataFrame) -> set[str]:
     """The run_ids in ``record`` whose keys are of another generation than ``new``'s; published rows have no keys."""
     ours = record[record["source"] == "ours"]
@@ -81,17 +92,20 @@ def _generation(rows: pd.DataFrame) -> pd.Series:
 
 
 def _same_settings(record: pd.DataFrame, new: pd.DataFrame) -> list[str]:
-    """The run_ids in ``record`` that agree with a run of ``new`` in all factors and all config columns that both have.
-
-    ``adaptation`` is not compared: it is a key and changes with the code.
-    """
-    config = sorted((set(record.columns) & set(new.columns)) - set(results.COLUMNS))
-    columns = [name for name in (*results.FACTORS, *config) if name != "adaptation"]
-    of_record, of_new = (
-        rows.drop_duplicates("run_id").set_index("run_id")[columns].map(_text).agg("|".join, axis=1)
-        for rows in (record, new)
-    )
+    """The run_ids in ``record`` that agree with a run of ``new`` in all settings that both have."""
+    of_record, of_new = (_settings(rows, _settings_columns(record, new)) for rows in (record, new))
     return list(of_record[of_record.isin(set(of_new))].index)
+
+
+def _settings(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """The settings of each run as one text, by run_id."""
+    return rows.drop_duplicates("run_id").set_index("run_id")[columns].map(_text).agg("|".join, axis=1)
+
+
+def _settings_columns(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    """The factors, and the config columns of both tables; not ``adaptation``, a key, which changes with the code."""
+    config = sorted((set(one.columns) & set(other.columns)) - set(results.COLUMNS))
+    return [name for name in (*results.FACTORS, *config) if name != "adaptation"]
 
 
 def _text(value: object) -> str:

@@ -175,6 +175,21 @@ def test_a_run_of_newer_code_takes_the_place_of_the_one_with_its_settings(tmp_pa
     assert merged(tmp_path / "other", tmp_path / "lab").superseded == []
 
 
+def test_of_two_runs_of_the_same_settings_the_later_one_counts(tmp_path, small, write_study, capsys):
+    """Edited code gives the same settings another run; a command spelt in another way leaves both in the study."""
+    edited = small[small["seed"] == 0]
+    later = edited.assign(run_id="e" + edited["run_id"], created_at="2999-01-01T00:00:00+00:00")
+    write_study(tmp_path / "root", pd.concat([small, later], ignore_index=True))
+    first = merged(tmp_path / "root", tmp_path / "lab")
+    assert first.outdated == sorted(edited["run_id"].unique())
+    assert set(first.table["run_id"]) == {*small["run_id"], *later["run_id"]} - set(edited["run_id"])
+    csv = tmp_path / "lab" / "synthetic" / "results.csv"
+    recorded = csv.read_bytes()
+    assert merged(tmp_path / "root", tmp_path / "lab").merged == [] and csv.read_bytes() == recorded
+    tables.main(["synthetic", "--root", str(tmp_path / "root"), "--experiments", str(tmp_path / "lab")])
+    assert "outdated: 2 runs" in capsys.readouterr().out
+
+
 def with_new_keys(rows):
     """The same runs under the next generation of keys: every id is another, the adaptations' too."""
     return rows.assign(

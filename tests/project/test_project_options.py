@@ -51,6 +51,20 @@ def test_a_sweep_and_its_status_know_the_projects_study(own: Path, capsys: pytes
     assert "mine: 3 runs" in capsys.readouterr().out
 
 
+def test_status_takes_the_words_of_the_sweep_as_they_are(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status.main(["-m", "experiment=mine", "seed=0,1"])
+    assert "mine: 2 runs" in capsys.readouterr().out
+
+
+def test_an_option_under_another_name_than_its_files_is_refused(own: Path) -> None:
+    """A copy of fgm.yaml that still says its name would stand in every table as FGM."""
+    copy = own / "conf" / "adversary" / "mine.yaml"
+    copy.parent.mkdir()
+    copy.write_text((CONF / "adversary" / "fgm.yaml").read_text())
+    with pytest.raises(ConfigError, match="mine.yaml: has name: fgm, .* must be name: mine"):
+        options.names("adversary")
+
+
 def test_the_command_runs_it(own: Path) -> None:
     answer = adapt_here("experiment=mine", "hydra.mode=RUN", "evaluate=clean", "runtime.dry_run=true")
     assert answer.code == 0, answer.err
