@@ -18,7 +18,6 @@ from adapt.data.text import in_hash_order
 from adapt.models import loading
 from adapt.table.measurement import measurement
 from adapt.tasks import generation
-from adapt.tasks import generation as repetition
 from adapt.tasks.generation import Decoding, text_of, without_end
 from adapt.training import loop
 
@@ -119,14 +118,14 @@ def line(
         "answer": text_of(tokenizer, written),
         "ended": len(written) < len(answer),
         "tokens": len(written),
-        "repetition": repetition.repeated(written),
+        "repetition": generation.repeated(written),
     }
 
 
 def measures(split: str, answers: list[list[int]], ends: list[int]) -> list[dict[str, Any]]:
     """Mean length, share that ended, mean seq-rep-4 of the answers with a 4-gram, and distinct-1 and -2 of all."""
     written = [without_end(answer, ends) for answer in answers]
-    repeated = [share for answer in written if (share := repetition.repeated(answer)) is not None]
+    repeated = [share for answer in written if (share := generation.repeated(answer)) is not None]
     ended = sum(len(short) < len(answer) for short, answer in zip(written, answers, strict=True))
     rows = [
         measurement(split, "answer_tokens", sum(map(len, written)) / len(written), n=len(written)),
@@ -135,6 +134,6 @@ def measures(split: str, answers: list[list[int]], ends: list[int]) -> list[dict
     if repeated:
         rows.append(measurement(split, "seq_rep_4", sum(repeated) / len(repeated), n=len(repeated)))
     for n in (1, 2):
-        share = repetition.distinct(written, n)
+        share = generation.distinct(written, n)
         rows += [] if share is None else [measurement(split, f"distinct_{n}", share, n=len(written))]
     return rows
