@@ -26,13 +26,13 @@ reproduce: setup ## run a study, freeze its rows and draw its figures (STUDY=qui
 	$(BIN)/adapt experiment=$(STUDY)
 	$(BIN)/adapt experiment=$(STUDY) model=tfidf "pretrain=[]" adversary=none seed=0
 	$(BIN)/adapt experiment=$(STUDY) finetune=linear_probe evaluate=clean "pretrain=[]" adversary=none seed=0
-	$(BIN)/adapt table $(STUDY)
 	$(BIN)/adapt figures $(STUDY) --root outputs
+	$(BIN)/adapt table $(STUDY)
 
 test: setup ## the tests of every guarantee, in minutes
 	$(PYTEST) $(TESTS)
 
-test-all: setup ## those and the slow ones: whole products, each launcher, whole corpora (hours)
+test-all: setup ## those and the slow ones: whole products, each launcher, whole corpora (an hour or two)
 	$(PYTEST) -m "full or not full" $(TESTS)
 
 check: setup ## lint and types
@@ -42,7 +42,7 @@ check: setup ## lint and types
 smoke: setup ## one run of every kind of stage, in seconds
 	$(BIN)/adapt experiment=smoke
 
-table: setup ## freeze rows and predictions of a clean commit in experiments/$(STUDY), write its tables
+table: setup ## freeze rows and predictions in experiments/$(STUDY), write its tables
 	$(BIN)/adapt table $(STUDY)
 
 figures: setup ## draw experiments/$(STUDY)/figures from results.csv

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from adapt.config import CONF, Config, ConfigError, suggestion
 from adapt.project import options as options  # importing it tells Hydra about the project's own conf/
 from adapt.project import packages
-from adapt.runs import job, summary
+from adapt.runs import job, progress, summary
 
 VERBS = {  # verb: the module whose ``main`` it calls, and what it does
     "status": ("adapt.status", "how far a sweep or study is, and how long the rest would take"),
@@ -76,10 +76,16 @@ def runs() -> None:
     logging.raiseExceptions = False  # on a full disk logging fails as well; the error itself is reported
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them itself
     try:
+        progress.begin(sys.argv[1:])
         try:
             run()
         finally:
             summary.summary()  # of the runs that finished, even if others failed
+    except KeyboardInterrupt:
+        if traceback_wanted:
+            raise
+        print(progress.interrupted(), file=sys.stderr)
+        sys.exit(130)  # as shells say of a program that SIGINT ended
     except Exception as error:
         if traceback_wanted:
             raise

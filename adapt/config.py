@@ -392,6 +392,8 @@ class BudgetConfig:
     corpus_documents: int | None = key(at_least=1)
     train_examples: int | None = key(at_least=1)
     eval_examples: int | None = key(at_least=1)
+    own_train_examples: int | None = key(at_least=1)  # of a task that is read from files; null: all
+    own_eval_examples: int | None = key(at_least=1)
     attack_examples: int | None = key(at_least=1)
     attack_steps: int = key(at_least=1)
     ensemble_examples: int | None = key(at_least=1)  # for evaluate=ensemble, whose file fixes the steps

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adapt.store import code as code_states
 from adapt.store.files import replace
 from adapt.table import metrics as metrics  # "as" marks a name that others import from here
 from adapt.table import run_files
@@ -49,13 +50,15 @@ def write(
     config: dict[str, Any],
     provenance: dict[str, Any],
     experiment: str | None,
+    code: list[str | None] | None = None,
 ) -> Path:
     """Write a run's rows and its entry in the study; each file is written to a temporary name, then renamed.
 
     evaluation: the name of its evaluation's folder in the store, which several runs may share.
     measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 if attack is 'none'. A row
     whose value is None or NaN is left out. factors: FACTORS (source is 'ours' unless given); numbers other than the
-    seed become labels. config: the nested science config. Returns the run's file.
+    seed become labels. config: the nested science config. code: the states of its dirty stages (adapt.store.code), for
+    ``commit_of``. Returns the run's file.
     Raises ValueError for an unknown or missing column, an infinite value, or two measurements with the same key.
     """
     factors = {"source": "ours"} | factors
@@ -69,13 +72,27 @@ def write(
         "provenance": {name: provenance[name] for name in PROVENANCE},
         "config": flatten(config),
         "measurements": _checked(measurements),
-    }
+    } | ({"code": code} if code else {})
     path = Path(root, "runs", f"{run_id}.json")
     _write_whole(path, record)
     if experiment is not None:
         entry = Path(root, "studies", experiment, f"{run_id}.json")
         _write_whole(entry, {"run_id": run_id} | labels | _mark_of(entry))
     return path
+
+
+def commit_of(root: Path | str, run_id: str) -> str | None:
+    """The commit that holds the sources of a dirty run as they were when it ran; None if there is none so far."""
+    states = _read(Path(root, "runs", f"{run_id}.json")).get("code")
+    return code_states.committed(Path(root), states) if states else None
+
+
+def uncommitted(root: Path | str, run_id: str) -> list[str]:
+    """The sources of a dirty run that no commit holds as they were when it ran, as far as they are known."""
+    states = _read(Path(root, "runs", f"{run_id}.json")).get("code") or []
+    known = (code_states.read(Path(root), name) for name in states if name is not None)
+    open_ones = [sources for sources in known if sources is not None and code_states.commit_of(sources) is None]
+    return sorted({name for sources in open_ones for name in code_states.differing(sources)})
 
 
 def evaluation(root: Path | str, run_id: str) -> Path:
@@ -203,6 +220,20 @@ def failed(root: Path | str) -> pd.DataFrame:
     table["overrides"] = table["overrides"].map(" ".join)
     table = table.astype("str")
     return table.assign(error=table["traceback"].str.strip().str.rsplit("\n", n=1).str[-1])
+
+
+def grid(root: Path | str, study: str) -> tuple[list[str], int]:
+    """The runs of a study's grid that are not done, each as its overrides, and how many runs the grid has.
+
+    None of none for a study whose grid this root does not know.
+    """
+    try:
+        points = [tuple(point) for point in json.loads(Path(root, "grids", f"{study}.json").read_bytes())]
+    except (FileNotFoundError, ValueError):
+        return [], 0
+    records = (_read(path) for path in Path(root, "jobs", study).glob("*.json"))
+    done = {tuple(record["overrides"]) for record in records if record.get("state") == "done"}
+    return [" ".join(point) for point in points if point not in done], len(points)
 
 
 def studies(root: Path | str) -> list[str]:

@@ -7,41 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
 from adapt.config import Config
-from adapt.runs import grid, journal
+from adapt.runs import grid
 from adapt.runs.errors import readable
-from adapt.runs.grid import without_seeds
 from adapt.runs.journal import CUT, DONE, FAILED, RUNNING, Overrides
+from adapt.runs.progress import MISSING, STATES, Status, seconds, status
 from adapt.store import provenance
-
-MISSING = "missing"
-STATES = (DONE, RUNNING, FAILED, CUT, MISSING)
-
-
-@dataclass(frozen=True)
-class Status:
-    """The jobs of a study's grid in their order, each with its state and record.
-
-    extra: the number of runs of the study that are done but not in this grid.
-    """
-
-    study: str
-    jobs: list[tuple[Overrides, str, dict[str, Any]]]
-    extra: int
-
-    def of(self, state: str) -> list[tuple[Overrides, dict[str, Any]]]:
-        """The jobs in a state."""
-        return [(overrides, record) for overrides, its_state, record in self.jobs if its_state == state]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,15 +36,6 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         sys.exit(f"error: {readable(error)}\n(HYDRA_FULL_ERROR=1 shows the traceback)")
-
-
-def status(root: Path, study: str, points: Iterable[Overrides]) -> Status:
-    """The state of each point of a grid, read only from the records of its jobs."""
-    records = journal.of_study(root, study)
-    missing: dict[str, Any] = {"state": MISSING}
-    jobs = [(point, record["state"], record) for point in points for record in [records.get(point, missing)]]
-    outside = set(records) - {point for point, _, _ in jobs}
-    return Status(study, jobs, sum(records[overrides]["state"] == DONE for overrides in outside))
 
 
 def describe(progress: Status, most_missing: int | None) -> str:
@@ -101,25 +67,15 @@ def describe(progress: Status, most_missing: int | None) -> str:
 
 
 def cost(progress: Status) -> str:
-    """How long the runs that are left would take one after another.
-
-    Each counts as the mean of the done runs with its settings under other seeds or, without any, of all done runs.
-    """
+    """How long the runs that are left would take one after another."""
     left = [overrides for state in (FAILED, CUT, MISSING) for overrides, _ in progress.of(state)]
     if not left:
         return "Nothing is left to run."
-    taken: dict[Overrides, list[float]] = defaultdict(list)
-    for overrides, record in progress.of(DONE):
-        taken[without_seeds(overrides)].append(record["seconds"])
-    if not taken:
-        return (
-            f"{len(left)} runs are left; none is done to estimate their time by (runtime.dry_run=true estimates a run)."
-        )
-    typical = statistics.fmean(seconds for some in taken.values() for seconds in some)
-    total = sum(statistics.fmean(taken.get(without_seeds(overrides), [typical])) for overrides in left)
-    return (
-        f"{len(left)} runs are left, about {total / 60:,.0f} minutes one after another, judged by those that are done."
-    )
+    duration = seconds(left, progress.taken())
+    runs = "1 run is" if len(left) == 1 else f"{len(left)} runs are"
+    if duration is None:
+        return f"{runs} left; none is done to estimate their time by (runtime.dry_run=true estimates a run)."
+    return f"{runs} left, about {duration / 60:,.0f} minutes one after another, judged by those that are done."
 
 
 if __name__ == "__main__":

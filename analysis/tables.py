@@ -1,6 +1,6 @@
 """Tables: ``adapt table <study>`` freezes a study's rows, prints a summary, and writes its pages.
 
-Rows of runs from a clean commit are merged into experiments/<study>/results.csv, and their predictions into
+Rows of runs whose sources a commit holds are merged into experiments/<study>/results.csv, and their predictions into
 predictions.parquet beside it. Then it writes the paper's table (table.tex, table.md and table.csv) and those pages for
 which there are rows: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, tuning.md. Everything but
 the merge works without the runs.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     outcome = merge(study, root, given.experiments, given.replace)
     print(f"{csv}: {outcome.table['run_id'].nunique()} runs, {len(outcome.table)} rows")
     _say(outcome, given.replace)
+    _say_open(*results.grid(root, study))
     if not outcome.table.empty:
         limit = given.predictions_megabytes
         print(f"  predictions: {freeze(study, root, outcome, given.experiments, given.replace, limit)}")
@@ -76,10 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  failed: {failure.overrides}: {failure.error} ({failure.path})")
     if outcome.table.empty:
         return 1
-    written = _write_pages(outcome.table, study, csv.parent)  # before the long texts, whose reader may close the pipe
+    left_out = _left_out(outcome)
+    # before the long texts, whose reader may close the pipe
+    written = _write_pages(outcome.table, study, csv.parent, left_out)
     print("\n" + format_summary(outcome.table))
     print("\n".join(written))
-    return 0
+    return 1 if left_out else 0
 
 
 def _say(outcome: Merge, replaced: bool) -> None:
@@ -89,17 +93,41 @@ def _say(outcome: Merge, replaced: bool) -> None:
         print(f"  superseded: {len(outcome.superseded)} runs of older code made room for runs with their settings")
     if outcome.outdated:
         print(f"  outdated: {len(outcome.outdated)} runs have the settings of a run that was made later, which counts")
-    if outcome.waiting:
-        print(
-            f"  waiting: {len(outcome.waiting)} recorded runs have keys of another generation and have not been run "
-            "again; nothing is merged until the whole study has been (--replace takes what there is, and drops them)"
-        )
     if outcome.differ:
         done = "replaced" if replaced else "the recorded ones stay (--replace takes the new ones)"
         print(f"  differ: {len(outcome.differ)} runs are recorded with other numbers: {done}")
-    if outcome.refused:
-        print(f"  refused: {len(outcome.refused)} runs from a dirty tree: commit, and run them again")
+    for said in _left_out(outcome):
+        print(f"  left out: {said}")
     print(f"  missing: {'; '.join(missing(outcome.table)) or 'no seed of any cell'}")
+
+
+def _say_open(undone: list[str], planned: int) -> None:
+    """Print which runs of the study's grid are not done, if the root knows the grid."""
+    if planned:
+        named = [f"; {run}" for run in undone[:5]] + ([f"; and {len(undone) - 5} more"] if len(undone) > 5 else [])
+        print(f"  not done: {len(undone)} of the {_runs(planned)} of the study's grid{''.join(named)}")
+
+
+def _left_out(outcome: Merge) -> list[str]:
+    """Which runs under the root are not in the table, and what to do about it; a sentence for each reason."""
+    said = []
+    if outcome.refused:
+        some, more = outcome.uncommitted[:5], len(outcome.uncommitted) - 5
+        names = ", ".join(some) + (f" and {more} more" if more > 0 else "")
+        what = f"these sources of theirs: {names}" if names else "the sources that made them"
+        one = f"{_runs(len(outcome.refused))}, because no commit holds {what}"
+        said.append(f"{one}. Commit them as they were, and freeze again; nothing is trained again.")
+    if outcome.waiting:
+        old = _runs(len(outcome.waiting))
+        said.append(
+            f"all new runs, because {old} on record have keys of another generation and have not been run again; "
+            "the study is replaced whole (--replace takes what there is, and drops the others)."
+        )
+    return said
+
+
+def _runs(number: int) -> str:
+    return f"{number} run" if number == 1 else f"{number} runs"
 
 
 def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -116,13 +144,18 @@ def pages(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
         yield name, text
 
 
-def _write_pages(table: pd.DataFrame, study: str, folder: Path) -> list[str]:
-    """Write the pages for which there are rows, and the paper's table in three formats. Returns what to print."""
+def _write_pages(table: pd.DataFrame, study: str, folder: Path, left_out: list[str]) -> list[str]:
+    """Write the pages for which there are rows, and the paper's table in three formats. Returns what to print.
+
+    left_out: what the paper's table says in its notes of runs that are not in it.
+    """
     said = []
     for name, text in pages(table):
         (folder / name).write_text(text, encoding="utf-8")
         said.append(f"\n{folder / name}: {PAGES[name][1]}\n\n{text}")
-    for name, text in paper_formats.formats(paper_tables.paper_table(table), label=study).items():
+    paper = paper_tables.paper_table(table)
+    paper = replace(paper, notes=[*paper.notes, *(f"Left out: {note}" for note in left_out)])
+    for name, text in paper_formats.formats(paper, label=study).items():
         (folder / name).write_text(text, encoding="utf-8")
         said.append(f"{folder / name}: for a paper")
     return said

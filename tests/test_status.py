@@ -16,7 +16,8 @@ from adapt import results
 from adapt.config import Config
 from adapt.runs import grid, journal
 from adapt.runs.grid import without_seeds
-from adapt.status import describe, status
+from adapt.runs.progress import status
+from adapt.status import describe
 
 DONE_JOB, FAILED_JOB, CUT_JOB, MISSING_JOB = (("pretrain=[]", f"seed={seed}") for seed in range(4))
 GRID = [DONE_JOB, FAILED_JOB, CUT_JOB, MISSING_JOB]

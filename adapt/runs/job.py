@@ -32,7 +32,7 @@ def job(cfg: DictConfig) -> Finished | None:
         check_choices(given_overrides())
         typed = check_values(cfg)
         check_parts(typed)
-        from adapt.runs import journal, launch
+        from adapt.runs import journal, launch, progress
         from adapt.runs.grid import canonical
         from adapt.runs.pipeline import Pipeline
 
@@ -42,11 +42,13 @@ def job(cfg: DictConfig) -> Finished | None:
 
             print(describe(pipeline))
             return None
+        this = canonical(given_overrides())
+        if (place := progress.place(this)) is not None:
+            log.info(place)
         started = time.monotonic()
-        with journal.running(
-            Path(typed.runtime.root), typed.experiment or "none", canonical(given_overrides())
-        ) as record:
+        with journal.running(Path(typed.runtime.root), typed.experiment or "none", this) as record:
             record["run_id"] = run_id = launch.run(pipeline)
+        progress.finished(this, time.monotonic() - started)
     except Exception as error:
         keep_traceback(typed)
         failed = JobFailed(" ".join(given_overrides()), readable(error), traceback.format_exc())

@@ -44,9 +44,13 @@ def prefix(stage: Stage) -> str:
 
 
 def noted(entry: Entry) -> dict[str, Any]:
-    """An entry's rows, its number of processes, and whether it was built from sources that differ from the commit."""
+    """An entry's rows, its number of processes, whether it is dirty, and its state (adapt.store.code).
+
+    Dirty: no commit held its sources when it was built.
+    """
     made = entry.manifest["provenance"]
-    return {"rows": entry.manifest["rows"], "dirty": made["dirty"], "processes": made.get("processes", 1)}
+    known = {"dirty": made["dirty"], "code": made.get("code"), "processes": made.get("processes", 1)}
+    return {"rows": entry.manifest["rows"], **known}
 
 
 def pretrain_label(cfg: Config, stages: list[Stage]) -> str | None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
 from adapt.runs.labels import adaptation, labelled, noted, prefix, pretrain_label, science, task_label
 from adapt.runs.prediction_table import prediction_table
-from adapt.store import keys, provenance
+from adapt.store import code, keys, provenance
 from adapt.store.entries import Entry, Store
 from adapt.store.keys import digest, key_of
 from adapt.store.sources import FileHashes
@@ -85,9 +86,11 @@ class Pipeline:
         def make(folder: Path) -> dict[str, Any]:
             log.info("%s: %s", stage.label, folder.name.strip(".").partition(".")[0][:8])
             device, threads = prepare_process(self.cfg.runtime)
+            sources = code.state(stage.modules)
             rows = self.call(stage, inputs, folder, self.cfg.runtime)
             sharing = self.cfg.runtime.processes if stage.trains else 1
-            manifest = {"rows": rows, "provenance": provenance.provenance(device, threads, sharing)}
+            made = provenance.provenance(device, threads, sharing) | code.kept(Path(self.cfg.runtime.root), sources)
+            manifest = {"rows": rows, "provenance": made}
             return {**manifest, "ancestors": self.ancestors(stage, {})} if stage is self.stages[-1] else manifest
 
         made_from = {
@@ -96,8 +99,32 @@ class Pipeline:
         }
         return self.store.get_or_build(stage.kind, key, made_from, make)
 
+    def provenance(self, evaluation: Entry, made_from: list[dict[str, Any]]) -> dict[str, Any]:
+        """The evaluation's provenance, with the sources of the user's own packages among the versions.
+
+        The run is dirty if one of its stages is, unless a commit that was made since holds their sources.
+        """
+        made = {name: value for name, value in evaluation.manifest["provenance"].items() if name != "code"}
+        dirty = dirty_states([*made_from, noted(evaluation)])
+        commit = code.committed(Path(self.cfg.runtime.root), dirty) if dirty else made["commit"]
+        return made | {
+            "commit": commit or made["commit"],
+            "dirty": commit is None,
+            "versions": "; ".join([made["versions"], *code.of_user(self.modules())]),
+            "processes": max(stage["processes"] for stage in made_from),
+        }
+
+    def shared(self) -> list[str]:
+        """The labels of the stages that are in the store already, as far as their keys are known before building."""
+        keyed = [(stage, self.known_key(stage)) for stage in self.stages]
+        return [stage.label for stage, key in keyed if key is not None and self.store.find(stage.kind, key) is not None]
+
+    def modules(self) -> list[str]:
+        """The dotted names of the sources of all stages."""
+        return sorted({module for stage in self.stages for module in stage.modules})
+
     def ancestors(self, stage: Stage, known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows, dirty flags and process counts of the stages before an evaluation, each stage once.
+        """The rows, dirty flags, states and process counts of the stages before an evaluation, each stage once.
 
         known: the same of the earlier stages, by key, as the evaluation's manifest recorded them; gc may have removed
         those stages. A stage that is missing here is a data stage of another key whose text was the same; it is in the
@@ -115,6 +142,9 @@ class Pipeline:
     def run(self) -> str:
         """Build the whole chain, write its rows, return its run id."""
         if not self.finished():
+            warn_of_code(tuple(code.differing(code.state(self.modules()))))
+            if shared := self.shared():
+                log.info("shared with earlier runs: %s", ", ".join(shared))
             self.check_model()
         last = self.stages[-1]
         entry = self.build(last)
@@ -130,11 +160,8 @@ class Pipeline:
             measurements=rows,
             factors=self.factors(),
             config=science(self.cfg),
-            provenance={
-                **entry.manifest["provenance"],
-                "dirty": entry.manifest["provenance"]["dirty"] or any(stage["dirty"] for stage in made_from),
-                "processes": max(stage["processes"] for stage in made_from),
-            },
+            provenance=self.provenance(entry, made_from),
+            code=dirty_states([*made_from, noted(entry)]),
             experiment=self.cfg.experiment,
         )
         return run_id
@@ -193,6 +220,24 @@ class Pipeline:
             "adaptation": self.key(adapted[-1])[:32] if adapted else None,
             "adaptation_seed": "+".join(str(stage.config["seed"]) for stage in adapted) or None,
         }
+
+
+def dirty_states(stages: list[dict[str, Any]]) -> list[str | None]:
+    """The states of the dirty ones among these stages, each once; None for a stage of older code, which kept none."""
+    return list(dict.fromkeys(stage.get("code") for stage in stages if stage["dirty"]))
+
+
+@cache
+def warn_of_code(differing: tuple[str, ...]) -> None:
+    """Log once in this process that these sources are in no commit, so that rows of theirs cannot be frozen yet."""
+    if differing and provenance.commit_and_dirty()[0] == provenance.UNKNOWN:
+        log.warning("the rows cannot be frozen: adapt is neither in a git checkout nor installed as a release")
+    elif differing:
+        names = ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
+        log.warning(
+            "the rows can be frozen (adapt table) only when a commit holds these sources as they are now: %s. "
+            "Commit them before or after the run; nothing is trained again", names
+        )  # fmt: skip
 
 
 def prepare_process(runtime: RuntimeConfig) -> tuple[str, int]:

@@ -15,15 +15,14 @@ from adapt.store import release
 from adapt.store.keys import GENERATION
 
 PACKAGE = Path(__file__).resolve().parents[1]
+UNKNOWN = "unknown"  # the commit, where there is neither git nor a release
 PACKAGES = ["torch", "transformers", "accelerate", "numpy", "scikit-learn", "tokenizers", "pyarrow"]
 
 
 def provenance(device: str, threads: int, processes: int) -> dict[str, Any]:
-    """Commit, dirty flag, time (UTC), versions, device, threads and processes, for the manifest of a stage."""
-    commit, dirty = commit_and_dirty()
+    """Commit, time (UTC), versions, device, threads and processes, for the manifest of a stage."""
     return {
-        "commit": commit,
-        "dirty": dirty,
+        "commit": commit_and_dirty()[0],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "device": device,
@@ -45,7 +44,7 @@ def commit_and_dirty() -> tuple[str, bool]:
     commit = release.git(PACKAGE.parent, "rev-parse", "HEAD")
     changes = release.git(PACKAGE.parent, "status", "--porcelain", "--", *release.SOURCES)
     if not commit or changes is None:
-        return "unknown", True
+        return UNKNOWN, True
     return commit, bool(changes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FILE = "RELEASE"
@@ -19,13 +19,29 @@ SOURCES = ["adapt", "conf", "pyproject.toml", "requirements.lock"]  # a change i
 class Release:
     """Version, sha256 of the sources, commit (None where the build knew none).
 
-    dirty: whether the tree that it was built from differed from the commit.
+    dirty: whether the tree that it was built from differed from the commit. files: the package's Python files,
+    {path: hash as git's}.
     """
 
     version: str
     hash: str
     commit: str | None
     dirty: bool
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def blob(content: bytes) -> str:
+    """The hash that git gives a file with these bytes: sha1 over their number and themselves; lines end in LF."""
+    content = content.replace(b"\r\n", b"\n")
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def blobs(package: Path) -> dict[str, str]:
+    """The hash of every Python file of the package, by path from the folder above it."""
+    return {
+        f"adapt/{path.relative_to(package).as_posix()}": blob(path.read_bytes())
+        for path in sorted(package.rglob("*.py"))
+    }
 
 
 def source_hash(package: Path, conf: Path) -> str:
@@ -51,15 +67,15 @@ def of_tree(root: Path, version: str) -> Release:
 
     An sdist that was edited is dirty. Any other tree has no commit, only the hash of its sources.
     """
-    current = source_hash(root / "adapt", root / "conf")
+    current, files = source_hash(root / "adapt", root / "conf"), blobs(root / "adapt")
     commit, changes = git(root, "rev-parse", "HEAD"), git(root, "status", "--porcelain", "--", *SOURCES)
     if commit and changes is not None and git(root, "ls-files", "--error-unmatch", "pyproject.toml"):
-        return Release(version, current, commit, bool(changes))
+        return Release(version, current, commit, bool(changes), files)
     given = read(root / "adapt")
     if given is None:
-        return Release(version, current, None, False)
+        return Release(version, current, None, False, files)
     same = given.hash == current
-    return Release(version, current, given.commit if same else None, given.dirty or not same)
+    return Release(version, current, given.commit if same else None, given.dirty or not same, files)
 
 
 def write(release: Release, package: Path) -> None:

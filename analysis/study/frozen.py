@@ -1,8 +1,9 @@
 """A study as files for git: results.csv (one line per measurement), runs.csv (one per run), predictions.parquet.
 
-results.csv has each measurement with the short names of its run, and can be read on its own. runs.csv has each run's
-provenance and whole config, which would otherwise be repeated in each of its lines. predictions.parquet has one row per
-run and test example; older studies do not have it.
+results.csv has each measurement with the short names of its run, and every setting in which runs of the same names
+differ: it can be read and grouped on its own. runs.csv has each run's provenance and the rest of its config, which
+would otherwise be repeated in each of its lines. predictions.parquet has one row per run and test example; older
+studies do not have it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from adapt.results import COLUMNS, FACTORS, MEASUREMENT, MEASUREMENT_KEY, NUMBERS, PROVENANCE, replace, typed
+from adapt.results import (
+    COLUMNS,
+    FACTORS,
+    MEASUREMENT,
+    MEASUREMENT_KEY,
+    NUMBERS,
+    PROVENANCE,
+    TUNING,
+    replace,
+    typed,
+)
 
 RUNS, PREDICTIONS = "runs.csv", "predictions.parquet"
 _NAMES, _NUMBER = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.int32()
@@ -30,15 +41,37 @@ _WHERE = [name for name in FACTORS if name != "adaptation"]  # a key, whose orde
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
-    """Write the rows to ``path`` and their runs to runs.csv beside it, so that a new run adds lines and changes none.
+    """Write the rows to ``path`` and their runs to runs.csv beside it. A new run adds lines and changes none, unless it
+    differs from another of the same names in a setting that has no column yet.
 
     Rows are sorted; floats are in their shortest exact form.
     """
-    of_runs = ["run_id", *PROVENANCE, *sorted(set(table.columns) - set(COLUMNS))]
+    of_runs = ["run_id", *PROVENANCE, *sorted(set(table.columns) - set(COLUMNS) - set(telling(table)))]
     rows = table.sort_values([*_WHERE, "run_id", *MEASUREMENT_KEY], kind="stable")
     runs = rows.drop_duplicates("run_id")[of_runs]
     replace(path, rows.drop(columns=of_runs[1:]).to_csv(index=False, lineterminator="\n"))
     replace(path.with_name(RUNS), runs.to_csv(index=False, lineterminator="\n"))
+
+
+def telling(table: pd.DataFrame) -> list[str]:
+    """The settings by which runs differ that have the same FACTORS, seeds aside.
+
+    They are the options' names that vary among such runs, and every other setting, except paths, that tells apart what
+    the names before it do not.
+    """
+    runs = table.drop_duplicates("run_id")
+    factors = [name for name in FACTORS if "seed" not in name and name != "adaptation"]
+    settings = [name for name in set(table.columns) - {*COLUMNS, TUNING} if not name.endswith(("seed", "path"))]
+    settings.sort(key=lambda name: (not name.endswith((".name", ".method")), name))
+    cells = runs.groupby(factors, dropna=False).ngroup()
+    cell = cells
+    telling = []
+    for name in settings:
+        option = name.endswith((".name", ".method"))
+        if (runs[name].groupby(cells if option else cell).nunique(dropna=False) > 1).any():
+            telling.append(name)
+            cell = runs.assign(cell=cell).groupby(["cell", name], dropna=False).ngroup()
+    return telling
 
 
 def load(path: Path | str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The frozen rows of record of a study: experiments/<study>/results.csv, only from runs of a clean commit."""
+"""The frozen rows of record of a study: experiments/<study>/results.csv, only of runs whose sources a commit holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Merge:
 
     table: pd.DataFrame
     merged: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # from a dirty tree
+    refused: list[str] = field(default_factory=list)  # no commit holds the sources that made them
+    uncommitted: list[str] = field(default_factory=list)  # those sources
     same: list[str] = field(default_factory=list)  # recorded already, with the same numbers
     differ: list[str] = field(default_factory=list)  # recorded already, with other numbers
     superseded: list[str] = field(default_factory=list)  # recorded under older code, with the settings of a merged run
@@ -31,7 +32,7 @@ class Merge:
 
 
 def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool = False) -> Merge:
-    """Merge a study's rows under root into its results.csv by run_id, only rows of a clean commit.
+    """Merge a study's rows under root into its results.csv by run_id, only runs whose sources a commit holds.
 
     A recorded run keeps its rows, unless its numbers differ and ``replace`` is set. A recorded run of older code, which
     has another run_id, is replaced by a new one with the same settings: both would count as the same seed.
@@ -43,7 +44,9 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
     path = experiments / study / "results.csv"
     fresh = results.load(root, study)
     record = frozen.load(path) if path.exists() else fresh.iloc[:0]
+    fresh = _committed_since(fresh, root)
     outcome = Merge(record, refused=sorted(set(fresh.loc[fresh["dirty"], "run_id"])))
+    outcome.uncommitted = sorted({name for run_id in outcome.refused for name in results.uncommitted(root, run_id)})
     fresh = fresh[~fresh["dirty"]]
     outcome.outdated = _outdated(fresh)
     fresh = fresh[~fresh["run_id"].isin(outcome.outdated)]
@@ -70,6 +73,16 @@ def merge(study: str, root: Path, experiments: Path = EXPERIMENTS, replace: bool
         outcome.table = results.typed(pd.concat([rows for rows in parts if len(rows)], ignore_index=True))
         frozen.save(outcome.table, path)
     return outcome
+
+
+def _committed_since(fresh: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """The rows; a run whose sources have been committed since it ran is clean, with that commit."""
+    dirty = fresh.loc[fresh["dirty"], "run_id"].unique().tolist()
+    commits = {run_id: commit for run_id in dirty if (commit := results.commit_of(root, run_id)) is not None}
+    found = fresh["run_id"].isin(commits)
+    return fresh.assign(
+        commit=fresh["commit"].where(~found, fresh["run_id"].map(commits)), dirty=fresh["dirty"] & ~found
+    )
 
 
 def _outdated(fresh: pd.DataFrame) -> list[str]:

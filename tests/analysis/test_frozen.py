@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,13 +43,25 @@ def test_a_new_run_adds_lines_and_changes_none(tmp_path):
 
 def test_what_holds_for_a_run_stands_once(tmp_path):
     write(tmp_path, measurements=[measured(), measured("accuracy", 0.25)])
-    write(tmp_path, run_id="b2", config=CONFIG | {"task": {"metric": "macro_f1", "path": "data"}})
+    config = CONFIG | {"task": {"metric": "macro_f1", "path": "data"}}
+    write(tmp_path, run_id="b2", factors=FACTORS | {"task": "another"}, config=config)
     frozen.save(results.load(tmp_path), tmp_path / "results.csv")
     headers = [(tmp_path / name).read_text().splitlines()[0].split(",") for name in ("results.csv", "runs.csv")]
     config = ["pretrain.dapt.b", "pretrain.dapt.lr", "task.metric", "task.path"]
     assert headers[0] == [name for name in results.COLUMNS if name not in results.PROVENANCE]
     assert headers[1] == ["run_id", *results.PROVENANCE, *config]
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
+    assert results.same_rows(frozen.load(tmp_path / "results.csv"), results.load(tmp_path))
+
+
+def test_runs_of_the_same_names_differ_in_a_column(tmp_path):
+    for number, (method, seed) in enumerate([("full", 0), ("full", 1), ("linear_probe", 0), ("linear_probe", 1)]):
+        config = CONFIG | {"finetune": {"method": method, "epochs": 3, "seed": seed}}
+        write(tmp_path, f"r{number}", [measured(value=number / 4)], factors=FACTORS | {"seed": seed}, config=config)
+    frozen.save(results.load(tmp_path), tmp_path / "results.csv")
+    alone = pd.read_csv(tmp_path / "results.csv")
+    assert set(alone.columns) - set(results.COLUMNS) == {"finetune.method"}
+    assert alone.groupby("finetune.method")["value"].mean().to_dict() == {"full": 0.125, "linear_probe": 0.625}
     assert results.same_rows(frozen.load(tmp_path / "results.csv"), results.load(tmp_path))
 
 

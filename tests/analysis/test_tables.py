@@ -211,7 +211,7 @@ def test_a_study_that_is_run_again_under_new_keys_is_replaced_whole(tmp_path, sm
     assert (outcome.merged, outcome.superseded, outcome.waiting) == ([], [], ids[3:])
     assert csv.read_bytes() == recorded
     tables.main(["synthetic", "--root", str(tmp_path / "after"), "--experiments", str(lab)])
-    assert "waiting: 3 recorded runs" in capsys.readouterr().out and csv.read_bytes() == recorded
+    assert "left out: all new runs, because 3 runs on record" in capsys.readouterr().out and csv.read_bytes() == recorded
     write_study(tmp_path / "after", with_new_keys(small))
     outcome = merged(tmp_path / "after", lab)
     assert (outcome.superseded, outcome.waiting) == (ids, [])
@@ -233,9 +233,10 @@ def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small[small["seed"] == 0], dirty=True)
     journal.failed(tmp_path, "synthetic", ("pretrain=[dapt]", "seed=1"), "Traceback\nValueError: loss is nan")
     arguments = ["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]
-    assert tables.main(arguments) == 0
+    assert tables.main(arguments) == 1  # some runs are left out
     text = capsys.readouterr().out
-    assert "merged: 3 new runs" in text and "refused: 2 runs from a dirty tree" in text
+    assert "merged: 3 new runs" in text and "left out: 2 runs, because no commit holds the sources that made" in text
+    assert "Left out: 2 runs" in (tmp_path / "synthetic/table.md").read_text()
     assert "DAPT: seed 1" in text and "failed: pretrain=[dapt] seed=1: ValueError: loss is nan" in text
     shutil.rmtree(tmp_path / "runs")
     assert tables.main(arguments) == 0 and "merged: 0 new runs" in capsys.readouterr().out
@@ -244,7 +245,7 @@ def test_make_table_says_what_happened(tmp_path, small, write_study, capsys):
 def test_a_study_of_dirty_runs_only_gives_no_record(tmp_path, small, write_study, capsys):
     write_study(tmp_path, small, dirty=True)
     assert tables.main(["synthetic", "--root", str(tmp_path), "--experiments", str(tmp_path)]) == 1
-    assert "refused: 6 runs" in capsys.readouterr().out
+    assert "left out: 6 runs" in capsys.readouterr().out
     assert not (tmp_path / "synthetic").exists()
 
 

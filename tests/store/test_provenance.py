@@ -36,7 +36,6 @@ def test_a_source_that_differs_from_its_commit_is_said(git: Callable[..., None],
     (tmp_path / name).write_text("one = 2\n")
     provenance.commit_and_dirty.cache_clear()
     assert provenance.commit_and_dirty() == (commit, True)
-    assert provenance.provenance("cpu", 1, 1)["dirty"]
 
 
 def test_what_is_no_source_may_differ(git: Callable[..., None], tmp_path: Path) -> None:
