@@ -1,7 +1,6 @@
 """The axes that every method must stand: architecture, PEFT, accumulation, checkpointing, precision, processes.
 
-A case is one value of each axis. ``pairwise`` is a small set of cases in which every two values of two axes meet;
-``every`` is all of them.
+A case is one value of each axis. ``covering(2)`` is a small set of cases in which every two values of two axes meet.
 """
 
 from __future__ import annotations
@@ -68,42 +67,39 @@ def possible(values: dict[str, Any]) -> bool:
     return values.get("objective") != "masked_lm" or values.get("architecture", "bert") in MASKED_LMS
 
 
-def pairwise() -> list[Case]:
-    """Greedy: each case starts from a pair that no case has yet and is the fullest of new pairs among random draws.
+def covering(strength: int) -> list[Case]:
+    """Cases in which every ``strength`` values of as many axes meet, as far as they are possible together.
 
-    Of draws with as many new pairs it takes one of one process: two have every pair too, but cost ten times as much.
+    Greedy: each case starts from values that have not met yet and is the fullest of new ones among random draws. Of
+    draws with as many new ones it takes one of one process: two have them too, but cost ten times as much.
     """
     draw = random.Random(0)
     names = list(AXES)
-    open_pairs = {
-        ((one, value), (other, another))
-        for one, other in itertools.combinations(names, 2)
-        for value in AXES[one]
-        for another in AXES[other]
-        if possible({one: value, other: another})
+    unmet = {
+        values
+        for axes in itertools.combinations(names, strength)
+        for values in itertools.product(*([(name, value) for value in AXES[name]] for name in axes))
+        if possible(dict(values))
     }
     cases = []
-    while open_pairs:
-        start = dict(min(open_pairs, key=str))
-        drawn = [{name: start.get(name, draw.choice(AXES[name])) for name in names} for _ in range(60)]
-        drawn = [values for values in drawn if possible(values)]
-        best = max(
-            drawn, key=lambda values: (len(open_pairs & pairs_of(values)), values["processes"] == 1), default=None
-        )
-        if best is not None:
-            open_pairs -= pairs_of(best)
-            cases.append(Case(**best))
+    for start in sorted(unmet, key=str):
+        while start in unmet:
+            drawn = [{name: draw.choice(AXES[name]) for name in names} | dict(start) for _ in range(60)]
+            drawn = [{name: values[name] for name in names} for values in drawn if possible(values)]
+            best = max(
+                drawn,
+                key=lambda values: (len(unmet & together_in(values, strength)), values["processes"] == 1),
+                default=None,
+            )
+            if best is not None:
+                unmet -= together_in(best, strength)
+                cases.append(Case(**best))
     return cases
 
 
-def pairs_of(values: dict[str, Any]) -> set[Any]:
-    return set(itertools.combinations(values.items(), 2))
-
-
-def every() -> list[Case]:
-    """The full product."""
-    products = (dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values()))
-    return [Case(**values) for values in products if possible(values)]
+def together_in(values: dict[str, Any], strength: int) -> set[Any]:
+    """What meets in a case: every ``strength`` of its values, each with its axis."""
+    return set(itertools.combinations(values.items(), strength))
 
 
 def model_of(case: Case) -> nn.Module:
