@@ -211,7 +211,8 @@ def test_a_study_that_is_run_again_under_new_keys_is_replaced_whole(tmp_path, sm
     assert (outcome.merged, outcome.superseded, outcome.waiting) == ([], [], ids[3:])
     assert csv.read_bytes() == recorded
     tables.main(["synthetic", "--root", str(tmp_path / "after"), "--experiments", str(lab)])
-    assert "left out: all new runs, because 3 runs on record" in capsys.readouterr().out and csv.read_bytes() == recorded
+    assert "left out: all new runs, because 3 runs on record" in capsys.readouterr().out
+    assert csv.read_bytes() == recorded
     write_study(tmp_path / "after", with_new_keys(small))
     outcome = merged(tmp_path / "after", lab)
     assert (outcome.superseded, outcome.waiting) == (ids, [])

@@ -10,6 +10,8 @@ from world import pipeline, sentence, write_jsonl
 from adapt import results
 from adapt.data.corpora import load_corpus
 from adapt.runs.plan import describe
+from adapt.store import code
+from analysis.study import record
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -43,6 +45,33 @@ def test_the_same_run_again_trains_nothing_and_gives_the_same_rows(world: Path, 
     pipeline(world, grid, "pretrain=[dapt,tapt]", "adversary=pgd", "seed=1").run()
     assert [path.stat().st_mtime_ns for path in sorted(grid.glob("store/*/*/stage.json"))] == times
     assert results.same_rows(table, results.load(grid))
+
+
+def test_a_dirty_run_is_clean_once_a_commit_holds_its_sources(
+    world: Path, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str | None] = [None]
+    monkeypatch.setattr(code, "differing", lambda sources: [*sources][:1])
+    monkeypatch.setattr(code, "commit_of", lambda sources: held[0])
+
+    def run() -> str:
+        chain = pipeline(world, tmp_path, "pretrain=[]", "adversary=none", "evaluate=clean")
+        chain.cfg.experiment = "mine"
+        return chain.run()
+
+    run_id = run()
+    assert results.load(tmp_path)["dirty"].all() and results.commit_of(tmp_path, run_id) is None
+    assert results.uncommitted(tmp_path, run_id)
+    refused = record.merge("mine", tmp_path, tmp_path / "lab")
+    assert refused.refused == [run_id] and refused.uncommitted and refused.table.empty
+    held[0] = "c0ffee"
+    merged = record.merge("mine", tmp_path, tmp_path / "lab")
+    assert merged.merged == [run_id] and not merged.refused
+    assert set(merged.table["commit"]) == {"c0ffee"} and not merged.table["dirty"].any()
+    stages = built(tmp_path)
+    run()
+    table = results.load(tmp_path)
+    assert built(tmp_path) == stages and set(table["commit"]) == {"c0ffee"} and not table["dirty"].any()
 
 
 def test_the_same_run_in_another_place_has_the_same_rows_and_weights(world: Path, grid: Path, tmp_path: Path) -> None:
