@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import logging
 import os
@@ -39,6 +41,9 @@ ConfigStore.instance().store(name="schema", node=Config)
 def run(cfg: DictConfig) -> summary.Finished | None:
     """One job: a run, or its plan under runtime.dry_run."""
     return job.job(cfg)
+
+
+atexit.register(gc.freeze)  # with torch loaded, the collection at the interpreter's end takes more than a second
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ keeps each state once, as ``<root>/code/<name>.json``.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterable
 from functools import cache
@@ -18,7 +17,7 @@ from typing import Any
 from adapt.project import packages
 from adapt.store import provenance, release
 from adapt.store.files import replace
-from adapt.store.keys import digest
+from adapt.store.keys import PACKAGE, digest, source_file
 
 FOLDER = "code"
 HISTORY = 500  # commits that are searched, newest first
@@ -27,13 +26,8 @@ State = dict[str, str]
 
 def state(modules: Iterable[str]) -> State:
     """The sources of adapt among these modules (dotted names), with their hashes now; {} if all are of others."""
-    files = {}
-    for module in modules:
-        spec = importlib.util.find_spec(module) if module.partition(".")[0] == "adapt" else None
-        if spec is not None and spec.origin is not None:
-            path = Path(spec.origin)
-            files[f"adapt/{path.relative_to(provenance.PACKAGE).as_posix()}"] = path
-    return {name: release.blob(files[name].read_bytes()) for name in sorted(files)}
+    files = sorted(source_file(module) for module in set(modules) if module.partition(".")[0] == "adapt")
+    return {f"adapt/{path.relative_to(PACKAGE).as_posix()}": release.blob(path.read_bytes()) for path in files}
 
 
 def of_user(modules: Iterable[str]) -> list[str]:

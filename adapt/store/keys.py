@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import re
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 from adapt.project import packages
 
+PACKAGE = Path(__file__).resolve().parents[1]
 GENERATION = 2  # of all keys; rows say theirs, so that no frozen study mixes generations (analysis.study.record)
 
 
@@ -28,6 +28,12 @@ def key_of(kind: str, versions: dict[str, Any], config: dict[str, Any], inputs: 
 def digest(content: Any) -> str:
     """sha256 of the content as canonical JSON, in which the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def source_file(module: str) -> Path:
+    """The file of a module of adapt. Imports nothing: importlib would import the packages above it, torch with some."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @cache
@@ -46,9 +52,7 @@ def source_version(module: str) -> tuple[str, int | str]:
             return module, importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             return module, packages.source_hash(module)
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None, module
-    source = Path(spec.origin).read_text(encoding="utf-8")
+    source = source_file(module).read_text(encoding="utf-8")
     name = re.search(r'^KEY_NAME = "([a-z0-9_.]+)"$', source, re.MULTILINE)
     version = re.search(r"^VERSION = (\d+)$", source, re.MULTILINE)
     assert name is not None and version is not None, f'{module} has no lines KEY_NAME = "<name>" and VERSION = <int>'

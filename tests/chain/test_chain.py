@@ -1,11 +1,13 @@
 """The chain over the store: what is shared, what is trained again, and the rows at its end."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from world import pipeline, sentence, write_jsonl
+from world import REPOSITORY, overrides, pipeline, sentence, write_jsonl
 
 from adapt import results
 from adapt.data.corpora import load_corpus
@@ -45,6 +47,15 @@ def test_the_same_run_again_trains_nothing_and_gives_the_same_rows(world: Path, 
     pipeline(world, grid, "pretrain=[dapt,tapt]", "adversary=pgd", "seed=1").run()
     assert [path.stat().st_mtime_ns for path in sorted(grid.glob("store/*/*/stage.json"))] == times
     assert results.same_rows(table, results.load(grid))
+
+
+def test_a_finished_run_is_looked_up_without_torch(world: Path, grid: Path) -> None:
+    words = [*overrides(world, grid), "pretrain=[dapt,tapt]", "adversary=pgd", "seed=1"]
+    script = "import sys; from adapt.__main__ import main; main(); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.rstrip().endswith("False") and "finished in" in done.stdout + done.stderr
 
 
 def test_a_dirty_run_is_clean_once_a_commit_holds_its_sources(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
 
 from adapt.config import ConfigError
@@ -50,11 +51,14 @@ def task(question: str | None) -> dict[str, list[Labelled]]:
     installed.
     """
     check(question)
+    return {split: list(examples) for split, examples in _of_question(str(question)).items()}
+
+
+@cache
+def _of_question(question: str) -> dict[str, list[Labelled]]:
     examples: list[tuple[str, Labelled]] = []
     for split, later in (("test", ()), ("dev", ("test",)), ("train", ("dev", "test"))):
-        examples += (
-            (split, example) for example in _examples(QUESTIONS[str(question)], split, corpus.banned_texts(*later))
-        )
+        examples += ((split, example) for example in _examples(QUESTIONS[question], split, corpus.banned_texts(*later)))
     different = list(distinct(examples, lambda item: item[1][0]))
     return {name: balanced(example for split, example in different if split == name) for name in corpus.SPLITS}
 
