@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from adapt.chain.stage import Source, Stage, without
+from adapt.chain.stage import Source, Stage, ordered, without
 from adapt.runs.pipeline import Pipeline
 from adapt.store.entries import MANIFEST, Store
 
@@ -30,12 +30,6 @@ def describe(pipeline: Pipeline) -> str:
         state = "in the store" if ready else f"to build, about {seconds:,.0f} s"
         lines.append(f"  {stage.kind:<10} {stage.label:<24} {key[:12] if key else 'key unknown':<13} {state}")
     return "\n".join([*lines, f"Nothing was trained. The missing stages would take about {total / 60:.1f} minutes."])
-
-
-def ordered(last: Stage) -> list[Stage]:
-    """The stage and all stages that it is made from, inputs first."""
-    before = [stage for given in last.inputs.values() if isinstance(given, Stage) for stage in ordered(given)]
-    return [*before, last]
 
 
 def estimate(pipeline: Pipeline, stage: Stage) -> float:

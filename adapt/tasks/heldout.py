@@ -19,6 +19,10 @@ KEY_NAME = "tasks.heldout"
 VERSION = 1
 
 
+class NotFiniteLoss(RuntimeError):
+    """A loss on held-out text is NaN or infinite: no checkpoint could be chosen by the mean."""
+
+
 @dataclass(frozen=True)
 class Losses:
     """Mean cross-entropy in nats: over all predicted tokens, and over documents (the mean of each document's mean)."""
@@ -67,6 +71,8 @@ class HeldOut:
     def losses(self, task: LanguageModelling, device: torch.device) -> Losses:
         """The losses of the model in evaluation mode; the batch size changes only the order of sums.
 
+        Raises NotFiniteLoss.
+
         Published losses that average over batches (Gururangan et al., 2020, table 3) hold only for their batch size.
         """
         training_before = task.model.training
@@ -77,6 +83,9 @@ class HeldOut:
             by_batch.append(task.objective.losses(task.model, on_device).cpu().double().numpy())
         task.model.train(training_before)
         losses = np.concatenate(by_batch)
+        if not np.isfinite(losses).all():
+            count = int((~np.isfinite(losses)).sum())
+            raise NotFiniteLoss(f"held-out text: {count} of {len(losses)} losses are not finite, so it has no loss")
         documents = np.unique(np.concatenate(self.documents), return_inverse=True)[1]
         means = np.bincount(documents, weights=losses) / np.bincount(documents)
         return Losses(float(losses.mean()), float(means.mean()), len(losses), len(means))
