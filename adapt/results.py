@@ -21,6 +21,7 @@ import pandas as pd
 
 from adapt.store.files import replace
 from adapt.table import metrics as metrics  # "as" marks a name that others import from here
+from adapt.table import reading as reading
 from adapt.table import run_files
 from adapt.table.samples import SAMPLED as SAMPLED
 from adapt.table.samples import samples as samples

@@ -14,7 +14,7 @@ from adapt.config import ConfigError
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.runs import finetuned
-from adapt.tasks import tagging
+from adapt.tasks import classification, tagging
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,10 @@ def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> No
     model.save(tmp_path / "model", byte_tokenizer(said), ["x", "y"])
     write_jsonl(tmp_path / "texts.jsonl", [{"text": "the cat"}, {"text": ""}])
     out = Written()
-    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token, and"):
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: column 'text' .* holds '', in which nothing can be read"):
         predict.answer(tmp_path / "model", tmp_path / "texts.jsonl", out)
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token, and"):
+        classification.encode(
+            byte_tokenizer(said), [{"text": "the"}, {"text": ""}], ["texts.jsonl:1", "texts.jsonl:2"], 9
+        )
     assert not out.getvalue()

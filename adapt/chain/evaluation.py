@@ -41,7 +41,7 @@ _TEXT_ATTACKS = (
     *("adapt.text_attacks.scripts", "adapt.text_attacks.hangul", "adapt.text_attacks.keyboards"),
 )
 _CANDIDATES = (
-    *("adapt.stages.candidates", "adapt.text_attacks.words", "adapt.text_attacks.characters"),
+    *("adapt.stages.candidates", "adapt.data.splits", "adapt.text_attacks.words", "adapt.text_attacks.characters"),
     *("adapt.text_attacks.keyboards", "adapt.text_attacks.hangul", "adapt.text_attacks.scripts"),
 )
 

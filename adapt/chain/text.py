@@ -31,9 +31,9 @@ TASK = (
 )
 TASK_TEXT = (
     *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
-    *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment", "adapt.data.visible"),
+    *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
 )
-CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates")
+CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates", "adapt.data.visible")
 PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
 PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
 SELECTION = (
@@ -50,7 +50,7 @@ TOKENS = (
 )
 READING = (
     *("adapt.stages.reading", "adapt.data.tokens.reading", "adapt.data.tokens.pieces", "adapt.data.tokens.unknown"),
-    *("adapt.data.visible", "adapt.table.reading", "adapt.models.loading"),
+    *("adapt.data.tokens.words", "adapt.data.visible", "adapt.table.reading", "adapt.models.loading"),
 )
 
 
@@ -236,7 +236,7 @@ def tokens_stage(
         config={"max_length": max_length, "packing": packing, "words": words},
         more={"max_length": max_length, "packing": packing, "words": words},
         by_content=True,
-        prefix=f"{text.label}/",  # its rows are about the text
+        prefix=text.label,  # its rows are about the text
     )
 
 

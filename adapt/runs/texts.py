@@ -92,7 +92,7 @@ def of_unread(cfg: Config, places: dict[str, list[str]], found: dict[str, dict[s
 def of_known(cfg: Config, stage: Stage, rows: Measurements) -> None:
     """Say and refuse by the rows about unknown tokens and cut texts; of a task, or of a pretraining text."""
     is_task = stage.kind == "reading"
-    what = f"task={cfg.task.name}" if is_task else stage.prefix.rstrip("/") if stage.prefix else stage.label
+    what = f"task={cfg.task.name}" if is_task else stage.prefix or stage.label
     for split in reading.splits(rows):
         share = reading.unknown_share(rows, split)
         if share > reading.REFUSE and not cfg.allow_unknown:
@@ -167,4 +167,4 @@ def say(sentence: str, *, warns: bool = False) -> None:
     """Log a sentence, once in a process."""
     if sentence not in _said:
         _said.add(sentence)
-        log.log(logging.WARNING if warns else logging.INFO, sentence)
+        log.log(*((logging.WARNING, f"warning: {sentence}") if warns else (logging.INFO, sentence)))
