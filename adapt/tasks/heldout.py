@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ VERSION = 1
 
 
 class NotFiniteLoss(RuntimeError):
-    """A loss on held-out text is NaN or infinite: no checkpoint could be chosen by the mean."""
+    """A loss on held-out text is NaN or infinite: the row would be left out without a word."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Losses:
     document: float
     tokens: int
     documents: int
+
+    def finite(self, what: str) -> Losses:
+        """These losses. Raises NotFiniteLoss, which says what they are of, if they are not numbers."""
+        if not math.isfinite(self.token):
+            raise NotFiniteLoss(f"{what}: the loss over its {self.tokens:,} tokens is {self.token}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,6 @@ class HeldOut:
     def losses(self, task: LanguageModelling, device: torch.device) -> Losses:
         """The losses of the model in evaluation mode; the batch size changes only the order of sums.
 
-        Raises NotFiniteLoss.
-
         Published losses that average over batches (Gururangan et al., 2020, table 3) hold only for their batch size.
         """
         training_before = task.model.training
@@ -83,9 +88,6 @@ class HeldOut:
             by_batch.append(task.objective.losses(task.model, on_device).cpu().double().numpy())
         task.model.train(training_before)
         losses = np.concatenate(by_batch)
-        if not np.isfinite(losses).all():
-            count = int((~np.isfinite(losses)).sum())
-            raise NotFiniteLoss(f"held-out text: {count} of {len(losses)} losses are not finite, so it has no loss")
         documents = np.unique(np.concatenate(self.documents), return_inverse=True)[1]
         means = np.bincount(documents, weights=losses) / np.bincount(documents)
         return Losses(float(losses.mean()), float(means.mean()), len(losses), len(means))

@@ -19,7 +19,7 @@ from adapt.data.kinds import classification as classified
 from adapt.data.kinds import tagging as tagged
 from adapt.serving.requests import check_request
 from adapt.tasks import classification
-from adapt.tasks.heldout import HeldOut, NotFiniteLoss
+from adapt.tasks.heldout import HeldOut, Losses, NotFiniteLoss
 from adapt.tasks.kind import NotFinite
 from adapt.tasks.prediction import predict
 from adapt.tasks.tagging import EncodedWords, predict_tags
@@ -200,10 +200,13 @@ def test_a_tag_that_is_no_number_is_never_scored(wrong: float) -> None:
         predict_tags(Answers(wrong), Padder(), words, [2, 2], batch_size=2, device=torch.device("cpu"))  # type: ignore[arg-type]
 
 
-def test_a_held_out_loss_that_is_no_number_is_an_error() -> None:
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_held_out_loss_that_is_no_number_is_an_error(wrong: float) -> None:
     class Task:
         model = torch.nn.Identity()
-        objective = type("O", (), {"losses": staticmethod(lambda model, batch: torch.tensor([1.0, float("nan")]))})
+        objective = type("O", (), {"losses": staticmethod(lambda model, batch: torch.tensor([1.0, wrong]))})
 
-    with pytest.raises(NotFiniteLoss, match="1 of 2 losses are not finite"):
-        HeldOut([{}], [torch.tensor([0, 1]).numpy()]).losses(Task(), torch.device("cpu"))  # type: ignore[arg-type]
+    losses = HeldOut([{}], [torch.tensor([0, 1]).numpy()]).losses(Task(), torch.device("cpu"))  # type: ignore[arg-type]
+    with pytest.raises(NotFiniteLoss, match=f"text of corpus: the loss over its 2 tokens is {wrong}"):
+        losses.finite("text of corpus")
+    assert Losses(1.0, 1.0, 2, 2).finite("x") == Losses(1.0, 1.0, 2, 2)

@@ -207,13 +207,13 @@ def _strings(row: Row, name: str, key: str) -> list[str]:
 
 
 def _check_seen(where: str, tokens: list[str]) -> None:
+    for place, token in enumerate(tokens, start=1):
+        if not token.strip():
+            raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
     if is_blank("".join(tokens)):
         raise ConfigError(
             f"{where}: the tokens {tokens[:5]!r} hold nothing that can be read; a sentence needs a visible one"
         )
-    for place, token in enumerate(tokens, start=1):
-        if not token.strip():
-            raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
 
 
 def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
