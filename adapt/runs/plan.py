@@ -34,7 +34,12 @@ def describe(pipeline: Pipeline) -> str:
         lines.append(f"  {stage.kind:<10} {stage.label:<24} {key[:12] if key else 'key unknown':<13} {state}")
     from adapt.runs.foreseen import foreseen  # only now: the tokenizer needs transformers
 
-    lines += foreseen(pipeline.cfg, pipeline.stages[-1])
+    def built(stage: Stage) -> Path | None:
+        key = pipeline.known_key(stage)
+        entry = pipeline.store.find(stage.kind, key) if key is not None else None
+        return entry.folder if entry is not None else None
+
+    lines += foreseen(pipeline.cfg, pipeline.stages[-1], built)
     return "\n".join([*lines, f"Nothing was trained. The missing stages would take about {total / 60:.1f} minutes."])
 
 
