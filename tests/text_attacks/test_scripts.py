@@ -5,11 +5,13 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from world import pipeline, sentence, write_jsonl
 
+from adapt import results
 from adapt.config import ConfigError
 from adapt.data import tasks
 from adapt.data.kinds.classification import Example
@@ -204,3 +206,26 @@ def test_an_attack_that_tried_nothing_is_refused_after_the_fact(
         ConfigError, match="recipes=embedding: it found no other word for any of the . attacked examples"
     ):
         pipeline(world, tmp_path, *TEXT, "evaluate.text.recipes=[embedding]").run()
+
+
+@pytest.mark.parametrize(
+    ("foreign", "recipe"), [("这部电影非常好看", "typos"), ("이 영화 정말", "case"), ("の に を", "typos")]
+)
+def test_examples_without_a_candidate_are_counted(world: Path, tmp_path: Path, foreign: str, recipe: str) -> None:
+    for split, numbers in {"train": range(16), "dev": range(50, 54), "test": range(60, 64)}.items():
+        rows = [
+            {"text": sentence(label, number), "label": label} for number in numbers for label in ("animal", "metal")
+        ]
+        rows += [{"text": foreign, "label": label} for label in ("animal", "metal")] * 2 if split == "test" else []
+        write_jsonl(tmp_path / "task" / f"{split}.jsonl", rows)
+    given_words = ["evaluate=text", f"evaluate.text.recipes=[{recipe}]", "evaluate.text.max_examples=null"]
+    given_words += ["finetune=linear_probe", f"task.path={tmp_path / 'task'}", "allow_unknown=true"]
+    pipeline(world, tmp_path / "root", *given_words).run()
+    (file,) = (tmp_path / "root").glob("store/evaluate/*/text_attacks.parquet")
+    records = pd.read_parquet(file)
+    mine = records[records["original_text"] == foreign]
+    assert len(mine) == 4 and set(mine["status"]) == {"skipped", "failed"} and (mine["tried"] == 0).all()
+    table = results.load(tmp_path / "root")
+    (row,) = table[table["metric"] == "untried"].itertuples()
+    attacked = records[records["status"].isin(["failed", "success"])]
+    assert (row.attack, row.value, row.n) == (f"text:{recipe}", 2, len(attacked))
