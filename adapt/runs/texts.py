@@ -70,7 +70,7 @@ def examples(cfg: Config, folder: Path) -> Measurements:
 
 
 def of_unread(cfg: Config, places: dict[str, list[str]], found: dict[str, dict[str, list[int]]]) -> None:
-    """Say where a text of only unknown tokens stands. Raises ConfigError for an example without any token.
+    """Say where a text of only unknown tokens, or a missing one, stands. Raises ConfigError for one without any token.
 
     places: where each example of a split was read. found: see adapt/stages/reading.py.
     """
@@ -80,13 +80,15 @@ def of_unread(cfg: Config, places: dict[str, list[str]], found: dict[str, dict[s
                 f"{places[split][numbers[0]]}: the tokenizer of {model_of(cfg)} makes no token of this text and puts "
                 f"none around it, so that there is nothing to read ({len(numbers)} such in {split}); remove it"
             )
-    for split, numbers in found["unread"].items():
-        if numbers:
-            say(
-                f"task={cfg.task.name}: {split}: {len(numbers):,} examples have a text of which the tokenizer of "
-                f"{model_of(cfg)} knows no token, the first at {places[split][numbers[0]]}",
-                warns=True,
-            )
+    for reason, what in (
+        ("unread", f"of which the tokenizer of {model_of(cfg)} knows no token"),
+        ("missing", "that says no more than nan, None or null, as programs write a missing one"),
+    ):
+        for split, numbers in found[reason].items():
+            if numbers:
+                first = f"the first at {places[split][numbers[0]]}"
+                said = f"{len(numbers):,} examples have a text {what}, {first}"
+                say(f"task={cfg.task.name}: {split}: {said}", warns=True)
 
 
 def of_known(cfg: Config, stage: Stage, rows: Measurements) -> None:

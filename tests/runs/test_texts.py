@@ -214,3 +214,18 @@ def test_a_tagging_task_is_counted_alike(world: Path, tmp_path: Path) -> None:
     assert 0 < share < 0.15 and tokens == sum(len(tagged(number)["tokens"]) for number in range(200, 208))
     assert rows_of(tmp_path / "root", "truncated_texts")["test"] == (8, 8)
     assert rows_of(tmp_path / "root", "examples")["train"] == (30, 30)
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "null", " NaN", "N/A", "<NA>"])
+def test_a_missing_text_that_a_program_wrote_out_is_said(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, word: str
+) -> None:
+    """It cannot be refused: a short review may say just that."""
+    settings = write_task(tmp_path / "task")
+    with (tmp_path / "task/dev.jsonl").open("a") as stream:
+        stream.write(json.dumps({"text": word, "label": "metal"}) + "\n")
+    pipeline(world, tmp_path / "root", *settings).run()
+    assert (
+        "dev: 1 examples have a text that says no more than nan, None or null, as programs write a mis" in caplog.text
+    )
+    assert f"the first at {tmp_path / 'task/dev.jsonl'}:9" in caplog.text
