@@ -448,5 +448,6 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     experiment: str | None = MISSING
+    allow_unknown: bool = False  # go on where the tokenizer does not know more than 30% of a text's tokens
     seed: int = key(at_least=0)
     adaptation_seed: int = key(at_least=0)  # of all pretraining stages and selections

@@ -76,7 +76,7 @@ def referenced(root: Path) -> set[Path]:
     store, needed = Store(root / "store"), set()
     for run in (root / "runs").glob("*.json"):
         evaluation = results.evaluation(root, run.stem)
-        needed.add(evaluation)
+        needed |= {evaluation, *results.readings(root, run.stem)}
         if (evaluation / MANIFEST).exists():
             ancestors = json.loads((evaluation / MANIFEST).read_bytes())["ancestors"]
             needed |= {store.folder(stage["kind"], stage["key"]) for stage in ancestors}

@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
         help='{"text": ...} lines (optionally "text_pair"); for a tagger {"tokens": [...]}',
     )
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where the runs are (default: outputs)")
+    parser.add_argument(
+        "--allow-unknown", action="store_true", help="answer texts of which the tokenizer does not know more than 30%%"
+    )
     parser.add_argument("--export", type=Path, help="copy the model into this new folder")
     args = parser.parse_args(arguments)
     try:
@@ -42,20 +45,22 @@ def main(arguments: list[str] | None = None) -> None:
         if args.export is not None:
             print(export(folder, args.export))
         if args.texts is not None:
-            answer(folder, args.texts, sys.stdout)
+            print(answer(folder, args.texts, sys.stdout, allow_unknown=args.allow_unknown), file=sys.stderr)
         if args.export is None and args.texts is None:
             raise ConfigError("nothing to do: give a file of texts, or --export <folder>")
     except ConfigError as error:
         sys.exit(f"error: {error}")
 
 
-def answer(folder: Path, texts: Path, out: TextIO) -> None:
+def answer(folder: Path, texts: Path, out: TextIO, *, allow_unknown: bool = False) -> str:
     """Write one line for each row of ``texts``, made by ``answer`` of the model's kind of task (adapt/tasks).
 
-    Raises ConfigError for a missing file, or a row that the kind cannot read.
+    Returns a sentence on how the texts were read. Raises ConfigError for a missing file, a row that the kind cannot
+    read, and texts that are mostly unknown to the tokenizer, unless ``allow_unknown``.
     """
     from adapt.data.tasks import KINDS as TASK_KINDS
     from adapt.models import loading
+    from adapt.runs.given import report
     from adapt.tasks.kinds import KINDS
 
     name = kind_of(head_note(folder))
@@ -64,11 +69,14 @@ def answer(folder: Path, texts: Path, out: TextIO) -> None:
     places = [where for where, _ in rows]
     model, labels = kind.load(folder)
     tokenizer = loading.load_tokenizer(folder)
-    data = kind.encode(tokenizer, given, places, longest_input(model.encoder))
+    longest = longest_input(model.encoder)
+    data = kind.encode(tokenizer, given, places, longest)
+    said = report(tokenizer, given, places, longest, allow_unknown=allow_unknown)
     model.eval()
     for some in portions(len(rows), AT_ONCE, out):
         for line in kind.answer(model, tokenizer, part(data, some), given[some], labels, BATCH_SIZE):
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return said
 
 
 def part(data: Texts, some: slice) -> Texts:

@@ -12,7 +12,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pandas as pd
 from adapt.store import code as code_states
 from adapt.store.files import replace
 from adapt.table import metrics as metrics  # "as" marks a name that others import from here
+from adapt.table import reading as reading
 from adapt.table import run_files
 from adapt.table.samples import SAMPLED as SAMPLED
 from adapt.table.samples import samples as samples
@@ -51,6 +52,7 @@ def write(
     provenance: dict[str, Any],
     experiment: str | None,
     code: list[str | None] | None = None,
+    readings: Sequence[str] = (),
 ) -> Path:
     """Write a run's rows and its entry in the study; each file is written to a temporary name, then renamed.
 
@@ -58,7 +60,8 @@ def write(
     measurements: dicts with the keys MEASUREMENT; attack_epsilon and attack_steps are 0 if attack is 'none'. A row
     whose value is None or NaN is left out. factors: FACTORS (source is 'ours' unless given); numbers other than the
     seed become labels. config: the nested science config. code: the states of its dirty stages (adapt.store.code), for
-    ``commit_of``. Returns the run's file.
+    ``commit_of``. readings: <kind>/<folder> of stages in the store that told how the run's texts are read. Returns the
+    run's file.
     Raises ValueError for an unknown or missing column, an infinite value, or two measurements with the same key.
     """
     factors = {"source": "ours"} | factors
@@ -68,6 +71,7 @@ def write(
     record = {
         "run_id": run_id,
         "evaluation": evaluation,
+        "readings": list(readings),
         "factors": labels,
         "provenance": {name: provenance[name] for name in PROVENANCE},
         "config": flatten(config),
@@ -98,6 +102,12 @@ def uncommitted(root: Path | str, run_id: str) -> list[str]:
 def evaluation(root: Path | str, run_id: str) -> Path:
     """The folder in the store with a run's evaluation; runs whose chains lead to the same text share it."""
     return Path(root, "store", "evaluate", _read(Path(root, "runs", f"{run_id}.json"))["evaluation"])
+
+
+def readings(root: Path | str, run_id: str) -> list[Path]:
+    """The folders in the store of the stages that told how a run's texts are read; none for a run of older code."""
+    names: list[str] = _read(Path(root, "runs", f"{run_id}.json")).get("readings", [])
+    return [Path(root, "store", name) for name in names]
 
 
 def has_predictions(root: Path | str, run_id: str) -> bool:

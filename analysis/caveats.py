@@ -6,7 +6,7 @@ import itertools
 
 import pandas as pd
 
-from analysis import cells, comparisons
+from analysis import cells, comparisons, texts
 from analysis.cells import NotInTable
 
 
@@ -14,7 +14,8 @@ def caveats(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, one sentence each.
 
     Rows of a dirty tree, several commits, devices or versions, only one seed, several runs for one seed, scores in
-    another unit, runs without a score, failed checks, and missing runs.
+    another unit, runs without a score, texts that are mostly unknown or in another split, attacks that tried nothing,
+    failed checks, and missing runs.
     """
     runs = table.drop_duplicates("run_id")
     notes = [
@@ -25,6 +26,7 @@ def caveats(table: pd.DataFrame) -> list[str]:
         *_units(table),
         *_without_score(table),
     ]
+    notes += texts.notes(table)
     return notes + _failed_checks(table) + [f"Note: missing {gap}." for gap in missing(table)]
 
 

@@ -14,7 +14,7 @@ from adapt.config import ConfigError
 from adapt.data.tokens import batching
 from adapt.models import loading
 from adapt.runs import finetuned
-from adapt.tasks import tagging
+from adapt.tasks import classification, tagging
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,34 @@ def test_a_text_without_a_token_is_named_before_any_answer(tmp_path: Path) -> No
     model.save(tmp_path / "model", byte_tokenizer(said), ["x", "y"])
     write_jsonl(tmp_path / "texts.jsonl", [{"text": "the cat"}, {"text": ""}])
     out = Written()
-    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token, and"):
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: column 'text' .* holds '', in which nothing can be read"):
         predict.answer(tmp_path / "model", tmp_path / "texts.jsonl", out)
+    with pytest.raises(ConfigError, match=r"texts.jsonl:2: its text has no token, and"):
+        classification.encode(
+            byte_tokenizer(said), [{"text": "the"}, {"text": ""}], ["texts.jsonl:1", "texts.jsonl:2"], 9
+        )
     assert not out.getvalue()
+
+
+def test_it_says_how_the_texts_were_read(finished, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root, runs = finished
+    texts = [sentence("metal", 1), "the cat " * 100, "이 영화 정말"]
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in [*texts, *texts[:1] * 20]])
+    predict.main([runs["mean"], str(tmp_path / "texts.jsonl"), "--root", str(root)])
+    said = capsys.readouterr().err
+    assert "23 texts, 1 cut at 128 tokens; " in said and "1 with nothing that it knows, the first at " in said
+    assert "texts.jsonl:3" in said
+
+
+@pytest.mark.parametrize("text", ["이 영화 정말 the", "кошка спит на cat", "यह फिल्म बहुत old", "the cat 电影好看吗"])
+def test_texts_that_are_mostly_unknown_are_refused_unless_allowed(
+    finished, tmp_path: Path, text: str, capsys: pytest.CaptureFixture
+) -> None:
+    root, runs = finished
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": text}] * 2)
+    given = [runs["mean"], str(tmp_path / "texts.jsonl"), "--root", str(root)]
+    with pytest.raises(SystemExit, match=r"2 texts, .* is unknown to the tokenizer; .* --allow-unknown"):
+        predict.main(given)
+    assert not capsys.readouterr().out
+    predict.main([*given, "--allow-unknown"])
+    assert len(capsys.readouterr().out.splitlines()) == 2

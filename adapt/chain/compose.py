@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapt.chain.evaluation import baseline_chain, domain_stages, evaluate_stage
+from adapt.chain.evaluation import baseline_chain, candidates_stage, domain_stages, evaluate_stage
 from adapt.chain.finetuning import finetune_stage
 from adapt.chain.pretraining import marks_stages, pretrain_stage, vocabulary_stage
 from adapt.chain.stage import Source, Stage
-from adapt.chain.text import TextChain, leaks_stage, task_stage
+from adapt.chain.text import TextChain, leaks_stage, reading_stage, task_stage
 from adapt.config import Config, TaskConfig
 from adapt.data.masking.strategies import SELECTIVE
 from adapt.store import sources
@@ -43,3 +43,20 @@ def chain_of(cfg: Config, named_task: Callable[[str], TaskConfig], hashes: sourc
     leaks = leaks_stage(cfg, task, hashes, leaky)
     stages.append(evaluate_stage(cfg, stages[-1], task, leaks, masked_lm=model, measured=measured))
     return stages
+
+
+def readings_of(cfg: Config, chain: list[Stage], hashes: sources.FileHashes) -> list[Stage]:
+    """The stages that only tell how the texts of a run are read; they are built first, and no other stage needs them.
+
+    They are not inputs of the evaluation, so that its key does not depend on what is told.
+    """
+    task = chain[-1].inputs["task"]
+    assert isinstance(task, Stage)
+    stages = [] if cfg.evaluate.text is None else [candidates_stage(cfg.evaluate.text, task)]
+    if cfg.model.format == "tfidf":
+        return stages
+    given = chain[-1].inputs["model"]
+    while isinstance(given, Stage) and given.kind != "vocabulary":
+        given = given.inputs["model"]
+    tokenizer = given if isinstance(given, Stage) else Source(given.folder, hashes.of_tokenizer(given.folder))
+    return [reading_stage(task, tokenizer, cfg.finetune.max_length), *stages]

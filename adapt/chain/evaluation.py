@@ -12,8 +12,8 @@ from dataclasses import asdict
 from adapt.chain.finetuning import MODEL, PERTURBED, PROBED, SCORED, adapted, kind_modules
 from adapt.chain.stage import Source, Stage, without
 from adapt.chain.text import TextChain, tokens_stage
-from adapt.config import Config, DomainsConfig, SamplesConfig
-from adapt.text_attacks.names import needs_masked_lm
+from adapt.config import Config, DomainsConfig, SamplesConfig, TextAttackConfig
+from adapt.text_attacks.names import TYPED, needs_masked_lm
 
 MEASURING = (
     *("adapt.stages.domains", "adapt.tasks.heldout", "adapt.tasks.language_modelling"),
@@ -38,6 +38,11 @@ _TEXT_ATTACKS = (
     *("adapt.text_attacks.vocabulary", "adapt.text_attacks.neighbours", "adapt.text_attacks.masked_lm"),
     *("adapt.text_attacks.recipes", "adapt.text_attacks.records", "adapt.text_attacks.victim"),
     *("adapt.text_attacks.measure", "adapt.models.language", "adapt.models.packing"),
+    *("adapt.text_attacks.scripts", "adapt.text_attacks.hangul", "adapt.text_attacks.keyboards"),
+)
+_CANDIDATES = (
+    *("adapt.stages.candidates", "adapt.data.splits", "adapt.text_attacks.words", "adapt.text_attacks.characters"),
+    *("adapt.text_attacks.keyboards", "adapt.text_attacks.hangul", "adapt.text_attacks.scripts"),
 )
 
 
@@ -163,6 +168,20 @@ def evaluate_stage(
         config={**without(asdict(cfg.evaluate), *unused), "max_length": cfg.finetune.max_length},
         more={"max_length": cfg.finetune.max_length},
         role="evaluates",
+    )
+
+
+def candidates_stage(text: TextAttackConfig, task: Stage) -> Stage:
+    """Refuses an attack by typing that can change no word of the task, before anything is trained. It has no rows."""
+    return Stage(
+        kind="candidates",
+        label="candidates",
+        function="adapt.stages.candidates:candidates",
+        modules=_CANDIDATES,
+        argument=None,
+        inputs={"task": task},
+        config={"recipes": [name for name in text.recipes if name in TYPED], "max_examples": text.max_examples},
+        more={"recipes": list(text.recipes), "max_examples": text.max_examples},
     )
 
 

@@ -55,3 +55,19 @@ class Stage:
 def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
     """A copy of the config without these top-level keys."""
     return {key: value for key, value in config.items() if key not in names}
+
+
+def ordered(last: Stage) -> list[Stage]:
+    """All stages that a stage is made from, inputs first, and the stage itself; each once."""
+    found: dict[int, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if id(stage) in found:
+            return
+        for given in stage.inputs.values():
+            if isinstance(given, Stage):
+                visit(given)
+        found[id(stage)] = stage
+
+    visit(last)
+    return list(found.values())

@@ -25,12 +25,15 @@ from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
 # The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
-TASK = ("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text")
+TASK = (
+    *("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text"),
+    "adapt.data.visible",
+)
 TASK_TEXT = (
     *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
     *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
 )
-CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates")
+CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates", "adapt.data.visible")
 PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
 PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
 SELECTION = (
@@ -39,11 +42,15 @@ SELECTION = (
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
-    *("adapt.data.text", "adapt.data.splits"),
+    *("adapt.data.text", "adapt.data.splits", "adapt.table.reading"),
 )
 TOKENS = (
     *("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words"),
-    "adapt.models.loading",
+    *("adapt.data.tokens.unknown", "adapt.data.visible", "adapt.table.reading", "adapt.models.loading"),
+)
+READING = (
+    *("adapt.stages.reading", "adapt.data.tokens.reading", "adapt.data.tokens.pieces", "adapt.data.tokens.unknown"),
+    *("adapt.data.tokens.words", "adapt.data.visible", "adapt.table.reading", "adapt.models.loading"),
 )
 
 
@@ -229,6 +236,22 @@ def tokens_stage(
         config={"max_length": max_length, "packing": packing, "words": words},
         more={"max_length": max_length, "packing": packing, "words": words},
         by_content=True,
+        prefix=text.label,  # its rows are about the text
+    )
+
+
+def reading_stage(task: Stage, tokenizer: Stage | Source, max_length: int) -> Stage:
+    """How many tokens of the task's texts are unknown, and how many examples are cut: rows, and nothing else."""
+    return Stage(
+        kind="reading",
+        label=f"{task.label} as read",
+        function="adapt.stages.reading:reading",
+        modules=READING,
+        argument=None,
+        inputs={"task": task, "tokenizer": tokenizer},
+        config={"max_length": max_length},
+        more={"max_length": max_length},
+        prefix="",
     )
 
 

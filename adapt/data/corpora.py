@@ -23,6 +23,7 @@ from adapt.data.near_duplicates import NearDuplicates
 from adapt.data.pydoc import corpus as pydoc
 from adapt.data.spool import Spool
 from adapt.data.text import hash_share
+from adapt.data.visible import is_blank
 
 KEY_NAME = "data.corpora"
 VERSION = 3
@@ -62,7 +63,7 @@ def read_corpus(cfg: CorpusConfig, banned: Iterable[str], key: str = "corpus", *
     read = short = 0
     for text in tqdm(raw_texts(cfg, key), desc=key, disable=not progress, leave=False, unit=" documents"):
         read += 1
-        if len(text.split()) >= max(1, cfg.min_words):  # a blank text is not a document
+        if not is_blank(text) and len(text.split()) >= cfg.min_words:  # a blank text is not a document
             spool.add(text)
         else:
             short += 1

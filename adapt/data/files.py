@@ -16,9 +16,10 @@ import pyarrow
 import pyarrow.parquet
 
 from adapt.config import ConfigError
+from adapt.data.visible import is_blank
 
 KEY_NAME = "data.files"
-VERSION = 1
+VERSION = 2
 
 READABLE = "readable are .jsonl, .csv and .txt, each also as .gz, and .parquet"
 Row = tuple[str, dict[str, Any]]  # where the row is ("file:line"), and its columns
@@ -88,6 +89,20 @@ def text_column(row: Row, name: str, key: str) -> str:
         half = f"half a character, {value[error.start]!r}, at position {error.start}"
         raise ConfigError(f"{row[0]}: column {name!r} ({key}={name}) holds {half}; remove or repair it") from error
     return value
+
+
+def readable_text(row: Row, name: str, key: str) -> str:
+    """The text in a column of a row, which is to be labelled or answered.
+
+    Raises ConfigError, with the row, as ``text_column`` does, and for a text without a visible character.
+    """
+    text = text_column(row, name, key)
+    if is_blank(text):
+        raise ConfigError(
+            f"{row[0]}: column {name!r} ({key}={name}) holds {text[:40]!r}, in which nothing can be read; a text needs "
+            "a visible character: remove the row, or repair it"
+        )
+    return text
 
 
 def lines(file: Path) -> Iterator[str]:

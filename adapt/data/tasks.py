@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,24 @@ from adapt.data.pydoc import corpus
 from adapt.data.splits import SPLITS, TRAIN
 
 KEY_NAME = "data.tasks"
-VERSION = 2
+VERSION = 3
 
 KINDS: dict[str, TaskKind] = {"classification": classification.KIND, "tagging": tagging.KIND}
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task. splits: examples of its kind; labels: the names of the label indices; metric: the one to report."""
+    """A task. splits: examples of its kind; labels: the names of the label indices; metric: the one to report.
+
+    places: where each example of a split was read, also of those that ``max_examples`` leaves out; empty if it was
+    loaded.
+    """
 
     labels: list[str]
     metric: str
     splits: dict[str, list[Any]]
     kind: str = "classification"
+    places: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     @property
     def measured(self) -> list[str]:
@@ -55,8 +60,8 @@ def read_task(cfg: TaskConfig) -> Task:
     ``max_examples`` keeps the first examples by the hash of their text; in pydoc classification tasks the classes take
     turns. Raises ConfigError for every fault of the data.
     """
-    labels, splits = KINDS[cfg.kind].read(cfg, task_files(cfg))
-    return Task(labels, cfg.metric, splits, cfg.kind)
+    labels, splits, places = KINDS[cfg.kind].read(cfg, task_files(cfg))
+    return Task(labels, cfg.metric, splits, cfg.kind, places)
 
 
 def check_task(cfg: TaskConfig) -> None:
@@ -81,7 +86,10 @@ def task_files(cfg: TaskConfig) -> dict[str, Path]:
 
 
 def write_task(task: Task, folder: Path) -> None:
-    """Write a file for each split, and task.json (labels, metric, kind, counts), into an existing folder."""
+    """Write a file for each split, and task.json (labels, metric, kind, counts), into an existing folder.
+
+    report.json tells how many examples each split has, and where those that are used were read.
+    """
     for split, examples in task.splits.items():
         with open(folder / f"{split}.jsonl", "w", encoding="utf-8") as stream:
             for example in examples:
@@ -89,6 +97,10 @@ def write_task(task: Task, folder: Path) -> None:
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
     description = {"labels": task.labels, "metric": task.metric, "kind": task.kind, "counts": task.counts}
     (folder / "task.json").write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    given = {split: len(task.places.get(split, examples)) for split, examples in task.splits.items()}
+    places = {split: task.places.get(split, [])[: len(examples)] for split, examples in task.splits.items()}
+    report = {"given": given, "places": places}
+    (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_task(folder: Path) -> Task:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, cast
 
 import torch
@@ -24,7 +28,7 @@ from adapt.models.loading import load_tokenizer
 KEY_NAME = "models.vocabulary"
 VERSION = 1
 TEXTS_AT_A_TIME = 1000
-_WORD = re.compile(r"(?<!\w)[^\W_]+(?!\w)")  # not next to _, which the backend counts as part of a word
+ROUNDS = 5  # of choosing other words for those that the extended tokenizer never writes
 
 
 class NewWord(NamedTuple):
@@ -43,10 +47,11 @@ class NewWord(NamedTuple):
 def choose_words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], cfg: VocabularyConfig) -> list[NewWord]:
     """At most ``cfg.new_tokens`` words of ``texts`` that are split into several tokens; those that save most first.
 
-    A word is a run of letters and digits with at least one letter, after the tokenizer's normalisation (for a
-    byte-level tokenizer, with the space before it). Ties are in alphabetical order. AVocaDo (Hong et al., 2021) takes
-    subwords of a vocabulary that is trained on the text, until the text's fragment score, its tokens per word, falls
-    below a threshold; here the number of words is given, and they are ranked by how much they lower that score.
+    A word is a run of letters, their marks and digits with at least one letter, after the tokenizer's normalisation
+    (for a byte-level tokenizer, with the space before it), and not next to _. Ties are in alphabetical order. AVocaDo
+    (Hong et al., 2021) takes subwords of a vocabulary that is trained on the text, until the text's fragment score, its
+    tokens per word, falls below a threshold; here the number of words is given, and they are ranked by how much they
+    lower that score.
 
     Raises ConfigError for a tokenizer that is neither WordPiece nor byte-level BPE, or where no word qualifies.
     """
@@ -69,6 +74,37 @@ def choose_words(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], cfg: 
             "tokenizer splits occurs so often; lower it, give more text, or set vocabulary=none"
         )
     return sorted(worth, key=lambda word: (-word.saved, word.token))[: cfg.new_tokens]
+
+
+def words_in_use(folder: Path, texts: Sequence[str], cfg: VocabularyConfig) -> list[NewWord]:
+    """The words of ``choose_words`` that the tokenizer of ``folder``, extended by them, writes somewhere in ``texts``.
+
+    A tokenizer has rules of its own for where a word ends. A word that it never writes would only be a row that no
+    training reaches; the next best takes its place, in at most ROUNDS rounds. Cost: one encoding of the texts a round.
+    """
+    rejected: set[str] = set()
+    chosen: list[NewWord] = []
+    for _ in range(ROUNDS):
+        more = replace(cfg, new_tokens=cfg.new_tokens + len(rejected))
+        chosen = [word for word in choose_words(load_tokenizer(folder), texts, more) if word.token not in rejected]
+        with TemporaryDirectory(prefix="adapt-vocabulary-") as trial:
+            ids = extend_tokenizer(load_tokenizer(folder), [word.token for word in chosen], Path(trial))
+            written = occurrences(load_tokenizer(Path(trial)), ids, texts)
+        unused = {word.token for word, times in zip(chosen, written, strict=True) if not times}
+        if not unused:
+            break
+        rejected |= unused
+    return [word for word in chosen if word.token not in rejected]
+
+
+def occurrences(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], texts: Sequence[str]) -> list[int]:
+    """How often each of these tokens is written in the texts."""
+    backend, counts = backend_of(tokenizer), Counter[int]()
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        some = [texts[index] for index in range(start, min(start + TEXTS_AT_A_TIME, len(texts)))]
+        for encoding in backend.encode_batch_fast(some, add_special_tokens=False):
+            counts.update(encoding.ids)
+    return [counts[number] for number in ids]
 
 
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str], folder: Path) -> list[int]:
@@ -159,21 +195,29 @@ def word_reader(backend: Tokenizer) -> Callable[[str], Iterator[str]]:
         return text if normalizer is None else normalizer.normalize_str(text)
 
     def words(text: str) -> Iterator[str]:
-        return (word for word in _WORD.findall(normalised(text)) if has_letter(word))
+        return (word for word in runs().findall(normalised(text)) if is_word(word))
 
     def byte_level_words(text: str) -> Iterator[str]:
         text = normalised(text)
         for token, (start, end) in before.pre_tokenize_str(text):
             word = text[start:end].removeprefix(" ")
-            if _WORD.fullmatch(word) and has_letter(word):
+            if runs().fullmatch(word) and is_word(word):
                 yield token
 
     return byte_level_words if is_byte_level(backend) else words
 
 
-def has_letter(word: str) -> bool:
-    """Whether a word contains a letter, so that it is more than a number."""
-    return any(map(str.isalpha, word))
+@cache
+def runs() -> re.Pattern[str]:
+    r"""Runs of what the backend takes for parts of a word: Python's ``\w``, and marks and joiners, which it lacks."""
+    places = (*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0))
+    marks = "".join(re.escape(chr(place)) for place in places if unicodedata.category(chr(place)).startswith("M"))
+    return re.compile(rf"[\w{marks}\u200c\u200d]+")
+
+
+def is_word(run: str) -> bool:
+    """Whether a run has a letter, so that it is more than a number, and no _, which the backend counts as a letter."""
+    return "_" not in run and any(map(str.isalpha, run))
 
 
 def splitter(backend: Tokenizer) -> Callable[[str], tuple[int, ...]]:

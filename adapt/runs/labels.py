@@ -24,7 +24,13 @@ def science(cfg: Config) -> dict[str, Any]:
             del stage["masking"]["importance_threshold"]
     if cfg.evaluate.samples is None:  # for the same reason
         del config["evaluate"]["samples"]
-    unused = {"runtime", "experiment", "budget", "adaptation_seed"}  # each pretraining stage repeats that seed
+    unused = {
+        "runtime",
+        "experiment",
+        "budget",
+        "allow_unknown",
+        "adaptation_seed",
+    }  # each pretraining stage repeats that seed
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}
     if not cfg.pretrain:
@@ -35,6 +41,11 @@ def science(cfg: Config) -> dict[str, Any]:
 def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows, their split prefixed with the stage's name: a run may have several stages of one kind."""
     return [{**row, "split": f"{stage['prefix']}{row['split']}"} for row in stage["rows"]]
+
+
+def distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without repetitions: a text that is tokenised in two forms has the same unknown tokens in both."""
+    return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 
 def prefix(stage: Stage) -> str:

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from adapt.config import ConfigError
 from adapt.data import files
-from adapt.data.kinds.classification import read_unlabelled
 
 
 def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
@@ -26,14 +25,15 @@ def portions(rows: int, size: int, out: TextIO) -> Iterator[slice]:
 
 
 def read_texts(texts: Path) -> list[files.Row]:
-    """The rows of a file of texts.
+    """The rows of a file of prompts, which may be empty texts: a decoder can begin from nothing.
 
     Raises ConfigError for a missing file, a broken line, and a row that has no text or cannot be written again beside
     its answer.
     """
     rows = read_rows(texts)
     for row in rows:
-        read_unlabelled(row)
+        files.text_column(row, "text", "the column that generate reads")
+        files.check_written_back(row)
     return rows
 
 

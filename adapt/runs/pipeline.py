@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from adapt import results
-from adapt.chain.compose import chain_of
+from adapt.chain.compose import chain_of, readings_of
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
-from adapt.runs.labels import adaptation, labelled, noted, prefix, pretrain_label, science, task_label
+from adapt.runs.labels import adaptation, distinct, labelled, noted, prefix, pretrain_label, science, task_label
 from adapt.runs.prediction_table import prediction_table
+from adapt.runs.texts import heard, read_texts
 from adapt.store import code, keys, provenance
 from adapt.store.entries import Entry, Store
 from adapt.store.keys import digest, key_of
@@ -38,7 +39,9 @@ class Pipeline:
         self.call = call
         root = Path(cfg.runtime.root) / "store"
         self.store = Store(root)
-        self.stages = chain_of(cfg, named_task, FileHashes(root / "file_hashes.json"))
+        hashes = FileHashes(root / "file_hashes.json")
+        self.stages = chain_of(cfg, named_task, hashes)
+        self.readings = readings_of(cfg, self.stages, hashes)
         self._keys: dict[int, str] = {}  # by id(stage); a key does not change within a run
 
     def key(self, stage: Stage) -> str:
@@ -73,7 +76,16 @@ class Pipeline:
         return self.build(given).content if given.by_content else self.key(given)
 
     def build(self, stage: Stage) -> Entry:
-        """The stage's entry in the store; if there is none, the inputs are built and then the stage."""
+        """The stage's entry in the store; if there is none, the inputs are built and then the stage.
+
+        Raises ConfigError for a text of which too much is unknown, also for one that is in the store.
+        """
+        entry = self.found_or_built(stage)
+        heard(self.cfg, stage, entry.manifest["rows"])
+        return entry
+
+    def found_or_built(self, stage: Stage) -> Entry:
+        """As ``build``, without a word about the stage itself."""
         key = self.key(stage)
         entry = self.store.find(stage.kind, key)
         if entry is not None:
@@ -147,9 +159,10 @@ class Pipeline:
                 log.info("shared with earlier runs: %s", ", ".join(shared))
             self.check_model()
         last = self.stages[-1]
+        read, places = read_texts(self.cfg, last, self.readings, self.build)
         entry = self.build(last)
         made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
-        rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
+        rows = distinct([row for stage in made_from for row in labelled(stage)]) + entry.manifest["rows"] + read
         run_id = self.run_id()
         self.write_predictions(run_id, entry.folder)
         self.write_samples(run_id)
@@ -157,6 +170,7 @@ class Pipeline:
             Path(self.cfg.runtime.root),
             run_id,
             evaluation=entry.folder.name,
+            readings=places,
             measurements=rows,
             factors=self.factors(),
             config=science(self.cfg),

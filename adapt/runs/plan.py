@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from adapt.chain.stage import Source, Stage, without
+from adapt.chain.stage import Source, Stage, ordered, without
 from adapt.runs.pipeline import Pipeline
 from adapt.store.entries import MANIFEST, Store
 
@@ -17,7 +17,10 @@ UNKNOWN = 20.0  # seconds for a stage of a kind that was never built and whose a
 
 
 def describe(pipeline: Pipeline) -> str:
-    """One line per stage: state, key, estimated seconds. Builds nothing; a key that needs unbuilt data is unknown."""
+    """One line per stage: state, key, estimated seconds; then one per text, as far as a look at it tells.
+
+    Builds nothing; a key that needs unbuilt data is unknown.
+    """
     lines, total, seen = ["The chain, from its first stage to its last:"], 0.0, set()
     for stage in ordered(pipeline.stages[-1]):
         key = pipeline.known_key(stage)
@@ -29,13 +32,15 @@ def describe(pipeline: Pipeline) -> str:
         total += seconds
         state = "in the store" if ready else f"to build, about {seconds:,.0f} s"
         lines.append(f"  {stage.kind:<10} {stage.label:<24} {key[:12] if key else 'key unknown':<13} {state}")
+    from adapt.runs.foreseen import foreseen  # only now: the tokenizer needs transformers
+
+    def built(stage: Stage) -> Path | None:
+        key = pipeline.known_key(stage)
+        entry = pipeline.store.find(stage.kind, key) if key is not None else None
+        return entry.folder if entry is not None else None
+
+    lines += foreseen(pipeline.cfg, pipeline.stages[-1], built)
     return "\n".join([*lines, f"Nothing was trained. The missing stages would take about {total / 60:.1f} minutes."])
-
-
-def ordered(last: Stage) -> list[Stage]:
-    """The stage and all stages that it is made from, inputs first."""
-    before = [stage for given in last.inputs.values() if isinstance(given, Stage) for stage in ordered(given)]
-    return [*before, last]
 
 
 def estimate(pipeline: Pipeline, stage: Stage) -> float:

@@ -57,6 +57,11 @@ class Base:
         segmented = [segment for _, segment in ordered if segment is not None]
         return batching.Encoded([ids for ids, _ in ordered], segmented or None)
 
+    def readable(self, encoded: batching.Encoded) -> list[bool]:
+        """Whether each text has a token that is neither unknown nor one that the tokenizer puts around every text."""
+        others = set(self.tokenizer.all_special_ids)
+        return [not others.issuperset(ids) for ids in encoded.ids]
+
     def batch(self, encoded: batching.Encoded, numbers: Sequence[int]) -> dict[str, Tensor]:
         """The model inputs of some of the texts, [B, L] each, on the base's device; numbers: their indices."""
         batch = model_inputs(batching.collate(self.tokenizer, encoded, numbers))

@@ -34,10 +34,10 @@ def check_request(place: int, where: str, given: Any) -> Request:
     if not isinstance(given.get("adapter"), str):
         raise ConfigError(f"{where}: adapter={given.get('adapter')!r}: must be the name of the adapter that answers")
     row = (where, dict(given))
-    text = files.text_column(row, "text", "the text that is answered")
+    text = files.readable_text(row, "text", "the text that is answered")
     pair = None
     if given.get("text_pair") is not None:
-        pair = files.text_column(row, "text_pair", "the second text")
+        pair = files.readable_text(row, "text_pair", "the second text")
     return Request(place, given["adapter"], text, pair)
 
 

@@ -77,7 +77,7 @@ class Server:
         """Answer requests ``{"adapter", "text"}``, optionally with ``text_pair``, in their order.
 
         An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. It has ``error``
-        instead if the request is malformed or names no adapter that is served, if the tokenizer makes no token of its
+        instead if the request is malformed or names no adapter that is served, if the tokenizer knows no token of its
         text, or if its pass fails; other requests are not affected. A text is cut to as many tokens as the base has
         positions for, at most 512. where: what errors call each request.
         """
@@ -93,7 +93,8 @@ class Server:
             except ConfigError as error:
                 answers[place]["error"] = str(error)
         encoded = self.base.encode([(one.text, one.text_pair) for one in wanted])
-        for number, (served, logits) in self._logits(wanted, encoded).items():
+        readable = self.base.readable(encoded)
+        for number, (served, logits) in self._logits(wanted, encoded, readable).items():
             answer, labels = answers[wanted[number].place], served.folder.labels
             if isinstance(logits, str):
                 answer["error"] = f"{called[wanted[number].place]}: adapter={wanted[number].adapter}: {logits}"
@@ -103,8 +104,10 @@ class Server:
             answer["probabilities"] = dict(zip(labels, probabilities, strict=True))
         for number, request in enumerate(wanted):
             answer = answers[request.place]
-            if not encoded.ids[number]:
-                answer["error"] = f"{called[request.place]}: {request.text[:40]!r} has no token"
+            if not readable[number]:
+                answer["error"] = (
+                    f"{called[request.place]}: {request.text[:40]!r} has no token that the tokenizer knows"
+                )
             elif not {"predicted", "error"} & answer.keys():
                 answer["error"] = (
                     f"{called[request.place]}: adapter={request.adapter}: no such adapter is served; possible are "
@@ -158,13 +161,21 @@ class Server:
         if not all(row.isfinite().all() for row in logits):
             raise ConfigError(f"{name}: {served.folder.path} gives numbers that are not finite")
 
-    def _logits(self, wanted: list[Request], encoded: batching.Encoded) -> dict[int, tuple[Served, Tensor | str]]:
-        """For each request whose adapter is served, by its number: the adapter, and logits [C] or what went wrong."""
-        readable = [number for number in range(len(wanted)) if encoded.ids[number]]
+    def _logits(
+        self, wanted: list[Request], encoded: batching.Encoded, readable: list[bool]
+    ) -> dict[int, tuple[Served, Tensor | str]]:
+        """For each request whose adapter is served, by its number: the adapter, and logits [C] or what went wrong.
+
+        readable: whether each request's text has a token that the tokenizer knows; the others are not answered.
+        """
 
         def among() -> Chosen:
             served = self._served
-            return {number: served[wanted[number].adapter] for number in readable if wanted[number].adapter in served}
+            return {
+                number: served[one.adapter]
+                for number, one in enumerate(wanted)
+                if readable[number] and one.adapter in served
+            }
 
         with self._passes.holding(among) as who:
             groups: dict[Any, list[int]] = defaultdict(list)

@@ -48,7 +48,8 @@ def measured(
     for name in cfg.texts:
         sequences = load_tokens(inputs[f"text.{name}"]).heldout
         held_out = HeldOut.fixed(task, tokenizer, sequences, limit=cfg.sequences, batch_size=batch_size)
-        rows += rows_of(f"{split}{name}", task, tokenizer, held_out, held_out.losses(task, device))
+        losses = held_out.losses(task, device).finite(f"{folder}: held-out text of {name}")
+        rows += rows_of(f"{split}{name}", task, tokenizer, held_out, losses)
     return rows
 
 

@@ -10,11 +10,12 @@ from adapt.config import RuntimeConfig
 from adapt.data import corpora, tasks
 from adapt.data.leaks.comparison import Comparison, compare, hit_row, labelled
 from adapt.data.leaks.overlap import LEVELS
-from adapt.data.splits import TRAIN
+from adapt.data.splits import DEV, REPORTED, TRAIN
 from adapt.table.measurement import measurement
+from adapt.table.reading import contained_in
 
 KEY_NAME = "stages.leaks"
-VERSION = 1
+VERSION = 2
 CLEAN = "clean.json"
 
 
@@ -24,7 +25,8 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
     inputs: ``task``, the run's own task; ``whole``, the same task with all its labels, whose training split is searched
     so that all label budgets call the same examples clean; every other input is a corpus folder, whose training texts
     are searched. Writes clean.json, the ids of each split's examples that no training text contains (level
-    ``contained``, adapt/data/leaks/overlap.py), and report.json, the hits. Rows: leaked examples by level.
+    ``contained``, adapt/data/leaks/overlap.py), and report.json, the hits. Rows: leaked examples by level, and the
+    examples that stand in another split.
     """
     task, whole = (tasks.load_task(inputs[name]) for name in ("task", "whole"))
     examples = {split: labelled(task, split) for split in task.measured}
@@ -36,10 +38,27 @@ def leaks(argument: None, inputs: dict[str, Path], out: Path, runtime: RuntimeCo
     (out / CLEAN).write_text(json.dumps(ids) + "\n", encoding="utf-8")
     hits = [hit_row(one, hit) for one in comparisons for hit in one.hits]
     (out / "report.json").write_text(json.dumps({"hits": hits}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return [
+    counted = [
         measurement(split, f"leaked_{level}", len(leaked(comparisons, split, level)), n=len(examples[split]))
         for split in examples
         for level in LEVELS
+    ]
+    reported = {split: texts for split, texts in examples.items() if split in REPORTED}
+    between = [one for one in comparisons if one.source == TRAIN] + compare(DEV, labelled(whole, DEV), reported)
+    return counted + overlaps(between)
+
+
+def overlaps(between: list[Comparison]) -> list[dict[str, Any]]:
+    """Rows with how many examples of one split stand in another: test in dev, and both in train."""
+    return [
+        measurement(
+            one.target,
+            contained_in(one.source, exact=level == "exact"),
+            len(leaked([one], one.target, level)),
+            n=len(one.texts),
+        )
+        for one in between
+        for level in ("exact", "contained")
     ]
 
 

@@ -72,7 +72,7 @@ def pretrain(
     model.to(device)
     if cfg.head_steps and task.new_weights:
         warm_head(task, text, cfg, held_out, out, runtime)
-    before = held_out.losses(task, device)
+    before = held_out.losses(task, device).finite(f"{cfg.name}: held-out text before training")
     steps = max(1, round(cfg.steps * adversary.length))
     fitted = fit.fit(
         model,
@@ -90,7 +90,7 @@ def pretrain(
         new=lambda: model.head_parameters() if task.new_weights else [],
         snapshot=partial(snapshot, text, out) if snapshots else None,
     )
-    after = held_out.losses(task, device)
+    after = held_out.losses(task, device).finite(f"{cfg.name}: held-out text after training")
 
     def save(trained: Any) -> None:
         trained.save(out, text.tokenizer)

@@ -13,7 +13,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data import corpora
 from adapt.models import heads, loading
-from adapt.models.vocabulary import choose_words, extend_tokenizer, extend_weights, fertility, tables
+from adapt.models.vocabulary import (
+    extend_tokenizer,
+    extend_weights,
+    fertility,
+    occurrences,
+    tables,
+    words_in_use,
+)
 from adapt.table.measurement import measurement
 
 KEY_NAME = "stages.vocabulary"
@@ -27,7 +34,8 @@ def vocabulary(
     """Extend the model of ``inputs["model"]`` for the training part of ``inputs["text"]``; save it into ``out``.
 
     ``vocabulary.json`` in the same folder lists the new tokens with their counts and former pieces. Returns how many
-    there are and, for the training and the held-out part, the fertility (tokens per word) before and after.
+    there are and, for the training and the held-out part, how many of them occur in it (``tokens_used``) and the
+    fertility (tokens per word) before and after.
     """
     text = corpora.load_corpus(inputs["text"])
     tokenizer = loading.load_tokenizer(inputs["model"])
@@ -38,7 +46,12 @@ def vocabulary(
             f"{inputs['model']}: its tokenizer has {len(tokenizer)} tokens, its model only {table_size}; give the "
             "tokenizer that the model was trained with"
         )
-    words = choose_words(tokenizer, text.train, cfg)
+    words = words_in_use(inputs["model"], text.train, cfg)
+    if not words:
+        raise ConfigError(
+            "vocabulary.new_tokens: the tokenizer writes none of the new words in the text that they are from, because "
+            "it ends words elsewhere; set vocabulary=none"
+        )
     pieces = {word.token: tokenizer.convert_ids_to_tokens(list(word.pieces)) for word in words}
     measured = {"train": beginning(text.train), "heldout": beginning(text.heldout)}
     before = {part: fertility(tokenizer, texts) for part, texts in measured.items()}
@@ -53,6 +66,9 @@ def vocabulary(
     (out / "vocabulary.json").write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     extended = loading.load_tokenizer(out)
     rows = [measurement("train", "tokens_added", len(words))]
+    for part, texts in {"train": text.train, "heldout": text.heldout}.items():
+        used = sum(times > 0 for times in occurrences(extended, ids, texts))
+        rows.append(measurement(part, "tokens_used", used, n=len(words)))
     for part, texts in measured.items():
         rows.append(measurement(part, "fertility_before", before[part], n=len(texts)))
         rows.append(measurement(part, "fertility", fertility(extended, texts), n=len(texts)))

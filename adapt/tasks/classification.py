@@ -20,7 +20,7 @@ from adapt.models import heads, loading
 from adapt.table import metrics
 from adapt.table.measurement import Measurements
 from adapt.tasks import prediction
-from adapt.tasks.kind import Head, Kind
+from adapt.tasks.kind import Head, Kind, NotFinite
 from adapt.tasks.scores import scores
 from adapt.training.objectives import Batch, Classification
 
@@ -46,8 +46,12 @@ class ClassifiedTexts:
         return {**batching.collate(self.tokenizer, self.encoded, indices), "labels": self.gold[list(indices)]}
 
     def predict(self, model: heads.Classifier, batch_size: int, device: torch.device) -> Tensor:
-        """Logits [N, C]."""
-        return prediction.predict(model, self.tokenizer, self.encoded, batch_size, device)
+        """Logits [N, C]. Raises NotFinite."""
+        try:
+            return prediction.predict(model, self.tokenizer, self.encoded, batch_size, device)
+        except NotFinite as error:
+            text = self.task.splits[self.name][error.number].text
+            raise NotFinite(error.number, f"{self.name} text {error.number} ({text[:40]!r})") from error
 
     def score(self, answers: Tensor) -> float:
         """The task's metric for the likeliest labels."""
@@ -66,9 +70,17 @@ class ClassifiedTexts:
 def encode(
     tokenizer: PreTrainedTokenizerBase, given: list[dict[str, Any]], places: list[str], max_length: int
 ) -> batching.Encoded:
-    """Token ids of columns ``text`` and, if there, ``text_pair``. Raises ConfigError for a text without a token."""
-    paired = any(row.get("text_pair") is not None for row in given)
-    pairs = [str(row.get("text_pair") or "") for row in given] if paired else None
+    """Token ids of columns ``text`` and, if there, ``text_pair``.
+
+    Raises ConfigError for a text without a token, and where only some rows have a pair.
+    """
+    paired = [row.get("text_pair") is not None for row in given]
+    if any(paired) and not all(paired):
+        raise ConfigError(
+            f"{places[paired.index(False)]}: no column 'text_pair' or null in it, but {places[paired.index(True)]} has "
+            "a pair; give every row a pair, or none"
+        )
+    pairs = [row["text_pair"] for row in given] if any(paired) else None
     encoded = batching.encode(tokenizer, [row["text"] for row in given], max_length, pairs)
     for place, ids in zip(places, encoded.ids, strict=True):
         if not ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ KEY_NAME = "tasks.heldout"
 VERSION = 1
 
 
+class NotFiniteLoss(RuntimeError):
+    """A loss on held-out text is NaN or infinite: the row would be left out without a word."""
+
+
 @dataclass(frozen=True)
 class Losses:
     """Mean cross-entropy in nats: over all predicted tokens, and over documents (the mean of each document's mean)."""
@@ -27,6 +32,12 @@ class Losses:
     document: float
     tokens: int
     documents: int
+
+    def finite(self, what: str) -> Losses:
+        """These losses. Raises NotFiniteLoss, which says what they are of, if they are not numbers."""
+        if not math.isfinite(self.token):
+            raise NotFiniteLoss(f"{what}: the loss over its {self.tokens:,} tokens is {self.token}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,17 @@ from adapt.table.measurement import Measurements
 from adapt.training.objectives import Batch, Objective
 
 
+class NotFinite(RuntimeError):
+    """A model answered with NaN or infinity, which is no answer: the first label would look like one.
+
+    number: of the first such text.
+    """
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f"{what}: the model's answer is not finite, so it cannot be scored")
+        self.number = number
+
+
 class Examples(Protocol):
     """Examples with their true answers, which a headed encoder is trained on or its best checkpoint is chosen by."""
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from adapt.data.kinds.classification import Example
 from adapt.data.tokens import batching
 from adapt.models import heads
+from adapt.tasks.kind import NotFinite
 from adapt.training.objectives import model_inputs
 
 KEY_NAME = "tasks.prediction"
@@ -29,10 +30,13 @@ def predict(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Logits [N, C] in the order of ``data``, on the CPU; the model is in eval mode."""
+    """Logits [N, C] in the order of ``data``, on the CPU; the model is in eval mode. Raises NotFinite."""
     logits: dict[int, Tensor] = {}
     for indices in batching.sorted_batches(data.lengths, batch_size):
         batch = model_inputs(batching.collate(tokenizer, data, indices))
         read = {name: value.to(device) for name, value in batch.items()}
         logits.update(zip(indices, model(**read).cpu(), strict=True))
-    return torch.stack([logits[index] for index in range(len(data.ids))])
+    whole = torch.stack([logits[index] for index in range(len(data.ids))])
+    for number in (~whole.isfinite()).any(-1).nonzero().flatten().tolist():
+        raise NotFinite(number, f"text {number}")
+    return whole

@@ -24,7 +24,7 @@ from adapt.data.tokens import batching
 from adapt.models import heads, loading
 from adapt.table.measurement import Measurements, measurement
 from adapt.table.metrics import SpanCounts, count_spans, score
-from adapt.tasks.kind import Head, Kind
+from adapt.tasks.kind import Head, Kind, NotFinite
 from adapt.training.objectives import Batch, model_inputs
 
 KEY_NAME = "tasks.tagging"
@@ -207,14 +207,18 @@ def predict_tags(
 ) -> list[list[int]]:
     """The index of the likeliest tag of each word, in the order of ``encoded``; the model is in eval mode.
 
-    sizes: the number of words of each sentence. Words without a token get the tag 0, which is O.
+    sizes: the number of words of each sentence. Raises NotFinite. Words without a token get the tag 0, which is O.
     """
     answers = [[0] * size for size in sizes]
     empty = [torch.zeros(size, dtype=torch.long) for size in sizes]
     for indices in batching.sorted_batches(encoded.lengths, batch_size):
         batch = collate_words(tokenizer, encoded, indices, empty)
         read = {name: value.to(device) for name, value in batch.items()}
-        best = Tagging().logits(model, read).argmax(-1).cpu()
+        scores = Tagging().logits(model, read)
+        for place in (~scores.isfinite()).any(-1).nonzero().flatten().tolist():
+            number = indices[int(batch["rows"][place])]
+            raise NotFinite(number, f"sentence {number}")
+        best = scores.argmax(-1).cpu()
         for row, index in enumerate(indices):
             for word, tag in zip(encoded.words[index], best[batch["rows"] == row].tolist(), strict=True):
                 answers[index][word] = tag

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from adapt.config import TextAttackConfig
+from adapt.config import ConfigError, TextAttackConfig
 from adapt.data.kinds.classification import Example
 from adapt.data.tasks import Task
 from adapt.models import heads, loading
@@ -22,13 +22,14 @@ from adapt.text_attacks.names import needs_masked_lm
 from adapt.text_attacks.neighbours import neighbour_words
 from adapt.text_attacks.recipes import RECIPES, Recipe, Tools
 from adapt.text_attacks.records import Journal, Record, rows, write_parquet
-from adapt.text_attacks.search import CRASHED, Classify, Limits, attack
+from adapt.text_attacks.scripts import scripts
+from adapt.text_attacks.search import CRASHED, FAILED, SUCCESS, Classify, Limits, attack
 from adapt.text_attacks.victim import attacked_text, classifier, words_read
 from adapt.text_attacks.vocabulary import whole_words
 from adapt.text_attacks.words import Sentence, split
 
 KEY_NAME = "text_attacks.measure"
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger(__name__)
 FILE = "text_attacks.parquet"
@@ -71,6 +72,7 @@ def text_attacks(
                 journal.append(done[example.id])
         of_recipe = [done[example.id] for example in examples]
         warn_of_crashes(name, of_recipe)
+        refuse_untried(name, of_recipe)
         records += of_recipe
         measured += rows(name, of_recipe, cfg.max_words)
     write_parquet(records, out / FILE)
@@ -105,6 +107,7 @@ def attacked_example(
         queries=outcome.queries,
         words=read,
         changed=outcome.changed,
+        tried=outcome.tried,
         original_text=sentence.text,
         text=outcome.text,
         original_score=outcome.original_score,
@@ -145,6 +148,23 @@ def make_tools(
         nearest = neighbour_words(embeddings.weight, whole_words(tokenizer), encode)
     stop_words = frozenset(word.casefold() for word in cfg.stop_words)
     return Tools(cfg.candidates, cfg.seed, stop_words, guesser, nearest)
+
+
+def refuse_untried(name: str, records: list[Record]) -> None:
+    """Raise ConfigError for an attack that tried nothing on any example: its accuracy would say nothing of the model.
+
+    Warns where that is so for some of them.
+    """
+    attacked = [record for record in records if record.status in (SUCCESS, FAILED)]
+    untried = [record for record in attacked if not record.tried]
+    if attacked and len(untried) == len(attacked):
+        found = " and ".join(scripts(split(attacked[0].original_text).words)) or "no script"
+        raise ConfigError(
+            f"evaluate.text.recipes={name}: it found no other word for any of the {len(attacked)} attacked examples "
+            f"(the first is in {found}), or evaluate.text.queries leave none for it; leave it out, or give more queries"
+        )
+    if untried:
+        log.warning("%s: nothing to try in %d of %d attacked examples", name, len(untried), len(attacked))
 
 
 def warn_of_crashes(name: str, records: list[Record]) -> None:

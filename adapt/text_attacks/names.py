@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapt.config import TextAttackConfig, choices
 
 MASKED_LM = ("bae", "bert_attack")  # these propose words with a masked language model, an input of the evaluation
+TYPED = ("typos", "case")  # what these propose depends on the word alone, so that it is known before training
 RECIPES = choices(TextAttackConfig, "recipes")
 
 

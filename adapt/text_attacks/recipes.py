@@ -16,7 +16,7 @@ from adapt.text_attacks.search import Hide, Propose
 from adapt.text_attacks.words import Sentence, has_letter
 
 KEY_NAME = "text_attacks.recipes"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,14 @@ def typos(tools: Tools) -> Recipe:
     """One misspelling per word: swap, drop, add, keyboard (Pruthi et al., ACL 2019, section 3), any other letter
     (DeepWordBug: Gao et al., 2018, section 4).
 
-    Only inside words of four letters or more. Differences from the papers: words are ranked by deletion (TextBugger: Li
+    Only inside words that take four keys or more to type (three kana); see characters.py for other scripts than Latin,
+    and for Han, of which no word is misspelt. Differences from the papers: words are ranked by deletion (TextBugger: Li
     et al., NDSS 2019, section 3), while Pruthi et al. try every word; K misspellings per word, drawn from the seed; a
     share of the words may be edited, instead of one or two edits per text.
     """
 
     def may_change(word: str) -> bool:
-        return has_letter(word) and len(word) >= characters.SHORTEST
+        return has_letter(word) and characters.can_be_misspelt(word)
 
     def start(_sentence: Sentence, example: int) -> Propose:
         def propose(sentence: Sentence, position: int) -> list[str]:
@@ -118,7 +119,8 @@ def typos(tools: Tools) -> Recipe:
 def case(tools: Tools) -> Recipe:
     """A word in another case, like TextFlint's WordCase (Gui et al., 2021, table of general transformations).
 
-    WordCase changes the whole text at once; here the search chooses words. A tokenizer that lower-cases undoes every
+    WordCase changes the whole text at once; here the search chooses words. Only the words of some scripts have another
+    case. A tokenizer that lower-cases undoes every
     change: a success rate of 0 then says nothing about the model's robustness.
     """
 

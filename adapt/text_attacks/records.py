@@ -16,7 +16,7 @@ from adapt.table.measurement import measurement
 from adapt.text_attacks.search import CRASHED, FAILED, SKIPPED, SUCCESS
 
 KEY_NAME = "text_attacks.records"
-VERSION = 1
+VERSION = 2
 
 _TYPES = {"int": pyarrow.int64(), "str": pyarrow.string(), "float": pyarrow.float64()}
 
@@ -25,7 +25,8 @@ _TYPES = {"int": pyarrow.int64(), "str": pyarrow.string(), "float": pyarrow.floa
 class Record:
     """The result for one example under one recipe; the scores are probabilities of the true class.
 
-    words: how many words the classifier sees; changed: how many of them differ in ``text``. seconds: not written to
+    words: how many words the classifier sees; changed: how many of them differ in ``text``; tried: how many texts with
+    another word were classified. seconds: not written to
     the file of results, so that it is the same for every run.
     """
 
@@ -36,6 +37,7 @@ class Record:
     queries: int
     words: int
     changed: int
+    tried: int
     original_text: str
     text: str
     original_score: float | None
@@ -84,8 +86,9 @@ def rows(recipe: str, records: list[Record], max_words: float) -> list[dict[str,
 
     attack_success_rate = s / (s + f). accuracy = f / all: a skipped example was wrong before, and a crash never counts
     as robust, so accuracy is a lower bound if some crashed. accuracy at epsilon 0 is that of the same examples without
-    an attack. mean_queries averages over the s + f attacked examples, mean_words_changed (a share) over the successes.
-    A rate over no examples is left out.
+    an attack. untried counts the attacked examples for which no text with another word was classified, because no word
+    has a candidate or the queries did not last for one: they count as robust. mean_queries averages over the s + f
+    attacked examples, mean_words_changed (a share) over the successes. A rate over no examples is left out.
     """
     status = Counter(record.status for record in records)
     attacked = [record for record in records if record.status in (SUCCESS, FAILED)]
@@ -101,6 +104,8 @@ def rows(recipe: str, records: list[Record], max_words: float) -> list[dict[str,
         ("attack_seconds", max_words, sum(record.seconds for record in records), everything),
     ]
     if attacked:
+        untried = sum(not record.tried for record in attacked)
+        measured.append(("untried", max_words, untried, len(attacked)))
         queries = sum(record.queries for record in attacked) / len(attacked)
         measured.append(("attack_success_rate", max_words, len(won) / len(attacked), len(attacked)))
         measured.append(("mean_queries", max_words, queries, len(attacked)))

@@ -17,7 +17,7 @@ import numpy as np
 from adapt.text_attacks.words import Sentence
 
 KEY_NAME = "text_attacks.search"
-VERSION = 1
+VERSION = 2
 
 SUCCESS, FAILED, SKIPPED, CRASHED = "success", "failed", "skipped", "crashed"
 
@@ -40,7 +40,8 @@ class Outcome:
     """How the attack on one example ended.
 
     status: success, failed, skipped (wrong before the attack) or crashed. Scores are probabilities of the true class;
-    None if the crash came before them. text: the current text of the search when it ended.
+    None if the crash came before them. text: the current text of the search when it ended. tried: how many texts with
+    another word were classified; 0 where no word has a candidate, or the queries did not last for one.
     """
 
     status: str
@@ -50,6 +51,7 @@ class Outcome:
     original_score: float | None
     score: float | None
     predicted: int | None
+    tried: int = 0
     error: str | None = None
 
 
@@ -67,6 +69,7 @@ class _State:
     left: int
     queries: int = 0
     changed: int = 0
+    tried: int = 0
     original_score: float | None = None
     score: float | None = None
     predicted: int | None = None
@@ -120,6 +123,7 @@ def attack(
         state.original_score,
         state.score,
         state.predicted,
+        state.tried,
         error,
     )
 
@@ -159,6 +163,7 @@ def _replace(state: _State, position: int, propose: Propose, candidates: int) ->
     if not words:
         return False
     scores, answers = state.ask([state.sentence.with_word(position, word).text for word in words])
+    state.tried += len(answers)
     wrong = np.flatnonzero(answers != state.label)
     best = int(wrong[0]) if len(wrong) else int(scores.argmin())
     if len(wrong) or scores[best] < state.score:

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from analysis import cells, comparisons, tuning
+from analysis import cells, comparisons, texts, tuning
 from analysis.caveats import caveats
 from analysis.comparisons import Comparison
 
@@ -42,7 +42,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_summary(table: pd.DataFrame) -> str:
-    """What a run or a sweep prints at its end: scores by cell, paired differences to the baseline, and caveats."""
+    """What a run or a sweep prints at its end: scores by cell, differences to the baseline, texts and caveats."""
     table, choice = tuning.settled(table)
     cell_table = summary(table)
     columns = cells.cell_columns(table)
@@ -60,7 +60,8 @@ def format_summary(table: pd.DataFrame) -> str:
     context = ", ".join(cells.display(cell_table[c].iloc[0]) for c in ("task", "model") if c in fixed)
     heading = f"{context + ': ' if context else ''}{metric} on test, mean (sd) over seeds{_attack_in_words(table)}"
     heading += _unleaked_in_words(table)
-    parts = [heading, _aligned(shown), *_differences(table), choice, "\n".join(caveats(table))]
+    parts = [heading, _aligned(shown), *_differences(table), choice, texts.texts_read(table)]
+    parts.append("\n".join(caveats(table)))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -15,9 +15,9 @@ from adapt import results
 from adapt.adapters import folder as files
 from adapt.adapters.allocation import MEMORY
 from adapt.chain.finetuning import peft_settings
+from adapt.chain.stage import ordered
 from adapt.predict import answer, export
 from adapt.runs.labels import science
-from adapt.runs.plan import ordered
 from adapt.training import loop, retention
 
 OWN = "finetune.head_learning_rate=5e-3"

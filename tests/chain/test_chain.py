@@ -36,7 +36,7 @@ def grid(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sweep_trains_each_stage_once(grid: Path) -> None:
     # the task is there twice: cut to the budget and, for what the corpus must leave out, whole
     assert built(grid) == {
-        **{"task": 2, "corpus": 1, "task_text": 1, "tokens": 2, "leaks": 1},
+        **{"task": 2, "corpus": 1, "task_text": 1, "tokens": 2, "leaks": 1, "reading": 1},
         **{"pretrain": 2, "finetune": 8, "evaluate": 8},
     }
 

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from reached import Name, reached
 from safetensors.numpy import save_file
 
-from adapt.chain.compose import chain_of
+from adapt.chain.compose import chain_of, readings_of
 from adapt.chain.finetuning import finetune_stage
 from adapt.chain.pretraining import option
 from adapt.chain.stage import Stage
@@ -143,6 +143,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         configs = {words: composed(words.format(files=folder)) for words in ["", *RUNS]}
         chains = {words: chain_of(cfg, task, hashes) for words, cfg in configs.items()}
+        for words, cfg in configs.items():  # the evaluation, which reads none of them, stays the last
+            chains[words] = [*readings_of(cfg, chains[words], hashes), *chains[words]]
     tried = chains[""][-1].inputs["model"]
     assert isinstance(tried, Stage)
     model, labelled = (tried.inputs[name] for name in ("model", "task"))

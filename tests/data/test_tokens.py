@@ -176,7 +176,15 @@ def test_the_stage_is_a_function_of_text_and_tokenizer(world: Path, tmp_path: Pa
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         more = {"max_length": 8, "packing": packing, "words": False}
-        assert tokens_stage(None, inputs, tmp_path / name, None, **more) == []  # type: ignore[arg-type]
+        rows = tokens_stage(None, inputs, tmp_path / name, None, **more)  # type: ignore[arg-type]
+        assert {(row["split"], row["metric"]): (row["value"], row["n"]) for row in rows} == {
+            ("train", "unknown_tokens"): (0, 5),
+            ("train", "unread_texts"): (0, 2),
+            ("train", "truncated_texts"): (0, 2),
+            ("heldout", "unknown_tokens"): (0, 3),
+            ("heldout", "unread_texts"): (0, 2),
+            ("heldout", "truncated_texts"): (0, 2),
+        }
     one, other = (sorted((tmp_path / name).iterdir()) for name in ("one", "other"))
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other] and len(one) == 3
     stored = tokens.load_tokens(tmp_path / "one")

@@ -15,8 +15,9 @@ from world import pipeline as pipeline_of
 from adapt import results
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data.corpora import Corpus, write_corpus
+from adapt.models import vocabulary as module
 from adapt.models.loading import load_masked_lm, load_tokenizer
-from adapt.models.vocabulary import backend_of, choose_words, fertility, tables
+from adapt.models.vocabulary import backend_of, choose_words, fertility, tables, words_in_use
 from adapt.runs.pipeline import Pipeline
 from adapt.stages.vocabulary import vocabulary
 
@@ -347,3 +348,67 @@ def test_a_model_is_checked_behind_its_vocabulary_stage_too(world: Path, tmp_pat
     chain = pipeline(world, tmp_path, "pretrain=[dapt]", "pretrain.dapt.max_length=500")
     with pytest.raises(ConfigError, match=r"pretrain.dapt.max_length=500: .* positions for 128 tokens"):
         chain.check_model()
+
+
+SCRIPTS = {
+    "Hindi": "विद्यार्थी पुस्तकालय में किताबें पढ़ते हैं",
+    "Bengali": "ছাত্ররা গ্রন্থাগারে বই পড়ে",
+    "pointed Hebrew": "הַתַּלְמִידִים קוֹרְאִים בַּסִּפְרִיָּה",
+    "pointed Arabic": "يَقْرَأُ الطُّلَّابُ فِي الْمَكْتَبَةِ",
+    "Tamil": "மாணவர்கள் நூலகத்தில் புத்தகங்கள் படிக்கிறார்கள்",
+    "decomposed French": "les e\u0301le\u0300ves lisent a\u0300 la bibliothe\u0300que",
+    "Persian with joiners": "می\u200cخواهم کتاب\u200cها را بخوانم",
+}
+
+
+def of_letters(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A cased WordPiece tokenizer that knows every character of the texts, and no word."""
+    letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
+    tokens = [*SPECIAL.values(), *letters, *(f"##{letter}" for letter in letters)]
+    model = models.WordPiece({token: number for number, token in enumerate(tokens)}, unk_token="<unk>")
+    pieces = Tokenizer(model)
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False, clean_text=False)
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, **SPECIAL)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_new_tokens_of_scripts_with_marks_are_whole_words_that_occur(script: str, tmp_path: Path) -> None:
+    """A mark is part of its word: Python's ``\\w`` ends the word before it, the backend after it."""
+    texts = [SCRIPTS[script]] * 5
+    of_letters(texts).save_pretrained(tmp_path)
+    words = words_in_use(tmp_path, texts, config(10, 5))
+    whole = {word for word in SCRIPTS[script].split() if len(word) > 1}
+    assert {word.token for word in words} == whole
+    assert all(word.occurrences == 5 for word in words)
+
+
+def test_a_word_that_the_tokenizer_never_writes_makes_room_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No such word is known any more; one is played."""
+    texts = ["qqqqq zyx vwx " * 5]
+    wordpiece().save_pretrained(tmp_path)
+    assert [word.token for word in words_in_use(tmp_path, texts, config(2))] == ["qqqqq", "vwx"]
+    counted = module.occurrences
+    never = load_tokenizer(tmp_path)
+
+    def but_one(tokenizer: Any, ids: list[int], some: list[str]) -> list[int]:
+        names = tokenizer.convert_ids_to_tokens(ids)
+        return [
+            0 if name == "qqqqq" else times for name, times in zip(names, counted(tokenizer, ids, some), strict=True)
+        ]
+
+    monkeypatch.setattr(module, "occurrences", but_one)
+    assert [word.token for word in words_in_use(tmp_path, texts, config(2))] == ["vwx", "zyx"]
+    assert len(load_tokenizer(tmp_path)) == len(never)  # the folder is as it was
+
+
+def test_rows_say_how_many_new_tokens_each_part_uses(extended: Any) -> None:
+    _, _, rows = extended("bert")
+    used = {(row["split"], row["metric"]): (row["value"], row["n"]) for row in rows if "tokens" in row["metric"]}
+    assert used == {
+        ("train", "tokens_added"): (3, None),
+        ("train", "tokens_used"): (3, 3),
+        ("heldout", "tokens_used"): (2, 3),  # methyltransferase, vivo
+    }

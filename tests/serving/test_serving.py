@@ -280,6 +280,12 @@ MALFORMED = [
     ({"adapter": "lora", "text": 7}, "must be a string"),
     ({"adapter": "lora", "text": "w7", "text_pair": 7}, "must be a string"),
     ({"adapter": "lora", "text": "\ud83d"}, "half a character"),
+    ({"adapter": "lora", "text": ""}, "nothing can be read"),
+    ({"adapter": "lora", "text": "\u200b\u00ad"}, "nothing can be read"),
+    ({"adapter": "lora", "text": "w7", "text_pair": " "}, "column 'text_pair'"),
+    ({"adapter": "lora", "text": "영화 정말"}, "has no token that the tokenizer knows"),
+    ({"adapter": "lora", "text": "кошка"}, "has no token that the tokenizer knows"),
+    ({"adapter": "dora", "text": "??"}, "has no token that the tokenizer knows"),
 ]
 
 

@@ -171,4 +171,6 @@ def test_a_run_reports_the_clean_part_of_its_test_set(
     rows = table[(table["metric"] == "macro_f1") & (table["attack"] == "none")].set_index("split")
     assert (rows["n"]["test"], rows["n"]["test_clean"]) == (20, 19)
     leaked = table[(table["split"] == "leaks/test")].set_index("metric")
-    assert leaked["value"].to_dict() == {"leaked_exact": 0, "leaked_normalised": 0, "leaked_contained": 1}
+    found = {"leaked_exact": 0, "leaked_normalised": 0, "leaked_contained": 1}
+    of_splits = {"in_train_exact": 0, "in_train": 1, "in_dev_exact": 0, "in_dev": 0}
+    assert leaked["value"].to_dict() == found | of_splits

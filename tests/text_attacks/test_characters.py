@@ -70,8 +70,10 @@ def test_a_substitution_is_another_letter(word: str) -> None:
     assert all(len(differences(word, changed)) == 1 for changed in substituted)
 
 
-def test_a_word_in_other_letters_is_only_swapped_and_dropped() -> None:
-    assert set(characters.typos("кошка", 50, (0, 0, 0))) == {*characters.swaps("кошка"), *characters.drops("кошка")}
+@pytest.mark.parametrize("word", ["кошка", "γάτες", "חתולים", "ประเทศ"])
+def test_a_word_in_other_letters_is_swapped_dropped_repeated_and_mistyped(word: str) -> None:
+    edits = (characters.swaps, characters.drops, characters.repeats, characters.keyboard)
+    assert set(characters.typos(word, 99, (0, 0, 0))) == {new for edit in edits for new in edit(word)} - {word}
 
 
 @given(WORDS, st.integers(1, 60), st.integers(0, 5))

@@ -9,12 +9,19 @@ from adapt.text_attacks.records import Journal, Record, rows, write_parquet
 
 
 def record(
-    example: int, status: str, *, queries: int = 10, words: int = 10, changed: int = 0, asked: bool = True
+    example: int,
+    status: str,
+    *,
+    queries: int = 10,
+    words: int = 10,
+    changed: int = 0,
+    asked: bool = True,
+    tried: int = 5,
 ) -> Record:
     score = 0.9 if asked else None
     return Record(
         recipe="bae", example=example, label=0, status=status, queries=queries, words=words, changed=changed,
-        original_text="one \u2028 two", text="x", original_score=score, score=score, predicted=0,
+        tried=tried, original_text="one \u2028 two", text="x", original_score=score, score=score, predicted=0,
         error="Traceback" if status == "crashed" else None, seconds=0.5,
     )  # fmt: skip
 
@@ -22,7 +29,7 @@ def record(
 RECORDS = [
     record(0, "success", queries=10, changed=1),
     record(1, "success", queries=20, words=20, changed=6),
-    record(2, "failed", queries=60, changed=3),
+    record(2, "failed", queries=60, changed=3, tried=0),  # nothing to try: it counts as robust
     record(3, "skipped", queries=1),
     record(4, "skipped", queries=1),
     record(5, "crashed", asked=False, queries=1),
@@ -38,6 +45,7 @@ def test_rates_by_hand() -> None:
         ("accuracy", 0.3): (1 / 8, 8),  # only example 2: neither skipped nor crashed ones are robust
         ("attack_success_rate", 0.3): (3 / 4, 4),
         ("attacked", 0.3): (4.0, 8),
+        ("untried", 0.3): (1.0, 4),
         ("skipped", 0.3): (2.0, 8),
         ("crashed", 0.3): (2.0, 8),
         ("mean_queries", 0.3): (30.0, 4),  # (10 + 20 + 60 + 30) / 4

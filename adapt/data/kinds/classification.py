@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data.files import Row, check_written_back, column, format_of, read_rows, text_column
-from adapt.data.kinds.kind import Answers, TaskKind, named
+from adapt.data.files import Row, check_written_back, column, format_of, read_rows, readable_text
+from adapt.data.kinds.kind import Answers, Places, TaskKind, named
 from adapt.data.pydoc import tasks
 from adapt.data.splits import MEASURED, TRAIN
 from adapt.data.text import in_hash_order
@@ -56,8 +56,8 @@ class _Named:
     label: str
 
 
-def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
-    """The names of the labels, and the examples of each split, ordered by the hash of their text.
+def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]], Places]:
+    """The names of the labels, the examples of each split, ordered by the hash of their text, and their places.
 
     Labels are the names that occur in the training split, in alphabetical order (in numerical order if all are
     integers). Examples of pydoc tasks take turns by class. ``cfg.max_examples`` keeps the first ones.
@@ -72,12 +72,14 @@ def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[st
         examples[split] = [Example(i, e.text, index[e.label], e.text_pair) for i, e in enumerate(first)]
     if len({example.label for example in examples[TRAIN]}) < 2:
         raise ConfigError(f"task.max_examples.train={cfg.max_examples.train}: leaves fewer than two labels to train on")
-    return labels, examples
+    return labels, examples, {split: [example.where for example in found] for split, found in splits.items()}
 
 
 def read_unlabelled(row: Row) -> dict[str, Any]:
-    """The columns of a row. Raises ConfigError if it has no text or could not be written back."""
-    text_column(row, "text", "the column that predict reads")
+    """The columns of a row. Raises ConfigError if a text of it cannot be read, or if it could not be written back."""
+    readable_text(row, "text", "the column that predict reads")
+    if row[1].get("text_pair") is not None:
+        readable_text(row, "text_pair", "the second text of a pair")
     check_written_back(row)
     return row[1]
 
@@ -142,8 +144,8 @@ def _named(cfg: TaskConfig, row: Row) -> _Named:
         raise ConfigError(
             f"{row[0]}: label {label!r} (task.label_column={cfg.label_column}); it must be a string or an integer"
         )
-    pair = cfg.text_pair_column and text_column(row, cfg.text_pair_column, "task.text_pair_column")
-    return _Named(row[0], text_column(row, cfg.text_column, "task.text_column"), pair, str(label))
+    pair = cfg.text_pair_column and readable_text(row, cfg.text_pair_column, "task.text_pair_column")
+    return _Named(row[0], readable_text(row, cfg.text_column, "task.text_column"), pair, str(label))
 
 
 def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:

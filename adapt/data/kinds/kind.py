@@ -15,7 +15,8 @@ import pandas as pd
 from adapt.config import TaskConfig
 from adapt.data.files import Row
 
-Read = tuple[list[str], dict[str, list[Any]]]  # the names of the labels, and the examples of each split
+Places = dict[str, list[str]]  # where each example of a split was read, also of those that max_examples leaves out
+Read = tuple[list[str], dict[str, list[Any]], Places]  # the names of the labels, the examples of each split, places
 
 
 class Example(Protocol):

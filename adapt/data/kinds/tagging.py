@@ -16,10 +16,11 @@ from typing import Any
 from adapt.config import ConfigError, TaskConfig
 from adapt.data.conll import read_conll
 from adapt.data.files import Row, column, read_rows, text_column
-from adapt.data.kinds.kind import Answers, TaskKind, named
+from adapt.data.kinds.kind import Answers, Places, TaskKind, named
 from adapt.data.pydoc import entities
 from adapt.data.splits import MEASURED, TRAIN
 from adapt.data.text import in_hash_order
+from adapt.data.visible import is_blank
 
 KEY_NAME = "data.tagging"
 VERSION = 1
@@ -89,8 +90,9 @@ def iob2(tags: Sequence[str]) -> list[str]:
     return converted
 
 
-def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]]]:
-    """The names of the tags (O, then B-X and I-X of each type in train), and the examples by the hash of their text.
+def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]], Places]:
+    """The names of the tags (O, then B-X and I-X of each type in train), the examples by the hash of their text, their
+    places.
 
     files: those of the splits, in ``cfg.format``; none for pydoc. ``cfg.max_examples`` keeps the first examples.
     Raises ConfigError for every fault of the data.
@@ -112,7 +114,7 @@ def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[st
         ]
         for split, sentences in splits.items()
     }
-    return labels, examples
+    return labels, examples, {split: [sentence.where for sentence in found] for split, found in splits.items()}
 
 
 def check_first(cfg: TaskConfig, file: Path) -> None:
@@ -208,6 +210,10 @@ def _check_seen(where: str, tokens: list[str]) -> None:
     for place, token in enumerate(tokens, start=1):
         if not token.strip():
             raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
+    if is_blank("".join(tokens)):
+        raise ConfigError(
+            f"{where}: the tokens {tokens[:5]!r} hold nothing that can be read; a sentence needs a visible one"
+        )
 
 
 def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:

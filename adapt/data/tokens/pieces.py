@@ -9,17 +9,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from adapt.config import ConfigError
+from adapt.data.tokens.unknown import Gauge, Known
 from adapt.data.tokens.words import WORD_START, word_starts
 
 KEY_NAME = "data.tokens.pieces"
 VERSION = 1
 
+T = TypeVar("T")
 Ids = NDArray[np.int32]
 FlatIds = tuple[Ids, NDArray[np.int64]]  # the ids of several texts one after another, and the length of each text
 AHEAD = 2  # batches that threads work on ahead of the reader
@@ -87,10 +90,13 @@ class SpecialTokens:
         return cls(np.array(before, np.int32), np.array(after, np.int32), end)
 
 
-def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> Iterator[Pieces]:
+def pieces_of(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat, counts: list[Known] | None = None
+) -> Iterator[Pieces]:
     """The pieces of all texts in order, one batch of whole texts at a time; a text without a token has no piece.
 
-    Raises ConfigError if the special tokens leave no room.
+    counts: gets what the tokenizer knows of each batch (see Gauge). Raises ConfigError if the special tokens leave no
+    room.
     """
     special = SpecialTokens.of(tokenizer)
     room = form.max_length - len(special.before) - len(special.after)
@@ -101,7 +107,9 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: Se
         )
     first = 0
     neither_cut_nor_pad(tokenizer)
-    for ids, lengths in in_order(partial(flat_ids, tokenizer, words=form.words), batches(texts)):
+    for ids, lengths, known in in_order(partial(counted_ids, tokenizer, Gauge(tokenizer), form.words), batches(texts)):
+        if counts is not None:
+            counts.append(known)
         if special.end is not None:
             ids = np.insert(ids, np.cumsum(lengths)[lengths > 0], special.end)
             lengths = lengths + (lengths > 0)
@@ -109,13 +117,22 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: Se
         first += len(lengths)
 
 
-def in_order(work: Callable[[list[str]], FlatIds], batches: Iterable[list[str]]) -> Iterator[FlatIds]:
+def counted_ids(
+    tokenizer: PreTrainedTokenizerBase, gauge: Gauge, words: bool, texts: list[str]
+) -> tuple[Ids, NDArray[np.int64], Known]:
+    """As ``flat_ids``, with what the tokenizer knows of the texts."""
+    ids, lengths = flat_ids(tokenizer, texts, words)
+    known, _ = gauge.of(texts, ids % WORD_START if words else ids, lengths)
+    return ids, lengths, known
+
+
+def in_order(work: Callable[[list[str]], T], batches: Iterable[list[str]]) -> Iterator[T]:
     """``work(batch)`` for each batch, in order; threads work on up to AHEAD batches ahead.
 
     A fast tokenizer releases the GIL, so that one batch is encoded while the ids of another are collected.
     """
     with ThreadPoolExecutor(AHEAD) as threads:
-        waiting: deque[Future[FlatIds]] = deque()
+        waiting: deque[Future[T]] = deque()
         for batch in batches:
             waiting.append(threads.submit(work, batch))
             if len(waiting) > AHEAD:

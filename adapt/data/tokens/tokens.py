@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from adapt.data.tokens.pieces import Pieces, SequenceFormat, pieces_of
+from adapt.data.tokens.unknown import Known
 from adapt.data.tokens.words import WORD_START
 
 KEY_NAME = "data.tokens.tokens"
@@ -103,15 +104,16 @@ class Tokens:
     vocabulary: str
 
 
-def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> None:
+def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], form: SequenceFormat) -> Known:
     """Write the texts as sequences: each text on its own, or several in one sequence if ``form.packed``.
 
     A text longer than a sequence is cut into several, and no tail is lost. A text without a token gives no sequence.
-    Memory holds one batch of texts, however many texts there are.
+    Memory holds one batch of texts, however many texts there are. Returns what the tokenizer knows of them.
     """
+    counts: list[Known] = []
     with pyarrow.ipc.new_stream(str(file), _PACKED if form.packed else _CUT) as stream:
         waiting = Pieces.none()
-        for pieces in pieces_of(tokenizer, texts, form):
+        for pieces in pieces_of(tokenizer, texts, form, counts):
             if not form.packed:
                 stream.write_batch(_cut_batch(pieces))
                 continue
@@ -122,6 +124,7 @@ def write_tokens(file: Path, tokenizer: PreTrainedTokenizerBase, texts: Iterable
                 stream.write_batch(_packed_batch(full, firsts[:-1]))
         if len(waiting.lengths):
             stream.write_batch(_packed_batch(waiting, np.zeros(1, np.int64)))
+    return sum(counts, Known())
 
 
 def first_pieces(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
@@ -137,14 +140,18 @@ def first_pieces(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int6
 
 def write_folder(
     folder: Path, tokenizer: PreTrainedTokenizerBase, parts: dict[str, Sequence[str]], form: SequenceFormat
-) -> None:
+) -> dict[str, Known]:
     """Write train.arrow, heldout.arrow, and tokens.json with the digest of the vocabulary that the ids belong to.
 
     Held-out texts are never packed, so that the losses of models trained with and without packing are comparable.
+    Returns what the tokenizer knows of each part.
     """
+    known = {}
     for name, texts in parts.items():
-        write_tokens(folder / f"{name}.arrow", tokenizer, texts, replace(form, packed=form.packed and name == "train"))
+        own = replace(form, packed=form.packed and name == "train")
+        known[name] = write_tokens(folder / f"{name}.arrow", tokenizer, texts, own)
     (folder / "tokens.json").write_text(json.dumps({"vocabulary": vocabulary_digest(tokenizer)}) + "\n")
+    return known
 
 
 def load_tokens(folder: Path) -> Tokens:
