@@ -31,6 +31,7 @@ VERBS = {  # verb: the module whose ``main`` it calls, and what it does
     "table": ("analysis.tables", "freeze a study's rows and write its tables"),
     "figures": ("analysis.figures.__main__", "draw a study's figures"),
     "report": ("analysis.report.__main__", "write a study's report as one HTML file"),
+    "unwrap": ("adapt.unwrap", "write a checkpoint that a wrapper saved (DDP, torch.compile, .bin) as a plain folder"),
     "new": ("adapt.new", "start a study or an adversary of your own"),
 }
 

@@ -130,7 +130,7 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     from transformers import BitsAndBytesConfig
 
     from adapt.adapters import bits
-    from adapt.models import loading
+    from adapt.models import loading, weights
 
     inside = bits.linear_layers(network)
     if not inside:
@@ -146,7 +146,7 @@ def in_bits(merged: Path, network: Any, kind: str) -> Any:
     quantized = type(network).from_pretrained(
         merged,
         quantization_config=BitsAndBytesConfig(**settings, llm_int8_skip_modules=outside),
-        **loading.safe_loading(),
+        **weights.safe_loading(),
     )
     return loading.without_pooler(quantized) if quantized.base_model is quantized else quantized
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -26,12 +27,14 @@ from transformers.models.auto.modeling_auto import (
 
 from adapt.adapters.check import check_method
 from adapt.checks.peft import OF_HEADS, target
+from adapt.checks.tokenizers import check_extension, check_first_token, check_ids, check_segments
 from adapt.config import Config, ConfigError, SamplesConfig, first_line
 from adapt.data.masking.strategies import OF_WORDS, SELECTIVE
 from adapt.models import language, loading
 from adapt.models.decoders import is_causal, is_decoder, last_token_head
 from adapt.models.loading import most_tokens
 from adapt.models.packing import PACKABLE
+from adapt.models.weights import check_weights
 from adapt.tasks.generation import check_room
 from adapt.tasks.kinds import KINDS
 from adapt.text_attacks.names import MASKED_LM
@@ -48,8 +51,7 @@ def check_model(cfg: Config, folder: Path) -> None:
     guessing = [name for name in cfg.evaluate.text.recipes if name in MASKED_LM] if cfg.evaluate.text else []
     check_own_heads(cfg, folder, config, guessing)
     tokenizer = read_tokenizer(folder)
-    if len(tokenizer) > config.vocab_size:
-        raise ConfigError(f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {config.vocab_size}")
+    check_ids(folder, config, tokenizer)
     if tokenizer.pad_token_id is None:
         check_padding(cfg, folder, config, tokenizer)
     if kind.needs_offsets and not tokenizer.is_fast:
@@ -75,11 +77,24 @@ def check_model(cfg: Config, folder: Path) -> None:
             raise ConfigError(f"{part}.max_length={length}: leaves no room for text; must be {least} or more")
         if most is not None and length > most:
             raise ConfigError(f"{part}.max_length={length}: {folder} has positions for {most} tokens; at most {most}")
+    check_segments(cfg, folder, encoder, tokenizer)
+    check_first_token(cfg, folder, config, tokenizer)
     check_layers(cfg, encoder)
     check_method("peft", cfg.peft, encoder)
     if cfg.pretrain:
         check_method("pretrain_peft", cfg.pretrain_peft, skeleton(config))
         check_head(cfg, config)
+    check_loading(cfg, folder, config)
+
+
+def check_loading(cfg: Config, folder: Path, config: PretrainedConfig) -> None:
+    """Refuse weights that do not fit a network that the run opens: pretraining's, and that of fine-tuning."""
+    own_head = getattr(transformers, KINDS[cfg.task.kind].head.opens_own)
+    check_weights(own_head if cfg.finetune.pooling == "cls" else AutoModel, folder)
+    if cfg.pretrain and (type(config) in MODEL_FOR_MASKED_LM_MAPPING or is_decoder(config)):
+        kind = AutoModelForCausalLM if is_decoder(config) else AutoModelForMaskedLM
+        check_weights(kind, folder)
+        check_extension(cfg, folder, skeleton(config, kind))
 
 
 def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessing: list[str]) -> None:
@@ -194,12 +209,9 @@ def check_masked_lm(need: str, folder: Path, tokenizer: PreTrainedTokenizerBase,
         raise ConfigError(f"{need}: the tokenizer of {folder} does not tell where its tokens are in a text")
     if pretrained:  # pretraining trains the head if the folder has none
         return
-    _, info = AutoModelForMaskedLM.from_pretrained(
-        folder, output_loading_info=True, use_safetensors=True, trust_remote_code=False, local_files_only=True
-    )
-    if info["missing_keys"]:
+    if new := check_weights(AutoModelForMaskedLM, folder):
         raise ConfigError(
-            f"{need}: {folder} has no trained masked-LM head (it lacks {sorted(info['missing_keys'])[0]}), so it would "
+            f"{need}: {folder} has no trained masked-LM head (it lacks {new[0]}), so it would "
             f"propose words at random; add pretrain=[dapt], or leave out {' and '.join(MASKED_LM)}"
         )
 

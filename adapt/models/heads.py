@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapt.adapters import folder as adapters
 from adapt.models.decoders import decoder_inputs, is_decoder, last_token, last_token_head
+from adapt.models.segments import readable
 
 KEY_NAME = "models.heads"
 VERSION = 1
@@ -89,6 +90,7 @@ class Classifier(HeadedEncoder):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         """Logits [B, C] in float32."""
+        more = readable(self.encoder, more)
         if is_decoder(self.model.config):
             more |= decoder_inputs(self.encoder, attention_mask)
             if self.head is None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from adapt.adapters import folder as adapters
 from adapt.models.heads import make_relocatable
 from adapt.models.packing import packed_inputs
+from adapt.models.segments import readable
 
 KEY_NAME = "models.language"
 VERSION = 1
@@ -77,6 +78,7 @@ class LanguageModel(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, document_ids: Tensor | None, **more: Any
     ) -> dict[str, Any]:
         """What the base model is called with."""
+        more = readable(self.encoder, more)
         if document_ids is not None:
             more |= packed_inputs(self.encoder, document_ids, causal=self.causal)
         if self.causal:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
@@ -28,6 +27,7 @@ from adapt.models.decoders import is_causal
 from adapt.models.heads import HEAD_FILE, HEAD_NOTE, Classifier, MeanHead
 from adapt.models.language import CausalLM, MaskedLM
 from adapt.models.packing import keeps_apart
+from adapt.models.weights import opened
 
 KEY_NAME = "models.loading"
 VERSION = 2
@@ -66,30 +66,20 @@ def keeps_packed_apart(folder: Path) -> bool:
 
 def load_causal_lm(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[CausalLM, list[str]]:
     """The causal-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
-    )
-    model, info = loaded
-    return CausalLM(model), adapters.restore(model, folder, sorted(info["missing_keys"]), adapted=adapted)
+    model, new = opened(AutoModelForCausalLM, folder, config=config_with_dropout(folder, dropout))
+    return CausalLM(model), adapters.restore(model, folder, new, adapted=adapted)
 
 
 def load_masked_lm(folder: Path, *, dropout: float, adapted: bool = True) -> tuple[MaskedLM, list[str]]:
     """The masked-LM model of a folder, and the names of its weights that the folder lacks (new, random)."""
-    model, info = AutoModelForMaskedLM.from_pretrained(
-        folder, config=config_with_dropout(folder, dropout), output_loading_info=True, **safe_loading()
-    )
-    return MaskedLM(model), adapters.restore(model, folder, sorted(info["missing_keys"]), adapted=adapted)
+    model, new = opened(AutoModelForMaskedLM, folder, config=config_with_dropout(folder, dropout))
+    return MaskedLM(model), adapters.restore(model, folder, new, adapted=adapted)
 
 
 def load_encoder(folder: Path, *, dropout: float = 0.0, adapted: bool = True) -> PreTrainedModel:
     """The bare encoder of a folder, without BERT's pooler (masked-LM checkpoints have none)."""
     config = config_with_dropout(folder, dropout)
-    model, info = AutoModel.from_pretrained(
-        folder, config=config, output_loading_info=True, **quantization.no_new_pooler(config), **safe_loading()
-    )
-    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise ConfigError(f"{folder}: its weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}")
+    model, _ = opened(AutoModel, folder, config=config, **quantization.no_new_pooler(config))
     adapters.restore(without_pooler(model), folder, [], adapted=adapted)
     return model
 
@@ -107,7 +97,7 @@ def new_classifier(
         return Classifier(encoder, MeanHead(encoder.config.hidden_size, len(labels), dropout))
     config = config_with_dropout(folder, dropout)
     config.num_labels = len(labels)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
+    model, _ = opened(AutoModelForSequenceClassification, folder, config=config)
     adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
     fresh = [module for module in model.modules() if id(module) not in inside]
@@ -129,8 +119,8 @@ def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, 
     if note["pooling"] == "cls":
         config = config_with_dropout(folder, dropout)
         config.num_labels = len(note["labels"])  # a folder with adapters has the base's config
-        model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, **safe_loading())
-        adapters.restore(model, folder, [], adapted=True)
+        model, new = opened(AutoModelForSequenceClassification, folder, config=config)
+        refuse_untrained(folder, adapters.restore(model, folder, new, adapted=True))
         return Classifier(model, None), note["labels"]
     encoder = load_encoder(folder, dropout=dropout)
     head = MeanHead(encoder.config.hidden_size, len(note["labels"]), dropout)
@@ -138,9 +128,10 @@ def load_classifier(folder: Path, *, dropout: float = 0.0) -> tuple[Classifier, 
     return Classifier(encoder, head), note["labels"]
 
 
-def safe_loading() -> dict[str, Any]:
-    """Arguments of from_pretrained: float32 whatever the checkpoint holds, only safetensors, no code from it."""
-    return {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+def refuse_untrained(folder: Path, new: list[str]) -> None:
+    """Raise ConfigError if a fine-tuned model's folder lacks weights; new: the names of those that it lacks."""
+    if new:
+        raise ConfigError(f"{folder}: its weights lack {len(new)} tensors of a fine-tuned model, such as {new[0]}")
 
 
 def config_with_dropout(folder: Path, dropout: float) -> Any:

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from adapt.adapters import quantization
 from adapt.adapters.folder import Adaptation
 from adapt.data.tokens import batching
-from adapt.models import loading
+from adapt.models import loading, weights
 from adapt.runs.finetuned import longest_input
 from adapt.serving.content import BaseContent, content_of
 from adapt.store.sources import checked_folder
@@ -54,8 +54,11 @@ class Base:
             segments: Sequence[list[int] | None] = part.segments or [None for _ in part.ids]
             encoded |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
         ordered = [encoded[number] for number in range(len(texts))]
-        segmented = [segment for _, segment in ordered if segment is not None]
-        return batching.Encoded([ids for ids, _ in ordered], segmented or None)
+        if all(segments is None for _, segments in ordered):
+            return batching.Encoded([ids for ids, _ in ordered], None)
+        return batching.Encoded(  # of texts alone, which have segment ids only beside pairs, all are in the first
+            [ids for ids, _ in ordered], [[0] * len(ids) if segments is None else segments for ids, segments in ordered]
+        )
 
     def readable(self, encoded: batching.Encoded) -> list[bool]:
         """Whether each text has a token that is neither unknown nor one that the tokenizer puts around every text."""
@@ -93,12 +96,10 @@ class Base:
         """
         if self._shell is None:
             config = loading.config_with_dropout(self.folder, 0.0)
-            shell = AutoModelForSequenceClassification.from_pretrained(
-                self.folder, config=config, **loading.safe_loading()
-            )
+            shell, _ = weights.opened(AutoModelForSequenceClassification, self.folder, config=config)
             self._pooler = getattr(shell.base_model, "pooler", None)
             setattr(shell, shell.base_model_prefix, nn.Identity())
-            self._shell = frozen(shell.to(self.device).eval())
+            self._shell = frozen(nn.Module.to(shell, self.device).eval())
         network, pooler = copy.deepcopy(self._shell), copy.deepcopy(self._pooler)
         inner = Given() if encoder is None else encoder
         inner.pooler = pooler  # type: ignore[assignment]  # None unsets a submodule

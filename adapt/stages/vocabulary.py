@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
 from adapt.config import ConfigError, RuntimeConfig, VocabularyConfig
 from adapt.data import corpora
-from adapt.models import heads, loading
+from adapt.models import heads, loading, weights
 from adapt.models.vocabulary import (
     extend_tokenizer,
     extend_weights,
@@ -80,8 +80,7 @@ def load_language_model(folder: Path) -> tuple[PreTrainedModel, list[str]]:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     kind: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    model, info = kind.from_pretrained(folder, output_loading_info=True, **loading.safe_loading())
-    return model, sorted(info["missing_keys"])
+    return weights.opened(kind, folder)
 
 
 def without(weights: dict[str, Any], names: list[str]) -> dict[str, Any]:

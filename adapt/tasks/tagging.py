@@ -21,7 +21,7 @@ from adapt.data import tasks
 from adapt.data.kinds.tagging import Span, answers_file, spans
 from adapt.data.splits import clean_part
 from adapt.data.tokens import batching
-from adapt.models import heads, loading
+from adapt.models import heads, loading, segments, weights
 from adapt.table.measurement import Measurements, measurement
 from adapt.table.metrics import SpanCounts, count_spans, score
 from adapt.tasks.kind import Head, Kind, NotFinite
@@ -51,6 +51,7 @@ class TokenClassifier(heads.HeadedEncoder):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, **more: Tensor) -> Tensor:
         """Logits [P, C] in float32 at ``positions`` [P], indices into the batch flattened to B * L tokens."""
+        more = segments.readable(self.encoder, more)
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
         if self.head is None:
             return output.logits.flatten(0, 1)[positions].float()
@@ -73,7 +74,7 @@ def new_tagger(
         return TokenClassifier(encoder, TokenHead(encoder.config.hidden_size, len(labels), dropout))
     config = loading.config_with_dropout(folder, dropout)
     config.num_labels = len(labels)
-    model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
+    model, _ = weights.opened(AutoModelForTokenClassification, folder, config=config)
     adapters.restore(model, folder, [], adapted=adapted)
     inside = {id(module) for module in model.base_model.modules()}
     for module in model.modules():  # or a chain whose checkpoint has part of the head would have a head start
@@ -93,8 +94,8 @@ def load_tagger(folder: Path, *, dropout: float = 0.0) -> tuple[TokenClassifier,
     if note["pooling"] == "cls":
         config = loading.config_with_dropout(folder, dropout)
         config.num_labels = len(note["labels"])  # with adapters the config is that of the base
-        model = AutoModelForTokenClassification.from_pretrained(folder, config=config, **loading.safe_loading())
-        adapters.restore(model, folder, [], adapted=True)
+        model, new = weights.opened(AutoModelForTokenClassification, folder, config=config)
+        loading.refuse_untrained(folder, adapters.restore(model, folder, new, adapted=True))
         return TokenClassifier(model, None), note["labels"]
     encoder = loading.load_encoder(folder, dropout=dropout)
     head = TokenHead(encoder.config.hidden_size, len(note["labels"]), dropout)

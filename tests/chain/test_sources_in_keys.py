@@ -26,6 +26,8 @@ from adapt.store.sources import FileHashes
 
 # Modules, or names in them, that never change what a stage computes.
 NOT_COUNTING = {
+    "adapt.models.weights": "opens what models.loading asks for, or refuses it; what it opens is whole",
+    "adapt.models.segments": "leaves out an input that the network has no weights for; with it there is an error",
     "adapt.config": "types; a stage's settings are in its key by their values",
     "adapt.table.measurement": "the shape of a row; its numbers come from the stage",
     "adapt.training.preemption": "when a training that is told to stop saves; it goes on to the same bytes",

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 KEY_NAME = "data.tokens.batching"
-VERSION = 1
+VERSION = 2
 Lengths = Sequence[int] | NDArray[np.int32]
 POOL = 32  # batches whose examples are sorted by length together: little padding, and still a shuffle
 
@@ -57,7 +57,9 @@ def encode(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, pairs: Sequence[str] | None = None
 ) -> Encoded:
     """One sequence per text (or pair of texts), truncated at max_length tokens."""
-    more = {} if pairs is None else {"text_pair": list(pairs)}
+    # Many tokenizers leave segment ids out unless they are asked for: all generic fast ones, and under transformers
+    # 5.23 ALBERT's, XLNet's and RemBERT's. A network that reads none is not given any (models/segments.py).
+    more: dict[str, Any] = {} if pairs is None else {"text_pair": list(pairs), "return_token_type_ids": True}
     encoding = tokenizer(list(texts), truncation=True, max_length=max_length, **more)
     return Encoded(encoding["input_ids"], encoding.get("token_type_ids"))
 

@@ -20,7 +20,7 @@ from adapt.data.tokens.unknown import Gauge, Known
 from adapt.data.tokens.words import WORD_START, word_starts
 
 KEY_NAME = "data.tokens.pieces"
-VERSION = 1
+VERSION = 2
 
 T = TypeVar("T")
 Ids = NDArray[np.int32]
@@ -80,14 +80,33 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-        """Find them by encoding a word. A decoder's text ends with its end-of-text token, so that it learns to end."""
-        word = tokenizer("a", add_special_tokens=False)["input_ids"]
-        whole = tokenizer("a")["input_ids"]
+        """Find them by encoding a word. A decoder's text ends with its end-of-text token, so that it learns to end.
+
+        Raises ConfigError for a tokenizer that gives no token for any word of its own vocabulary.
+        """
+        for text in words_of(tokenizer):
+            if word := tokenizer(text, add_special_tokens=False)["input_ids"]:
+                break
+        else:
+            raise ConfigError(f"{tokenizer.name_or_path}: its tokenizer gives no token for any word of its vocabulary")
+        whole = tokenizer(text)["input_ids"]
         at = next(start for start in range(len(whole)) if whole[start : start + len(word)] == word)
         before, after = whole[:at], whole[at + len(word) :]
         decoder = tokenizer.mask_token_id is None and not after
         end = tokenizer.eos_token_id if decoder else None
         return cls(np.array(before, np.int32), np.array(after, np.int32), end)
+
+
+def words_of(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Texts of which one gives a token: "a", then what the vocabulary's tokens say, special ones aside.
+
+    A vocabulary of capital letters without an unknown token has nothing for "a".
+    """
+    yield "a"
+    special = set(tokenizer.all_special_ids)
+    yield from (
+        str(tokenizer.decode([token])) for token in sorted(tokenizer.get_vocab().values()) if token not in special
+    )
 
 
 def pieces_of(
