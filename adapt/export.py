@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapt.config import ConfigError
+from adapt.store.entries import write_sums
 
 if TYPE_CHECKING:
     from adapt.data.tasks import Task
@@ -91,6 +92,7 @@ def export(folder: Path, target: Path, kind: str, measured: Callable[[Path], str
         lines = measured(whole)
         if lines:
             (whole / MEASURES).write_text(lines)
+        write_sums(whole)
         os.replace(whole, target)
     return lines
 
@@ -117,7 +119,7 @@ def write(folder: Path, whole: Path, kind: str) -> None:
         merged = whole.with_name("merged")
         model.model.save_pretrained(merged)
         model.model = in_bits(merged, model.model, kind)
-    model.save(whole, loading.load_tokenizer(folder), labels)
+    model.save(whole, loading.load_tokenizer(folder), labels, max_length=note.get("max_length"))
 
 
 def in_bits(merged: Path, network: Any, kind: str) -> Any:
@@ -189,7 +191,7 @@ def measures(
 ) -> list[dict[str, Any]]:
     """The rows of both models: scores on dev and test, and the bytes of the weights."""
     from adapt.models import loading
-    from adapt.runs.finetuned import longest_input
+    from adapt.runs.finetuned import head_note, tokens_read
     from adapt.table.measurement import measurement
     from adapt.tasks.kinds import KINDS as TASK_KINDS
 
@@ -198,7 +200,7 @@ def measures(
         model = TASK_KINDS[task.kind].load(place)[0].eval()
         tokenizer = loading.load_tokenizer(place)
         for split in task.measured:
-            length = max_length or longest_input(model.encoder)
+            length = max_length or tokens_read(head_note(folder), model.encoder)
             data = TASK_KINDS[task.kind].split(tokenizer, task, split, length)
             rows += [{**row, "export": name} for row in data.measure(data.predict(model, batch_size, model.device))]
         size = sum(file.stat().st_size for file in place.rglob("*.safetensors"))

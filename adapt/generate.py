@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from adapt.config import ConfigError
 from adapt.data.files import Row
 from adapt.runs import lines
-from adapt.runs.finetuned import finetuned_folder
+from adapt.runs.finetuned import finetuned_folder, whole
 from adapt.store.entries import MANIFEST, Store
 from adapt.store.sources import ASSETS
 
@@ -64,12 +64,12 @@ def language_model_folder(model: str, root: Path) -> Path:
     """The folder itself, an embedded model's, or that of the language model from which a run's fine-tuning started."""
     for folder in (Path(model), ASSETS / model):
         if (folder / "config.json").exists():
-            return folder
+            return whole(folder)
     finetuned = finetuned_folder(model, root)
     key = json.loads((finetuned / MANIFEST).read_text())["inputs"]["model"]
     started_from = Store(root / "store").complete(key)
     if started_from is not None:
-        return started_from
+        return whole(started_from)
     raise ConfigError(
         f"run {model}: the language model that its fine-tuning started from is not in {root / 'store'}: it is the base "
         "model, or was removed; give a model's folder or tiny_decoder"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from adapt.config import ConfigError
-from adapt.runs.finetuned import finetuned_folder, head_note, kind_of, longest_input
+from adapt.runs.finetuned import finetuned_folder, head_note, kind_of, tokens_read
 from adapt.runs.lines import portions, read_rows
-from adapt.store.entries import MANIFEST
+from adapt.store.entries import MANIFEST, write_sums
 from adapt.store.sources import MODEL_FILES
 
 if TYPE_CHECKING:
@@ -63,13 +63,14 @@ def answer(folder: Path, texts: Path, out: TextIO, *, allow_unknown: bool = Fals
     from adapt.runs.given import report
     from adapt.tasks.kinds import KINDS
 
-    name = kind_of(head_note(folder))
+    note = head_note(folder)
+    name = kind_of(note)
     kind, rows = KINDS[name], read_rows(texts)
     given = [TASK_KINDS[name].read_unlabelled(row) for row in rows]
     places = [where for where, _ in rows]
     model, labels = kind.load(folder)
     tokenizer = loading.load_tokenizer(folder)
-    longest = longest_input(model.encoder)
+    longest = tokens_read(note, model.encoder)
     data = kind.encode(tokenizer, given, places, longest)
     said = report(tokenizer, given, places, longest, allow_unknown=allow_unknown)
     model.eval()
@@ -102,6 +103,8 @@ def export(folder: Path, target: Path) -> str:
     head = KINDS[kind_of(note)].head
     if (folder / adapters.ADAPTERS).exists():
         shutil.copytree(folder / adapters.ADAPTERS, target / adapters.ADAPTERS)
+    write_sums(target)
+    if (folder / adapters.ADAPTERS).exists():
         return (
             f"{target}: {head.opener} opens it; AutoModel.from_pretrained opens only the base, and "
             f"{adapters.ADAPTERS}/<n> is in peft's format"

@@ -144,7 +144,7 @@ def test_it_says_how_the_texts_were_read(finished, tmp_path: Path, capsys: pytes
     write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in [*texts, *texts[:1] * 20]])
     predict.main([runs["mean"], str(tmp_path / "texts.jsonl"), "--root", str(root)])
     said = capsys.readouterr().err
-    assert "23 texts, 1 cut at 128 tokens; " in said and "1 with nothing that it knows, the first at " in said
+    assert "23 texts, 1 cut at 32 tokens; " in said and "1 with nothing that it knows, the first at " in said
     assert "texts.jsonl:3" in said
 
 

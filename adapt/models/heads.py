@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -15,7 +16,7 @@ from adapt.models.decoders import decoder_inputs, is_decoder, last_token, last_t
 from adapt.models.segments import readable
 
 KEY_NAME = "models.heads"
-VERSION = 1
+VERSION = 2
 HEAD_FILE = "head.safetensors"  # beside the encoder's model.safetensors, so that AutoModel opens the folder
 HEAD_NOTE = "head.json"
 
@@ -49,6 +50,8 @@ class HeadedEncoder(nn.Module):
             head if head is None else head.to(model.device)
         )  # transformers puts quantised models on a GPU itself
 
+    problem_type: Any = None  # of the saved config: what transformers' pipeline makes of the logits
+
     @property
     def device(self) -> torch.device:
         """The device that the model computes on."""
@@ -64,15 +67,31 @@ class HeadedEncoder(nn.Module):
         """``cls`` (the architecture's own head) or ``mean`` (ours)."""
         return "cls" if self.head is None else "mean"
 
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
-        """Write a plain transformers folder, plus our head's file; ``more`` is added to the head's note."""
+    def save(
+        self,
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: list[str],
+        *,
+        max_length: int | None = None,
+        **more: str,
+    ) -> None:
+        """Write a plain transformers folder, plus our head's file.
+
+        max_length: how many tokens of a text the model was trained and measured on, which every later reader of the
+        folder must cut at too; more: both are in the head's note. Of a base that was fine-tuned for something else, the
+        config keeps nothing by which transformers' pipelines would answer otherwise (``problem_type``).
+        """
+        self.model.config.problem_type = self.problem_type
+        self.model.config.task_specific_params = None
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: index for index, label in enumerate(labels)}
         if self.head is None and is_decoder(self.model.config) and self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = tokenizer.pad_token_id  # by this id, transformers finds the last token
         adapters.save(self.model, folder)
-        tokenizer.save_pretrained(folder)
-        note = {**more, "pooling": self.pooling, "labels": labels}
+        save_tokenizer(tokenizer, folder, max_length)
+        length = {} if max_length is None else {"max_length": max_length}
+        note = {**more, **length, "pooling": self.pooling, "labels": labels}
         (folder / HEAD_NOTE).write_text(json.dumps(note, indent=1) + "\n")
         if self.head is not None:
             save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD_FILE)
@@ -87,6 +106,7 @@ class Classifier(HeadedEncoder):
     """
 
     head: MeanHead | None
+    problem_type = "single_label_classification"  # a softmax, as in adapt predict
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **more: Tensor) -> Tensor:
         """Logits [B, C] in float32."""
@@ -100,6 +120,18 @@ class Classifier(HeadedEncoder):
         if self.head is None:
             return output.logits.float()
         return self.head(output.last_hidden_state, attention_mask).float()
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int | None) -> None:
+    """Save a tokenizer that says how many tokens its model reads, but neither cuts nor pads unless it is asked to."""
+    if tokenizer.is_fast:
+        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # only fast tokenizers have it
+        backend.no_truncation()
+        backend.no_padding()
+    before = tokenizer.model_max_length
+    tokenizer.model_max_length = before if max_length is None else max_length
+    tokenizer.save_pretrained(folder)
+    tokenizer.model_max_length = before
 
 
 def make_relocatable(folder: Path) -> None:

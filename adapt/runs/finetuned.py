@@ -8,7 +8,7 @@ from typing import Any
 
 from adapt import results
 from adapt.config import ConfigError
-from adapt.store.entries import MANIFEST, Store
+from adapt.store.entries import MANIFEST, SUMS, Store, fault_of
 
 MAX_LENGTH = 512
 CLASSIFICATION = "classification"  # the task kind of a model whose head note names none
@@ -23,7 +23,7 @@ def finetuned_folder(model: str, root: Path) -> Path:
     from adapt.models import heads
 
     if (Path(model) / heads.HEAD_NOTE).exists():
-        return Path(model)
+        return whole(Path(model))
     runs = sorted((root / "runs").glob("*.json"))
     matching = [path for path in runs if path.stem.startswith(model)]
     if len(matching) != 1:
@@ -41,6 +41,17 @@ def finetuned_folder(model: str, root: Path) -> Path:
         raise ConfigError(
             f"run {model}: its model {key[:32]} is not in {root / 'store'} (a TF-IDF baseline has none, or it was "
             "removed)"
+        )
+    return whole(folder)
+
+
+def whole(folder: Path) -> Path:
+    """The folder, if its files are as they were written. Raises ConfigError, which names the file that is not."""
+    fault = fault_of(folder)
+    if fault is not None:
+        raise ConfigError(
+            f"{folder}: {fault}, so its answers would be another model's; fine-tune, copy or export it again (if "
+            f"a file of an export was changed on purpose, remove {SUMS})"
         )
     return folder
 
@@ -64,8 +75,13 @@ def kind_of(note: dict[str, Any]) -> str:
     return note.get("kind", CLASSIFICATION)
 
 
+def tokens_read(note: dict[str, Any], encoder: Any) -> int:
+    """How many tokens of a text a fine-tuned model reads: as many as in its training and evaluation, by its note."""
+    return int(note.get("max_length") or longest_input(encoder))
+
+
 def longest_input(encoder: Any) -> int:
-    """How many tokens of a text the encoder reads: as many as it has positions for, at most MAX_LENGTH."""
+    """How many tokens of a text any model can read: as many as it has positions for, at most MAX_LENGTH."""
     from adapt.models.loading import most_tokens
 
     of_config = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)

@@ -40,17 +40,26 @@ class Base:
         self._pooler: nn.Module | None = None
         self._tokenizing = Lock()
 
-    def encode(self, texts: Sequence[tuple[str, str | None]]) -> batching.Encoded:
-        """The token ids of texts or pairs of texts, each encoded as if it were the only one."""
+    def encode(
+        self, texts: Sequence[tuple[str, str | None]], lengths: Sequence[int | None] | None = None
+    ) -> batching.Encoded:
+        """The token ids of texts or pairs of texts, each encoded as if it were the only one.
+
+        lengths: at how many tokens each is cut, as in its adapter's training; None: as many as the base reads.
+        """
         encoded: dict[int, tuple[list[int], list[int] | None]] = {}
-        for paired in (False, True):
-            chosen = [number for number, (_, pair) in enumerate(texts) if (pair is not None) == paired]
-            if not chosen:
-                continue
+        own = longest_input(self.encoder)
+        cuts = [own if length is None else length for length in lengths or [None] * len(texts)]
+        for paired, cut in sorted({(pair is not None, cut) for (_, pair), cut in zip(texts, cuts, strict=True)}):
+            chosen = [
+                number
+                for number, ((_, pair), its) in enumerate(zip(texts, cuts, strict=True))
+                if (pair is not None, its) == (paired, cut)
+            ]
             first = [texts[number][0] for number in chosen]
             second = [str(texts[number][1]) for number in chosen] if paired else None
             with self._tokenizing:  # a fast tokenizer fails if a second thread uses it
-                part = batching.encode(self.tokenizer, first, longest_input(self.encoder), second)
+                part = batching.encode(self.tokenizer, first, cut, second)
             segments: Sequence[list[int] | None] = part.segments or [None for _ in part.ids]
             encoded |= dict(zip(chosen, zip(part.ids, segments, strict=True), strict=True))
         ordered = [encoded[number] for number in range(len(texts))]

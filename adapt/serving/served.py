@@ -23,7 +23,7 @@ from adapt.adapters.selective import HeadConfig
 from adapt.config import ConfigError
 from adapt.models import heads
 from adapt.models.decoders import is_decoder, last_token, last_token_head
-from adapt.runs.finetuned import CLASSIFICATION, kind_of
+from adapt.runs.finetuned import CLASSIFICATION, head_note, kind_of, whole
 from adapt.serving.base import Base
 from adapt.serving.content import content_of
 from adapt.serving.mixed import takes_part
@@ -46,6 +46,8 @@ class Folder:
     states: list[dict[str, Tensor]]
     quantization: str | None
     unquantized: list[str]
+    max_length: int | None
+    """At how many tokens its texts are cut, as in its training."""
     changes_base: bool
     """Whether an adapter replaces weights of the base: biases, norms."""
 
@@ -101,7 +103,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
             f"{name}: {path} holds no fine-tuned classifier ({heads.HEAD_NOTE} is missing); possible are folders of "
             "fine-tuning stages and exports"
         )
-    note = json.loads((path / heads.HEAD_NOTE).read_text())
+    note = head_note(whole(path))
     if kind_of(note) != CLASSIFICATION:
         raise ConfigError(
             f"{name}: {path} is a model for {note['kind']}; only classifiers are served: use adapt predict"
@@ -133,7 +135,7 @@ def read(base: Base, name: str, path: Path) -> Folder:
     held = {relative(key).removeprefix(prefix) for state in states for key in state}
     return Folder(
         path, note["labels"], note["pooling"], configs, states,
-        base_note.get("quantization"), base_note.get("unquantized", []),
+        base_note.get("quantization"), base_note.get("unquantized", []), note.get("max_length"),
         changes_base=not held.isdisjoint(base.content.weights),
     )  # fmt: skip
 

@@ -78,8 +78,8 @@ class Server:
 
         An answer is the request with ``predicted`` and the ``probabilities`` of its adapter's labels. It has ``error``
         instead if the request is malformed or names no adapter that is served, if the tokenizer knows no token of its
-        text, or if its pass fails; other requests are not affected. A text is cut to as many tokens as the base has
-        positions for, at most 512. where: what errors call each request.
+        text, or if its pass fails; other requests are not affected. A text is cut at as many tokens as in the training
+        of its adapter. where: what errors call each request.
         """
         called = where if where is not None else [f"request {number}" for number in range(len(requests))]
         answers: list[Answer] = [
@@ -92,7 +92,8 @@ class Server:
                 wanted.append(check_request(place, called[place], given))
             except ConfigError as error:
                 answers[place]["error"] = str(error)
-        encoded = self.base.encode([(one.text, one.text_pair) for one in wanted])
+        lengths = [self._length(one.adapter) for one in wanted]
+        encoded = self.base.encode([(one.text, one.text_pair) for one in wanted], lengths)
         readable = self.base.readable(encoded)
         for number, (served, logits) in self._logits(wanted, encoded, readable).items():
             answer, labels = answers[wanted[number].place], served.folder.labels
@@ -143,6 +144,11 @@ class Server:
         self._served = served
         for one in gone:
             self._passes.end(one)
+
+    def _length(self, adapter: str) -> int | None:
+        """At how many tokens an adapter's texts are cut; None if it is not served, or does not say."""
+        served = self._served.get(adapter)
+        return None if served is None else served.folder.max_length
 
     def _try(self, name: str, served: Served) -> None:
         """Run one pass, so that an adapter that cannot answer is refused at registration. Raises ConfigError."""

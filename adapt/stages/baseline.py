@@ -94,7 +94,7 @@ def linear_probe(
     bias = full(best.intercept_, best, task) - weight @ scaler.mean_
     assert model.head is not None
     model.head.out.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
-    model.cpu().save(out, tokenizer, task.labels)
+    model.cpu().save(out, tokenizer, task.labels, max_length=cfg.max_length)
     return cost(started, weight.size + bias.size)
 
 

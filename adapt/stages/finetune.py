@@ -24,7 +24,7 @@ from adapt.training.method import Adversary
 from adapt.training.objectives import Objective
 
 KEY_NAME = "stages.finetune"
-VERSION = 2
+VERSION = 3
 
 
 def finetune(
@@ -72,7 +72,7 @@ def finetune(
         runtime=runtime,
         stored=load_embeddings(inputs["perturbations"]) if "perturbations" in inputs else None,
     )
-    cost = fit.write(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels))
+    cost = fit.write(fitted, out, lambda trained: trained.save(out, tokenizer, task.labels, max_length=cfg.max_length))
     return [measurement("train", metric, value) for metric, value in cost.items()]
 
 

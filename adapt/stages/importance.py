@@ -92,7 +92,7 @@ def importance(
     agreement = float(f1_score(gold, answers > cut, zero_division=0.0))
     trained = fitted.restore()
     if processes.leads():
-        trained.cpu().save(out, tokenizer, LABELS)
+        trained.cpu().save(out, tokenizer, LABELS, max_length=cfg.max_length)
         write_cut(out, cut)
         write_texts(out, tokenizer, texts, important, parts)
     return [

@@ -22,6 +22,7 @@ from adapt.store.keys import digest
 
 log = logging.getLogger(__name__)
 MANIFEST = "stage.json"
+SUMS = "checksums.json"  # of the files of an exported folder, which has no manifest
 REPORT = "report.json"  # how a data stage came about; not part of its content hash
 UNFINISHED = ".unfinished"  # suffix of the name of a folder that is being built; the name begins with a dot
 SCRATCH = "checkpoint"  # the subfolder in which a stage keeps what it needs to resume
@@ -160,13 +161,24 @@ def checksums(folder: Path) -> dict[str, Any]:
     return {"files": files, "content": digest({name: known for name, known in files.items() if name != REPORT})}
 
 
-def verify(folder: Path) -> str | None:
-    """What is wrong with a folder that claims to be complete, or None."""
+def write_sums(folder: Path) -> None:
+    """Write the checksums of a folder that leaves the store, by which ``fault_of`` knows it."""
+    (folder / SUMS).unlink(missing_ok=True)
+    write_synced(folder / SUMS, json.dumps({"files": checksums(folder)["files"]}, indent=1) + "\n")
+
+
+def fault_of(folder: Path) -> str | None:
+    """What is wrong with a folder of the store or an export; None for a sound one, and one without checksums."""
+    name = next((name for name in (MANIFEST, SUMS) if (folder / name).exists()), None)
+    return None if name is None else verify(folder, name)
+
+
+def verify(folder: Path, listed: str = MANIFEST) -> str | None:
+    """What is wrong with a folder that claims to be complete, or None; listed: the file that lists the others."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        files = manifest["files"]
-    except (ValueError, KeyError) as error:
-        return f"unreadable {MANIFEST}: {error}"
+        files = json.loads((folder / listed).read_text())["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"unreadable {listed}: {error}"
     for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file():

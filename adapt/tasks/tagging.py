@@ -57,7 +57,7 @@ class TokenClassifier(heads.HeadedEncoder):
             return output.logits.flatten(0, 1)[positions].float()
         return self.head(output.last_hidden_state.flatten(0, 1)[positions]).float()
 
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: str) -> None:
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, labels: list[str], **more: Any) -> None:
         """Save as every headed encoder does, with the kind in its note."""
         super().save(folder, tokenizer, labels, kind=NAME, **more)
 

@@ -212,7 +212,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no head": (lambda folder: (folder / "head.json").unlink(), "holds no fine-tuned classifier"),
     "a tagger": (lambda folder: edit(folder / "head.json", kind="tagging"), "is a model for tagging"),
     "labels": (lambda folder: edit(folder / "head.json", labels=["x"]), "it|1 labels"),
-    "torn note": (lambda folder: (folder / "head.json").write_text("{"), "does not fit a bert: Expecting"),
+    "torn note": (lambda folder: (folder / "head.json").write_text("{"), "head.json: broken, not JSON"),
     "a start that changes the base": (
         lambda folder: edit(folder / "adapters/0/adapter_config.json", init_lora_weights="pissa"),
         "init_lora_weights=pissa: it changes the base's weights|unexpected keyword",  # BitFit has no such setting
