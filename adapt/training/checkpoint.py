@@ -57,6 +57,8 @@ class Checkpoint:
         memory: what a training method carries from step to step (``Step.memory``).
         """
         state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
+        scaler = getattr(optimizer, "scaler", None)  # fp16's: its scale decides which updates are skipped
+        state["scaler"] = None if scaler is None else scaler.state_dict()
         state = gathered({**state, "model": trained_state(model), "memory": memory})
         if processes.leads():
             self._write(self.latest, {**state, "best": self._read(self.best)})
@@ -69,6 +71,8 @@ class Checkpoint:
         put(model, state["model"])
         optimizer.load_state_dict(scattered_optimizer(state["optimizer"], optimizer))
         scheduler.load_state_dict(state["scheduler"])
+        if state["scaler"] is not None:
+            optimizer.scaler.load_state_dict(state["scaler"])
         on_device = moved(state["memory"], next(model.parameters()).device)
         memory.update(scattered_by_name(on_device, dict(model.named_parameters())))
         if processes.leads():

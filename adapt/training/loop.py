@@ -38,7 +38,7 @@ from adapt.training.sharding import gathered, is_sharded
 from adapt.training.step import Step
 
 KEY_NAME = "training.loop"
-VERSION = 3
+VERSION = 4
 AfterMeasurement = Callable[[int], None]
 AfterUpdate = Callable[[int, dict[str, Any]], None]
 SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -245,6 +245,8 @@ def make_accelerator(precision: str, runtime: RuntimeConfig, folder: Path, name:
         log_with=list(runtime.trackers) or None,
         project_dir=folder,
     )
+    if precision == "fp16" and accelerator.device.type == "cpu":  # where accelerate (1.15) computes in float32 unasked
+        accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu")
     if runtime.trackers:
         accelerator.init_trackers(name.replace("/", "-"))
     return accelerator
