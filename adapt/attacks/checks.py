@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adapt.attacks.differences import compared, disagreement
 from adapt.attacks.ensemble import MEMBERS, Member, Strength
 from adapt.attacks.victim import Trial, Victim
 from adapt.perturbation.ball import Ball
 
 KEY_NAME = "attacks.checks"
-VERSION = 1
+VERSION = 2
 UNBOUNDED = 100.0  # radius that stands for infinity, in median embedding norms
 SLACK = 0.01 + 1e-9  # an accuracy may be too high by one example in a hundred: ascent need not find the worst case
+DIFFERENCES = "finite_differences"
+WRONG = 0.1  # a gradient is wrong if this far from finite differences, beyond what rounding explains
 CHECKED = ("apgd_ce", "pgd")  # the checks examine the first of these that is a member
 Samples = dict[str, NDArray[np.float64]]
 
@@ -44,7 +47,7 @@ def sample(
     """What the checks need of each example, [B] each: which attacks fool it, and properties of a clean pass.
 
     Examples whose clean answer is wrong count as fooled. For the others it costs about
-    (5 num_steps + 6) F + (4 num_steps + 1) Bi (F: forward passes, Bi: backward passes to the input).
+    (5 num_steps + 30) F + (4 num_steps + 1) Bi (F: forward passes, Bi: backward passes to the input).
     """
     logits, gradient = clean
     right = logits.argmax(-1) == victim.labels
@@ -66,6 +69,7 @@ def sample(
     samples["probabilities"] = ((logits >= 0).all(-1) & sums).double()
     samples["changed"] = (victim.logits(victim.zero()) - victim.logits(victim.zero())).abs().amax(-1)
     samples["right"] = right.double()
+    samples |= {f"{DIFFERENCES}.{name}": values for name, values in compared(victim, gradient).items()}
     return {name: values.cpu().double().numpy() for name, values in samples.items()}
 
 
@@ -78,6 +82,7 @@ def verdicts(
     black_box: which examples [N] the gradient-free search fooled at radius epsilon; None if it was not run.
     white_box: which examples [N] any member that uses gradients fooled there.
     """
+    slopes = {name.partition(".")[2]: each for name, each in samples.items() if name.startswith(f"{DIFFERENCES}.")}
     robust = {name: 1 - float(values.mean()) for name, values in samples.items()}
     steps, n = strength.num_steps, len(white_box)
 
@@ -99,6 +104,8 @@ def verdicts(
         none("nonzero_gradient", "zero_gradient", "share of examples whose clean gradient is exactly zero"),
         none("logits", "probabilities", "share of examples whose scores are probabilities"),
         none("no_dropout", "changed", "largest difference between two clean passes"),
+        Check(DIFFERENCES, disagreement(slopes) <= WRONG, disagreement(slopes), 0.0, 0,
+              "relative distance of the gradient from finite differences of the loss"),
     ]  # fmt: skip
     if black_box is not None:
         only_black = float(black_box.sum() - (black_box & white_box).sum()) / n

@@ -30,7 +30,13 @@ PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", *PROBED, "adapt.mod
 WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _ATTACKS = (
-    *("adapt.stages.robustness", "adapt.attacks.victim", "adapt.attacks.ensemble", "adapt.attacks.checks"),
+    *(
+        "adapt.stages.robustness",
+        "adapt.attacks.victim",
+        "adapt.attacks.ensemble",
+        "adapt.attacks.checks",
+        "adapt.attacks.differences",
+    ),
     *("adapt.attacks.apgd", "adapt.attacks.minimal_norm", "adapt.attacks.gradient_free", "adapt.attacks.report"),
 )
 _TEXT_ATTACKS = (

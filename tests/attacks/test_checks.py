@@ -8,6 +8,7 @@ from torch import nn
 from victims import Masked, right
 
 from adapt.attacks.checks import reference, sample, verdicts
+from adapt.attacks.differences import KINDS
 from adapt.attacks.ensemble import Strength, clean_state, worst_case
 from adapt.attacks.victim import Victim
 from adapt.perturbation.ball import Ball
@@ -26,7 +27,7 @@ def failed(model: nn.Module, epsilon: float = 0.3) -> dict[str, float]:
     fell = {name: (each.norm <= epsilon).numpy() for name, each in results.items()}
     checks = verdicts(samples, epsilon=epsilon, strength=STRENGTH, classes=3, black_box=fell["gradient_free"],
                       white_box=fell["apgd_ce"])  # fmt: skip
-    assert len({check.name for check in checks}) == len(checks) == 9
+    assert len({check.name for check in checks}) == len(checks) == 10
     return {check.name: check.observed for check in checks if not check.passed}
 
 
@@ -80,6 +81,7 @@ def samples(**fallen: int) -> dict[str, np.ndarray]:
     """Samples of 200 examples, of which each attack fooled the given number."""
     given = {"same": 100, "more": 100, "single": 90, "random": 20, "unbounded": 200, "non_finite": 0,
              "zero_gradient": 0, "probabilities": 0, "changed": 0, **fallen}  # fmt: skip
+    given |= {f"finite_differences.{kind}.{name}": 0 for kind in KINDS for name in ("error", "doubt", "size")}
     return {name: (np.arange(200) < number).astype(float) for name, number in given.items()}
 
 

@@ -87,7 +87,7 @@ def test_the_rows_of_the_ensemble(setting, tmp_path):
     # 16 forward passes of each example but the one that is wrong already
     assert values(rows, "minimal_norm", "attack_forward_passes") == {0.0: 16 * (N - 1) / N}
     passed = {row["attack"]: row["value"] for row in rows if row["metric"] == "passed"}
-    assert len(passed) == 9 and set(passed.values()) == {1.0} and all(name.startswith("check:") for name in passed)
+    assert len(passed) == 10 and set(passed.values()) == {1.0} and all(name.startswith("check:") for name in passed)
     assert {row["attack"] for row in rows if row["metric"] == "observed"} == set(passed)
 
 
