@@ -15,7 +15,7 @@ from adapt.chain.compose import chain_of
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
-from adapt.runs.labels import adaptation, labelled, noted, prefix, pretrain_label, science, task_label
+from adapt.runs.labels import adaptation, noted, of_stages, prefix, pretrain_label, science, task_label
 from adapt.runs.prediction_table import prediction_table
 from adapt.store import code, keys, provenance
 from adapt.store.entries import Entry, Store
@@ -149,7 +149,7 @@ class Pipeline:
         last = self.stages[-1]
         entry = self.build(last)
         made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
-        rows = [row for stage in made_from for row in labelled(stage)] + entry.manifest["rows"]
+        rows = of_stages(made_from) + entry.manifest["rows"]
         run_id = self.run_id()
         self.write_predictions(run_id, entry.folder)
         self.write_samples(run_id)

@@ -50,10 +50,10 @@ def test_runs_of_other_examples_are_refused():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=8))
-def test_macro_f1_counts_labels_that_the_rows_lack(pairs):
+def test_macro_f1_is_the_mean_over_the_labels_that_the_rows_have(pairs):
     gold, said = ("".join(side) for side in zip(*pairs, strict=True))
     rows = answered(gold, said)
-    expected = f1_score(list(gold), list(said), labels=LABELS, average="macro", zero_division=0.0)
+    expected = f1_score(list(gold), list(said), average="macro", zero_division=0.0)
     assert predictions.score(rows, "macro_f1") == pytest.approx(expected)
     assert predictions.score(rows, "accuracy") == pytest.approx(sum(g == s for g, s in pairs) / len(pairs))
 
