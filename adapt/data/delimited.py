@@ -29,13 +29,13 @@ def rows(
     csv.field_size_limit(sys.maxsize)  # of the process: the default is 131,072 characters, and a document may be longer
     plain = quotes is False
     reader = csv.reader(lines, delimiter=mark, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, strict=True)
-    before = 0
     try:
         header = next(reader, [])
         check_header(file, header)
+        before = reader.line_num
         for values in reader:
             where = f"{file}:{reader.line_num}"
-            if tabs and quotes is None and reader.line_num > before + 1 and before:
+            if tabs and quotes is None and reader.line_num > before + 1:
                 raise ConfigError(
                     f"{file}:{before + 1}: a field in quotation marks goes over lines, to line {reader.line_num}; "
                     "task.quotes=true reads it so, task.quotes=false takes quotation marks as they are"
