@@ -71,6 +71,13 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "finetune.optimizer.precision=fp8": ["finetune.optimizer.precision=fp8: possible are no, bf16, fp16"],
     "finetune.pooling=max": ["finetune.pooling=max: possible are cls, mean"],
     "task.metric=f1": ["task.metric=f1: possible are macro_f1, micro_f1, accuracy"],
+    "task.metric=micro_f1_positive": [
+        "task.metric=micro_f1_positive: leaves out a class",
+        "task.negative_class=<label>",
+    ],
+    "task.delimiter=colon": ["task.delimiter=colon: possible are null, comma, semicolon, tab, bar"],
+    "task=pydoc_entities evaluate=clean task.no_label=O": ["task.no_label=O: is of tasks that label whole texts"],
+    "task=pydoc_entities evaluate=clean task.negative_class=O": ["task.negative_class=O: is of tasks that label"],
     "task.format=xml": ["task.format=xml: possible are pydoc, jsonl, csv, parquet"],
     "task.question=color": ["task.question=color: no such question", "topic, section"],
     "pretrain=[dapt] corpus.domain=law": ["corpus.domain=law: no such domain", "scientific, general"],
