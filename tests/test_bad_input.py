@@ -49,6 +49,11 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "+pretrain.dapt.steps=3": ["pretrain.dapt.steps=3: this run has no pretraining stage dapt", "pretrain=[dapt]"],
     "pretrain=[tapt] +pretrain.dapt.steps=3": ["this run has no pretraining stage dapt"],
     "pretrain=[tapt] +pretrain.tapt.lenght=3": ["pretrain.tapt.lenght: no such key", "max_length"],
+    "pretrain=[dapt] pretrain.dapt.mix.general=0.05": [
+        "no such text yet; add it with pretrain.dapt.mix.<text>=<share>"
+    ],
+    "pretrain=[dapt] pretrain.dapt.mix={general:0.05}": ["no such text yet", "and a + in front"],
+    "pretrain=[dapt] +pretrain.dapt.mix.genral=0.05": ["mix", "genral", "general"],
     "corpus=[pydoc,files]": ["corpus=[pydoc,files]: give one option", "-m corpus=pydoc,files"],
     "hydra/launcher=slrum": ["hydra/launcher=slrum: no such option", "did you mean slurm?", "basic"],
     "hydra/launcher=slurm": ["hydra/launcher=slurm: it launches the runs of a sweep; add -m"],
