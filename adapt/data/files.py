@@ -22,6 +22,7 @@ KEY_NAME = "data.files"
 VERSION = 1
 
 READABLE = "readable are .jsonl, .csv and .txt, each also as .gz, and .parquet; likewise .json, .tsv, and .arrow"
+DESCRIPTIONS = ("dataset_dict.json", "dataset_info.json", "state.json")
 Row = tuple[str, dict[str, Any]]  # where the row is ("file:line"), and its columns
 
 
@@ -53,12 +54,19 @@ def format_of(file: Path) -> str | None:
 
 
 def find_files(key: str, path: str) -> list[Path]:
-    """The readable files that a file, folder or glob names, sorted; ``key`` is the setting that the error names."""
+    """The readable files that a file, folder or glob names, sorted; ``key`` is the setting that the error names.
+
+    In a folder .json, .tsv and .arrow files are read only if there are no others: beside texts they are often settings
+    or indices. DESCRIPTIONS are what ``save_to_disk`` writes beside its .arrow files.
+    """
     place = Path(path)
     if place.is_file():
         return [place]
     candidates = place.rglob("*") if place.is_dir() else map(Path, glob.glob(path, recursive=True))
     files = sorted(file for file in candidates if file.is_file() and format_of(file))
+    if place.is_dir():
+        first = [file for file in files if format_of(file) in ("jsonl", "csv", "parquet", "txt")]
+        files = first or [file for file in files if file.name not in DESCRIPTIONS]
     if not files:
         what = "no readable file in this folder" if place.is_dir() else f"no such file or folder; {nearby(place)}"
         raise ConfigError(f"{key}={path}: {what}; {READABLE}")

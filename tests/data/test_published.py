@@ -17,7 +17,7 @@ import pytest
 
 from adapt.config import ConfigError, SplitSizes, TaskConfig
 from adapt.data.conll import read_conll
-from adapt.data.files import read_rows
+from adapt.data.files import find_files, read_rows
 from adapt.data.tags import iob2, spans
 from adapt.data.tasks import check_task, load_task, read_task, write_task
 
@@ -327,6 +327,18 @@ def test_a_saved_dataset_with_its_names(tmp_path: Path, task_config: Config) -> 
     made["train"].save_to_disk(str(tmp_path / "single"))
     with pytest.raises(ConfigError, match="is one dataset without splits"):
         check_task(task_config(path=str(tmp_path / "single"), format="datasets"))
+
+
+def test_a_saved_dataset_as_a_corpus_and_settings_beside_texts(tmp_path: Path, write: Callable) -> None:
+    saved(tmp_path / "saved")
+    files = find_files("corpus.path", str(tmp_path / "saved"))
+    assert [file.suffix for file in files] == [".arrow"] * 3
+    assert [columns["label"] for _, columns in read_rows(files[0])] == ["pos", "neg", None]
+    texts = write("texts/a.txt", "one two")
+    write("texts/config.json", '{"a": 1}')
+    write("texts/index.tsv", "a\tb\n")
+    assert find_files("corpus.path", str(tmp_path / "texts")) == [texts]
+    assert find_files("corpus.path", str(tmp_path / "texts" / "*.tsv")) == [tmp_path / "texts" / "index.tsv"]
 
 
 def test_parquet_of_the_hub_in_parts_with_names(tmp_path: Path, task_config: Config) -> None:
