@@ -18,6 +18,7 @@ import pytest
 from adapt.config import ConfigError, SplitSizes, TaskConfig
 from adapt.data.conll import read_conll
 from adapt.data.files import find_files, read_rows
+from adapt.data.kinds.tagging import TaggedExample
 from adapt.data.tags import iob2, spans
 from adapt.data.tasks import check_task, load_task, read_task, write_task
 
@@ -101,6 +102,7 @@ def test_characters_with_spaces_read_as_running_text(tmp_path: Path) -> None:
     publish("klue.tsv", tmp_path)
     texts = {example.texts for example in read_task(mine(tmp_path, **TAGGING)).splits["test"]}
     assert texts == {("김 군은 남 산에",), ("네 .",)}
+    assert TaggedExample(0, ("the", " ", "cat"), (0, 0, 0)).texts == ("the   cat",)  # words, and a stray space
 
 
 def test_conllu_is_read_as_conllu_reads_it() -> None:

@@ -40,9 +40,10 @@ class TaggedExample:
     def texts(self) -> tuple[str, ...]:
         """The sentence as pretraining and the leak report read it: its tokens joined by spaces.
 
-        Where some tokens are spaces themselves (KLUE), the others are characters, and nothing is put between them.
+        Where all tokens are characters, and spaces among them (KLUE), nothing is put between them.
         """
-        return (("" if any(map(str.isspace, self.tokens)) else " ").join(self.tokens),)
+        running = any(map(str.isspace, self.tokens)) and all(len(token) == 1 for token in self.tokens)
+        return (("" if running else " ").join(self.tokens),)
 
     @property
     def targets(self) -> tuple[int, ...]:
