@@ -17,6 +17,8 @@ from omegaconf import MISSING
 _SHIPPED = (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")  # in a wheel, in a checkout
 CONF = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[-1])
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
+DELIMITERS = (None, "comma", "semicolon", "tab", "bar")
+PUBLISHED = ("delimiter", "quotes", "split_column", "label_names", "no_label", "negative_class")
 MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # a pool has the held-out text of its task
 
 
@@ -141,7 +143,10 @@ class CorpusConfig:
 
 @dataclass
 class TaskConfig:
-    """A task of one kind. ``format``: pydoc, jsonl, csv, parquet or conll (``path``: folder with train, dev, test)."""
+    """A task of one kind. ``path``: a folder with train, dev, test, or a file that has all splits.
+
+    ``format``: pydoc, jsonl, csv, parquet, conll, or datasets (a folder that ``save_to_disk`` wrote).
+    """
 
     name: str = MISSING
     kind: str = MISSING  # classification (one label per text) | tagging (one tag per word: spans in IOB, BIOES)
@@ -150,12 +155,19 @@ class TaskConfig:
     unlabelled: str | None = MISSING  # more text of the task (file, folder or glob), for pretraining on the pool
     entity_markers: str = key(choices=("keep", "strip"))  # << >> and [[ ]] around entities in pretraining text
     question: str | None = MISSING  # pydoc only: topic | section; for kind tagging: entities
-    text_column: str = MISSING
+    text_column: str = MISSING  # of .conll files the number of the column, 1 for the first; a name means the first
     text_pair_column: str | None = MISSING
-    label_column: str = MISSING
+    label_column: str = MISSING  # likewise; a name means the last
     metric: str = MISSING  # one of its kind's in adapt/table/metrics.py
     num_classes: int | None = key(any_number=True)  # labels or span types; checked if given
     max_examples: SplitSizes = field(default_factory=lambda: SplitSizes())
+    # How published files differ; null in the option files. PUBLISHED lists them.
+    delimiter: str | None = key(choices=DELIMITERS, default=None)  # csv: null is a tab in .tsv files, else a comma
+    quotes: bool | None = None  # csv: whether "..." encloses a field; null: yes, but not over lines in .tsv files
+    split_column: str | None = None  # holds the split's name, where one file (task.path) has all splits
+    label_names: list[str] | None = None  # of integer labels or tags, 0 first
+    no_label: str | None = None  # what stands for a label in examples that have none (SNLI: -); they are left out
+    negative_class: str | None = None  # the class that micro_f1_positive leaves out
 
 
 @dataclass

@@ -24,6 +24,7 @@ _NONES = {"pretrain": "not adapted", "adversary": "plain", "peft": "all weights"
 # How a reader writes the names of methods, chains, tasks and metrics.
 NAMES = {"dapt": "DAPT", "tapt": "TAPT", "tfidf": "TF-IDF"}
 NAMES |= {name: metric.title for name, metric in metrics.METRICS.items()}
+NAMES |= {name: error.title for name, error in metrics.CALIBRATION.items()}
 NAMES |= {"lora": "LoRA", "dora": "DoRA", "adalora": "AdaLoRA", "qlora": "QLoRA", "int8_lora": "LoRA, int8 base"}
 NAMES |= {"vera": "VeRA", "ia3": "(IA)\N{SUPERSCRIPT THREE}", "bitfit": "BitFit", "llama_adapter": "LLaMA-Adapter"}
 NAMES |= {"p_tuning_lstm": "P-tuning (LSTM)", "p_tuning_mlp": "P-tuning (MLP)"}
@@ -262,12 +263,15 @@ def _said(column: str, value: Any) -> str:
 
 def _task_metric(table: pd.DataFrame) -> pd.Series:
     """The metric of each row's task."""
-    if "task.metric" in table.columns and table["task.metric"].notna().all():
+    if "task.metric" not in table.columns:
+        table = table.assign(**{"task.metric": None})
+    if table["task.metric"].notna().all():
         return table["task.metric"]
     clean = table[(table["attack"] == "none") & table["metric"].isin(METRICS)]
+    # The runs that say their task's metric have rows of all metrics, which would tell nothing about the others.
+    clean = clean[clean["task.metric"].isna() | (clean["metric"] == clean["task.metric"])]
     first = clean["metric"].map(METRICS.index).groupby(clean["task"]).min().map(dict(enumerate(METRICS)))
-    guessed = table["task"].map(first)
-    return table["task.metric"].fillna(guessed) if "task.metric" in table.columns else guessed
+    return table["task.metric"].fillna(table["task"].map(first))
 
 
 def _on_embeddings(rows: pd.DataFrame) -> pd.Series:

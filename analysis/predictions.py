@@ -42,19 +42,24 @@ def of_run(predictions: pd.DataFrame, run_id: str) -> pd.DataFrame:
     return rows.sort_values(PLACE, ignore_index=True)
 
 
-def score(rows: pd.DataFrame, metric: str) -> float:
+def score(rows: pd.DataFrame, metric: str, negative: str | None = None) -> float:
     """A metric of classification over a run's rows, as in its rows of results; in a tagging task, over words.
 
-    macro_f1 is the mean over the task's labels; a label that the rows lack counts as 0. Raises ValueError for another
-    metric, or for rows of several runs.
+    macro_f1 is the mean over the labels that the rows have, as gold or as answers. negative: the class that
+    micro_f1_positive leaves out. Raises ValueError for another metric, for rows of several runs, and for a metric that
+    needs a negative class without one.
     """
     if rows["run_id"].nunique() != 1:
         raise ValueError(f"a score is of one run, not of {rows['run_id'].nunique()}")
     possible = sorted(metrics.of_kind("classification"))
     if metric not in possible:
         raise ValueError(f"metric={metric!r}: possible are {', '.join(possible)}")
-    codes, _ = pd.factorize(pd.concat([rows["gold"].astype("str"), rows["predicted"].astype("str")]))
-    return metrics.score(metric, codes[: len(rows)].tolist(), codes[len(rows) :].tolist(), rows["classes"].iloc[0])
+    if metrics.METRICS[metric].needs_negative and negative is None:
+        raise ValueError(f"metric={metric!r} leaves out a class: say which as negative=...")
+    codes, names = pd.factorize(pd.concat([rows["gold"].astype("str"), rows["predicted"].astype("str")]))
+    places = {name: place for place, name in enumerate(names)}
+    gold, predicted = codes[: len(rows)].tolist(), codes[len(rows) :].tolist()
+    return metrics.score(metric, gold, predicted, rows["classes"].iloc[0], places.get(negative))
 
 
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 Rows of runs whose sources a commit holds are merged into experiments/<study>/results.csv, and their predictions into
 predictions.parquet beside it. Then it writes the paper's table (table.tex, table.md and table.csv) and those pages for
-which there are rows: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, tuning.md. Everything but
-the merge works without the runs.
+which there are rows: equal_cost.md, adaptation_cost.md, contrasts.md, beside_published.md, metrics.md, tuning.md.
+Everything but the merge works without the runs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from analysis.caveats import caveats as caveats
 from analysis.caveats import missing
 from analysis.pages import (
     adaptation_cost,
+    all_metrics,
     contrasts,
     equal_cost,
     paper_formats,
@@ -41,6 +42,7 @@ PAGES = {  # file name: the module whose ``report`` writes it, and what it says
     "adaptation_cost.md": (adaptation_cost, "what pretraining costs and brings"),
     "beside_published.md": (literature, "differences beside those that were published"),
     "contrasts.md": (contrasts, "what each step of a chain adds"),
+    "metrics.md": (all_metrics, "every metric on test, calibration and the classes among them"),
     "tuning.md": (tuning_report, "the learning rate that each arm keeps"),
 }
 

@@ -49,6 +49,11 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "+pretrain.dapt.steps=3": ["pretrain.dapt.steps=3: this run has no pretraining stage dapt", "pretrain=[dapt]"],
     "pretrain=[tapt] +pretrain.dapt.steps=3": ["this run has no pretraining stage dapt"],
     "pretrain=[tapt] +pretrain.tapt.lenght=3": ["pretrain.tapt.lenght: no such key", "max_length"],
+    "pretrain=[dapt] pretrain.dapt.mix.general=0.05": [
+        "no such text yet; add it with pretrain.dapt.mix.<text>=<share>"
+    ],
+    "pretrain=[dapt] pretrain.dapt.mix={general:0.05}": ["no such text yet", "and a + in front"],
+    "pretrain=[dapt] +pretrain.dapt.mix.genral=0.05": ["mix", "genral", "general"],
     "corpus=[pydoc,files]": ["corpus=[pydoc,files]: give one option", "-m corpus=pydoc,files"],
     "hydra/launcher=slrum": ["hydra/launcher=slrum: no such option", "did you mean slurm?", "basic"],
     "hydra/launcher=slurm": ["hydra/launcher=slurm: it launches the runs of a sweep; add -m"],
@@ -71,6 +76,13 @@ KEYS_AND_TYPES: dict[str, list[str]] = {
     "finetune.optimizer.precision=fp8": ["finetune.optimizer.precision=fp8: possible are no, bf16, fp16"],
     "finetune.pooling=max": ["finetune.pooling=max: possible are cls, mean"],
     "task.metric=f1": ["task.metric=f1: possible are macro_f1, micro_f1, accuracy"],
+    "task.metric=micro_f1_positive": [
+        "task.metric=micro_f1_positive: leaves out a class",
+        "task.negative_class=<label>",
+    ],
+    "task.delimiter=colon": ["task.delimiter=colon: possible are null, comma, semicolon, tab, bar"],
+    "task=pydoc_entities evaluate=clean task.no_label=O": ["task.no_label=O: is of tasks that label whole texts"],
+    "task=pydoc_entities evaluate=clean task.negative_class=O": ["task.negative_class=O: is of tasks that label"],
     "task.format=xml": ["task.format=xml: possible are pydoc, jsonl, csv, parquet"],
     "task.question=color": ["task.question=color: no such question", "topic, section"],
     "pretrain=[dapt] corpus.domain=law": ["corpus.domain=law: no such domain", "scientific, general"],

@@ -25,6 +25,7 @@ NEEDS = {
     "task/jsonl": ["task.path=x"],
     "task/csv": ["task.path=x"],
     "task/parquet": ["task.path=x"],
+    "task/datasets": ["task.path=x"],
     "task/conll": ["task.path=x", "evaluate=clean"],
     **{
         f"task/{name}": ["evaluate=clean"]

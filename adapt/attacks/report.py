@@ -53,10 +53,17 @@ def per_example(arrays: Arrays, gold: NDArray[Any], members: list[str], epsilons
 
 
 def accuracy_rows(
-    attack: AttackConfig, own_metric: str, classes: int, arrays: Arrays, table: pd.DataFrame, members: list[str]
+    attack: AttackConfig,
+    own_metric: str,
+    classes: int,
+    arrays: Arrays,
+    table: pd.DataFrame,
+    members: list[str],
+    negative: int | None = None,
 ) -> list[dict[str, Any]]:
     """Accuracy and the task's metric at radius 0 and at each radius of the grid, for the ensemble and for each member.
 
+    negative: the index of the task's negative class, for a metric that needs one.
     In a cascade only the ensemble has them: a member has not seen the examples that earlier members fooled.
     """
     answers = {name: (arrays[f"{name}.epsilon"], arrays[f"{name}.answer"]) for name in members}
@@ -68,7 +75,7 @@ def accuracy_rows(
         for epsilon in sorted({0.0, *attack.epsilons}):
             predicted = np.where(epsilon_fooled <= epsilon, answer, table["clean_answer"]).tolist()
             rows += [
-                measurement("test", metric, score(metric, gold, predicted, classes), n=len(gold),
+                measurement("test", metric, score(metric, gold, predicted, classes, negative), n=len(gold),
                             attack=name, epsilon=epsilon, steps=steps_of(attack, name))
                 for metric in dict.fromkeys([own_metric, ACCURACY])
             ]  # fmt: skip

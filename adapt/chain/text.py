@@ -20,17 +20,23 @@ from typing import Any
 
 from adapt.chain.finetuning import adapted
 from adapt.chain.stage import Source, Stage, without
-from adapt.config import Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
+from adapt.config import PUBLISHED, Config, CorpusConfig, PretrainConfig, SelectionConfig, SplitSizes, TaskConfig
 from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
 # The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
+FILES = ("adapt.data.files", "adapt.data.delimited", "adapt.data.columnar")
 TASK = (
-    *("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text"),
+    "adapt.stages.data",
+    "adapt.data.tasks",
+    "adapt.data.task_files",
+    "adapt.data.splits",
+    *FILES,
+    "adapt.data.text",
     "adapt.data.visible",
 )
 TASK_TEXT = (
-    *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
+    *("adapt.stages.data", *FILES, "adapt.data.text", "adapt.data.task_text"),
     *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
 )
 CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates", "adapt.data.visible")
@@ -111,7 +117,10 @@ class TextChain:
             function="adapt.stages.data:corpus",
             modules=(*CORPUS, *(PYDOC if corpus.format == "pydoc" else ())),
             argument=corpus,
-            inputs={task.name: task_stage(whole(task), self.hashes) for task in excluded},
+            inputs={
+                task.name: task_stage(whole(task), self.hashes, "" if task is self.cfg.task else task.name)
+                for task in excluded
+            },
             config={
                 **without(asdict(corpus), "name", "path", "exclude"),
                 "source": address(corpus) if remote else source_of(corpus.format, files, self.hashes),
@@ -136,7 +145,10 @@ class TextChain:
             function="adapt.stages.data:task_text",
             modules=(*TASK_TEXT, "adapt.data.splits"),
             argument=task,
-            inputs={"task": task_stage(whole(task), self.hashes), **banned},
+            inputs={
+                "task": task_stage(whole(task), self.hashes, "" if task is self.cfg.task else "other_task"),
+                **banned,
+            },
             config={
                 "train": None if pool else task.max_examples.train,
                 "unlabelled": self.hashes.of_all(files) if files else None,
@@ -148,11 +160,15 @@ class TextChain:
         )
 
 
-def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
-    """A task's splits; the key has its settings and the content of its source, not its name or path."""
+def task_stage(cfg: TaskConfig, hashes: sources.FileHashes, prefix: str = "") -> Stage:
+    """A task's splits; the key has its settings and the content of its source, not its name or path.
+
+    prefix: of the splits in its rows; empty for the run's own task.
+    """
     from adapt.data import tasks
 
     kind = tasks.KINDS[cfg.kind]
+    files = list(dict.fromkeys(file for of_split in tasks.task_files(cfg).values() for file in of_split))
     return Stage(
         kind="task",
         label=cfg.name,
@@ -164,10 +180,12 @@ def task_stage(cfg: TaskConfig, hashes: sources.FileHashes) -> Stage:
         argument=cfg,
         inputs={},
         config={
-            **without(asdict(cfg), "name", "path", "unlabelled", "entity_markers"),
-            "source": source_of(cfg.format, list(tasks.task_files(cfg).values()), hashes),
+            **without(asdict(cfg), "name", "path", "unlabelled", "entity_markers", *PUBLISHED),
+            **{name: value for name in PUBLISHED if (value := getattr(cfg, name)) is not None},
+            "source": source_of(cfg.format, files, hashes),
         },
         by_content=True,
+        prefix=prefix,
     )
 
 

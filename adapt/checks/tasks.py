@@ -27,6 +27,8 @@ def check_task_kind(key: str, task: TaskConfig) -> None:
     for name, possible in {"format": kind.formats, "metric": metrics.of_kind(task.kind)}.items():
         if getattr(task, name) not in possible:
             raise ConfigError(f"{key}.{name}={getattr(task, name)}: possible are {', '.join(possible)}{with_kind}")
+    if metrics.METRICS[task.metric].needs_negative and task.negative_class is None:
+        raise ConfigError(f"{key}.metric={task.metric}: leaves out a class; say which: {key}.negative_class=<label>")
     kind.check_columns(key, task)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from omegaconf import MISSING
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from adapt.config import Config, ConfigError
+from adapt.data.tasks import KINDS as TASK_KINDS
 from adapt.data.tokens.batching import encode
 from adapt.data.tokens.pieces import SpecialTokens
 from adapt.models.decoders import is_decoder
@@ -51,7 +53,7 @@ def check_first_token(cfg: Config, folder: Path, config: PretrainedConfig, token
     reads_first = getattr(config, "summary_type", "first") == "first" and (
         getattr(config, "classifier_pooling", "cls") == "cls"
     )
-    of_text = cfg.task.kind == "classification" and cfg.finetune.pooling == "cls" and cfg.finetune.method == "full"
+    of_text = TASK_KINDS[cfg.task.kind].classifies and cfg.finetune.pooling == "cls" and cfg.finetune.method == "full"
     if of_text and reads_first and not is_decoder(config) and not len(SpecialTokens.of(tokenizer).before):
         raise ConfigError(
             f"finetune.pooling=cls: the tokenizer of {folder} puts no token before a text, so the head of a "
@@ -62,7 +64,7 @@ def check_first_token(cfg: Config, folder: Path, config: PretrainedConfig, token
 
 def check_extension(cfg: Config, folder: Path, network: nn.Module) -> None:
     """Refuse new tokens for an architecture that has tables per token beside the embedding and the output."""
-    extended = bool(cfg.pretrain) and cfg.vocabulary.new_tokens > 0
+    extended = bool(cfg.pretrain) and cfg.vocabulary.new_tokens not in (0, MISSING)
     own = getattr(type(network), "resize_token_embeddings", None)
     if extended and own is not PreTrainedModel.resize_token_embeddings:
         raise ConfigError(

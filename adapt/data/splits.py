@@ -16,8 +16,17 @@ TRAIN, DEV, TEST = "train", "dev", "test"  # TEST is the one that attacks run on
 USES = {TRAIN: "trains", DEV: "chooses", TEST: "reports"}
 
 SPLITS = tuple(USES)
+# What the files, folders and values that hold a split are called where data are published.
+NAMES: dict[str, tuple[str, ...]] = {split: (split,) for split in SPLITS}
+NAMES[DEV] = (DEV, "validation", "valid", "val", "devel", "development")
+NAMES[TRAIN] = (TRAIN, "training")
 MEASURED = tuple(name for name, use in USES.items() if use != "trains")
 REPORTED = tuple(name for name, use in USES.items() if use == "reports")
+
+
+def split_called(name: str) -> str | None:
+    """The split that data call so, in lower or upper case; None for no split."""
+    return next((split for split, names in NAMES.items() if name.strip().lower() in names), None)
 
 
 def clean_part(split: str) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data.files import nearby, read_rows
+from adapt.data.files import read_rows
 from adapt.data.kinds import classification, tagging
 from adapt.data.kinds.kind import TaskKind
 from adapt.data.pydoc import corpus
 from adapt.data.splits import SPLITS, TRAIN
+from adapt.data.task_files import split_files, unlabelled
 
 KEY_NAME = "data.tasks"
 VERSION = 3
@@ -26,7 +27,8 @@ class Task:
     """A task. splits: examples of its kind; labels: the names of the label indices; metric: the one to report.
 
     places: where each example of a split was read, also of those that ``max_examples`` leaves out; empty if it was
-    loaded.
+    loaded. negative: the label of the class that metrics without a negative class leave out. no_label: how many
+    examples of each split were left out because they have no label.
     """
 
     labels: list[str]
@@ -34,6 +36,8 @@ class Task:
     splits: dict[str, list[Any]]
     kind: str = "classification"
     places: dict[str, list[str]] = field(default_factory=dict, compare=False)
+    negative: str | None = None
+    no_label: dict[str, int] = field(default_factory=dict)
 
     @property
     def measured(self) -> list[str]:
@@ -43,6 +47,18 @@ class Task:
     def answer(self, example: Any) -> str:
         """The true answer of an example as text: the name of its label, or the names of a sentence's tags."""
         return example.answer(self.labels)
+
+    @property
+    def negative_index(self) -> int | None:
+        """The index of the negative class, None if there is none."""
+        return None if self.negative is None else self.labels.index(self.negative)
+
+    @property
+    def lost(self) -> list[str]:
+        """The classes, or types of spans, that the training part has no example of: the budget left them out."""
+        classes = {label: KINDS[self.kind].class_of(label) for label in self.labels}
+        there = {classes[label] for label, count in self.counts[TRAIN].items() if count}
+        return [name for name in dict.fromkeys(classes.values()) if name is not None and name not in there]
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -60,8 +76,10 @@ def read_task(cfg: TaskConfig) -> Task:
     ``max_examples`` keeps the first examples by the hash of their text; in pydoc classification tasks the classes take
     turns. Raises ConfigError for every fault of the data.
     """
-    labels, splits, places = KINDS[cfg.kind].read(cfg, task_files(cfg))
-    return Task(labels, cfg.metric, splits, cfg.kind, places)
+    files = task_files(cfg)
+    labels, splits, places = KINDS[cfg.kind].read(cfg, files)
+    left_out = {} if cfg.no_label is None else {split: unlabelled(cfg, split, files[split]) for split in files}
+    return Task(labels, cfg.metric, splits, cfg.kind, places, cfg.negative_class, left_out)
 
 
 def check_task(cfg: TaskConfig) -> None:
@@ -70,19 +88,18 @@ def check_task(cfg: TaskConfig) -> None:
     if cfg.format == "pydoc":
         kind.check_question(cfg.question)
         corpus.check("scientific")
-    for file in task_files(cfg).values():
-        kind.check_first(cfg, file)
+    for split, files in task_files(cfg).items():
+        kind.check_first(cfg, split, files)
 
 
-def task_files(cfg: TaskConfig) -> dict[str, Path]:
-    """The file of each split; none for a pydoc task. Raises ConfigError for a missing file."""
+def task_files(cfg: TaskConfig) -> dict[str, list[Path]]:
+    """The files of each split; none for a pydoc task. Raises ConfigError for a missing file."""
     formats = KINDS[cfg.kind].formats
     if cfg.format not in formats:
         raise ConfigError(f"task.format={cfg.format}: possible are {', '.join(formats)}")
     if cfg.format == "pydoc":
         return {}
-    assert cfg.path is not None
-    return {split: _split_file(cfg.path, split, cfg.format) for split in SPLITS}
+    return split_files(cfg)
 
 
 def write_task(task: Task, folder: Path) -> None:
@@ -95,7 +112,14 @@ def write_task(task: Task, folder: Path) -> None:
             for example in examples:
                 row = {name: value for name, value in asdict(example).items() if value is not None}
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    description = {"labels": task.labels, "metric": task.metric, "kind": task.kind, "counts": task.counts}
+    description: dict[str, Any] = {
+        "labels": task.labels,
+        "metric": task.metric,
+        "kind": task.kind,
+        "counts": task.counts,
+    }
+    description |= {"negative": task.negative} if task.negative is not None else {}
+    description |= {"no_label": task.no_label} if task.no_label else {}
     (folder / "task.json").write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     given = {split: len(task.places.get(split, examples)) for split, examples in task.splits.items()}
     places = {split: task.places.get(split, [])[: len(examples)] for split, examples in task.splits.items()}
@@ -111,12 +135,5 @@ def load_task(folder: Path) -> Task:
     splits = {
         split: [KINDS[kind].example(**row) for _, row in read_rows(folder / f"{split}.jsonl")] for split in written
     }
-    return Task(description["labels"], description["metric"], splits, kind)
-
-
-def _split_file(folder: str, split: str, kind: str) -> Path:
-    names = [f"{split}.{kind}"] if kind == "parquet" else [f"{split}.{kind}", f"{split}.{kind}.gz"]
-    for name in names:
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
-    raise ConfigError(f"task.path={folder}: no {' or '.join(names)} in it; {nearby(Path(folder) / names[0])}")
+    more = {name: description[name] for name in ("negative", "no_label") if name in description}
+    return Task(description["labels"], description["metric"], splits, kind, **more)

@@ -70,6 +70,8 @@ def reason(override: str, cause: BaseException) -> str:
         return f"this run has no pretraining stage {stage[1]}; choose it with pretrain=[{stage[1]}]"
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and OmegaConf.is_dict(cause.parent_node):
         parent: Any = cause.parent_node
+        if re.match(r"pretrain\.\w+\.mix\b", key):  # its keys are names of texts, of which none is there at first
+            return f"no such text yet; add it with {key.partition('.mix')[0]}.mix.<text>=<share> and a + in front"
         return f"no such key; {suggestion(str(cause.key), parent)}"
     if isinstance(cause, (AssertionError, AttributeError)):  # what OmegaConf raises for a key under null
         group = key.partition(".")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from adapt.chain.finetuning import is_whole, settings_read
 from adapt.chain.stage import Stage
 from adapt.chain.text import sources_read
-from adapt.config import Config, TaskConfig
+from adapt.config import PUBLISHED, Config, TaskConfig
 from adapt.data.masking.strategies import SELECTIVE
 from adapt.store.entries import Entry
 
@@ -24,13 +25,12 @@ def science(cfg: Config) -> dict[str, Any]:
             del stage["masking"]["importance_threshold"]
     if cfg.evaluate.samples is None:  # for the same reason
         del config["evaluate"]["samples"]
-    unused = {
-        "runtime",
-        "experiment",
-        "budget",
-        "allow_unknown",
-        "adaptation_seed",
-    }  # each pretraining stage repeats that seed
+    for task in (config["task"], config["other_task"]):  # likewise
+        for name in PUBLISHED:
+            if task[name] is None:
+                del task[name]
+    unused = {"runtime", "experiment", "budget", "allow_unknown"}
+    unused |= {"adaptation_seed"}  # each pretraining stage repeats that seed
     unused |= {"corpus", "general", "other_task"} - sources_read(cfg)
     unused |= {name for name in ("peft", "pretrain_peft") if is_whole(getattr(cfg, name))}
     if not cfg.pretrain:
@@ -38,14 +38,15 @@ def science(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in unused and value is not None}
 
 
+def of_stages(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of several stages, each once: the run's task is read whole and cut, and both count the unlabelled."""
+    rows = [row for stage in stages for row in labelled(stage)]
+    return list({json.dumps(row): row for row in rows}.values())
+
+
 def labelled(stage: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows, their split prefixed with the stage's name: a run may have several stages of one kind."""
     return [{**row, "split": f"{stage['prefix']}{row['split']}"} for row in stage["rows"]]
-
-
-def distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without repetitions: a text that is tokenised in two forms has the same unknown tokens in both."""
-    return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 
 def prefix(stage: Stage) -> str:

@@ -15,7 +15,7 @@ from adapt.chain.compose import chain_of, readings_of
 from adapt.chain.stage import Source, Stage
 from adapt.chain.text import pretraining_sources
 from adapt.config import Config, RuntimeConfig, TaskConfig
-from adapt.runs.labels import adaptation, distinct, labelled, noted, prefix, pretrain_label, science, task_label
+from adapt.runs.labels import adaptation, noted, of_stages, prefix, pretrain_label, science, task_label
 from adapt.runs.prediction_table import prediction_table
 from adapt.runs.texts import heard, read_texts
 from adapt.store import code, keys, provenance
@@ -162,7 +162,7 @@ class Pipeline:
         read, places = read_texts(self.cfg, last, self.readings, self.build)
         entry = self.build(last)
         made_from = self.ancestors(last, {one["key"]: one for one in entry.manifest["ancestors"]})
-        rows = distinct([row for stage in made_from for row in labelled(stage)]) + entry.manifest["rows"] + read
+        rows = of_stages(made_from) + entry.manifest["rows"] + read
         run_id = self.run_id()
         self.write_predictions(run_id, entry.folder)
         self.write_samples(run_id)

@@ -97,7 +97,7 @@ def of_known(cfg: Config, stage: Stage, rows: Measurements) -> None:
     what = f"task={cfg.task.name}" if is_task else stage.prefix or stage.label
     for split in reading.splits(rows):
         share = reading.unknown_share(rows, split)
-        if share > reading.REFUSE and not cfg.allow_unknown:
+        if share > reading.REFUSE and not cfg.allow_unknown and reading.tokens(rows, split) >= reading.FEW:
             raise ConfigError(too_unknown(cfg, f"{what}: {split}", share))
         if share > reading.WARN:
             say(f"{what}: {split}: {share:.0%} is unknown to the tokenizer of {model_of(cfg)}", warns=True)

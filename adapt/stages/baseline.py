@@ -29,9 +29,10 @@ from adapt.training import loop
 from adapt.training.objectives import model_inputs
 
 KEY_NAME = "stages.baseline"
-VERSION = 2
+VERSION = 3
 REGULARISATION = (0.01, 0.1, 1.0, 10.0, 100.0)  # C of the logistic regression, chosen on dev
 FEATURE_BATCH = 64
+UNSEEN = -1e4  # the logit of a label that the training part lacks: it is never answered, and stays finite
 
 
 def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig)
     weights = {
         "idf": vectorizer.idf_,
         "coef": full(best.coef_, best, task),
-        "intercept": full(best.intercept_, best, task),
+        "intercept": full(best.intercept_, best, task, UNSEEN),
     }
     save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, out / "tfidf.safetensors")
     vocabulary = {word: int(index) for word, index in sorted(vectorizer.vocabulary_.items())}
@@ -71,7 +72,7 @@ def evaluate_tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: Runti
         logits = tfidf_scores(inputs["model"], joined(task.splits[split]))
         np.save(out / answers_file(split), logits)
         clean = clean_ids(inputs["leaks"], split) if split in REPORTED else None
-        rows += scores(split, task, logits.argmax(-1).tolist(), clean)
+        rows += scores(split, task, logits, clean)
     return rows
 
 
@@ -91,7 +92,7 @@ def linear_probe(
     model.to(device).eval()
     scaler, best, _ = fit_probe(model, tokenizer, task, cfg.max_length, device)
     weight = full(best.coef_, best, task) / scaler.scale_
-    bias = full(best.intercept_, best, task) - weight @ scaler.mean_
+    bias = full(best.intercept_, best, task, UNSEEN) - weight @ scaler.mean_
     assert model.head is not None
     model.head.out.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
     model.cpu().save(out, tokenizer, task.labels, max_length=cfg.max_length)
@@ -109,8 +110,7 @@ def fit_probe(
     scaler = StandardScaler().fit(features[TRAIN])
     dev = scaler.transform(features[DEV])
     best = best_regression(scaler.transform(features[TRAIN]), dev, task)
-    gold = [example.label for example in task.splits[DEV]]
-    return scaler, best, score(task.metric, gold, best.predict(dev).tolist(), len(task.labels))
+    return scaler, best, on_dev(best, dev, task)
 
 
 @torch.no_grad()
@@ -128,16 +128,25 @@ def pooled(model: heads.Classifier, tokenizer: Any, data: batching.Encoded, devi
 def best_regression(train: Any, dev: Any, task: tasks.Task) -> LogisticRegression:
     """The logistic regression whose C does best on dev by the task's metric; ties go to the smaller C."""
     labels = [example.label for example in task.splits[TRAIN]]
-    gold = [example.label for example in task.splits[DEV]]
     fitted = [LogisticRegression(C=c, max_iter=2000).fit(train, labels) for c in REGULARISATION]
-    return max(fitted, key=lambda model: score(task.metric, gold, model.predict(dev).tolist(), len(task.labels)))
+    return max(fitted, key=lambda model: on_dev(model, dev, task))
 
 
-def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task) -> np.ndarray:
-    """Weights with one row per class; scikit-learn has a single row for two classes."""
-    if len(model.classes_) > 2:
-        return weights
-    return np.concatenate([-weights, weights]) / 2
+def on_dev(model: LogisticRegression, dev: Any, task: tasks.Task) -> float:
+    """The task's metric of a regression's answers to features of the dev split."""
+    gold = [example.label for example in task.splits[DEV]]
+    return score(task.metric, gold, model.predict(dev).tolist(), len(task.labels), task.negative_index)
+
+
+def full(weights: np.ndarray, model: LogisticRegression, task: tasks.Task, of_unseen: float = 0.0) -> np.ndarray:
+    """Weights with one row per label of the task; scikit-learn has a single row for two classes.
+
+    of_unseen: the values of labels that the training part lacks, of which the regression knows nothing.
+    """
+    rows = weights if len(model.classes_) > 2 else np.concatenate([-weights, weights]) / 2
+    whole = np.full((len(task.labels), *rows.shape[1:]), of_unseen)
+    whole[model.classes_] = rows
+    return whole
 
 
 def joined(examples: list[Example]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,27 @@ from adapt.data import corpora, files, tasks
 from adapt.data import task_text as of_task
 from adapt.table.measurement import measurement
 
+log = logging.getLogger(__name__)
 KEY_NAME = "stages.data"
 VERSION = 2
 
 
 def task(cfg: TaskConfig, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig) -> list[dict[str, Any]]:
-    """Read a task from its files or packages and write its splits."""
-    tasks.write_task(tasks.read_task(cfg), out)
-    return []
+    """Read a task from its files or packages and write its splits.
+
+    Rows: ``dropped_no_label`` of each split if the task says how examples without a label are marked, and
+    ``lost_classes`` of train, the classes of the whole split of which the budget left no example.
+    """
+    read = tasks.read_task(cfg)
+    tasks.write_task(read, out)
+    rows = [measurement(split, "dropped_no_label", count) for split, count in read.no_label.items()]
+    if read.lost:
+        log.warning(
+            "task=%s: max_examples leaves no training example of %s; no model learns it",
+            cfg.name, ", ".join(read.lost),
+        )  # fmt: skip
+        rows.append(measurement("train", "lost_classes", len(read.lost), n=len(read.splits["train"])))
+    return rows
 
 
 def corpus(

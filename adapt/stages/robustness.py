@@ -80,7 +80,7 @@ def attacked(
     bar.close()
     table = per_example(arrays, gold, members, attack.epsilons)
     table.to_parquet(out / PER_EXAMPLE)
-    rows = accuracy_rows(attack, task.metric, len(task.labels), arrays, table, members)
+    rows = accuracy_rows(attack, task.metric, len(task.labels), arrays, table, members, task.negative_index)
     if len(attack.members) > 1:
         rows += norm_rows(attack, table) + cost_rows(attack, arrays, members)
     return rows + (check_rows(attack, arrays, table, members, len(task.labels)) if attack.checks else [])

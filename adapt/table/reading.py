@@ -28,6 +28,7 @@ UNKNOWN, UNKNOWN_CHARACTERS, BYTES = "unknown_tokens", "unknown_characters", "by
 UNREAD, TRUNCATED, EXAMPLES = "unread_texts", "truncated_texts", "examples"
 MOST = 0.5  # the share of a split in another one above which it cannot do what it is for
 WARN, REFUSE = 0.05, 0.30  # shares of unknown tokens (or characters) above which a run warns or is refused
+FEW = 20  # tokens: a run is not refused for a share of fewer, which may be one sentence of a layout that is tried
 
 
 class Known(Protocol):
@@ -55,6 +56,12 @@ def rows(
         measurement(split, UNREAD, known.unread, n=known.texts),
         measurement(split, TRUNCATED, truncated, n=examples),
     ]
+
+
+def tokens(rows: Measurements, split: str) -> int:
+    """How many tokens a split's share of unknown tokens is of."""
+    row = row_of(rows, split, UNKNOWN)
+    return 0 if row is None else int(row["n"])
 
 
 def contained_in(split: str, *, exact: bool = False) -> str:

@@ -56,11 +56,13 @@ class ClassifiedTexts:
     def score(self, answers: Tensor) -> float:
         """The task's metric for the likeliest labels."""
         predicted = answers.argmax(-1).tolist()
-        return metrics.score(self.task.metric, self.gold.tolist(), predicted, len(self.task.labels))
+        return metrics.score(
+            self.task.metric, self.gold.tolist(), predicted, len(self.task.labels), self.task.negative_index
+        )
 
     def measure(self, answers: Tensor, clean: list[int] | None = None) -> Measurements:
-        """The task's metric, and accuracy."""
-        return scores(self.name, self.task, answers.argmax(-1).tolist(), clean)
+        """See tasks.scores."""
+        return scores(self.name, self.task, answers.numpy(), clean)
 
     def write(self, answers: Tensor, out: Path) -> None:
         """Write the logits [N, C]."""

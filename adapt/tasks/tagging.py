@@ -28,7 +28,7 @@ from adapt.tasks.kind import Head, Kind, NotFinite
 from adapt.training.objectives import Batch, model_inputs
 
 KEY_NAME = "tasks.tagging"
-VERSION = 1
+VERSION = 2
 
 NAME = "tagging"  # written into the note of a saved model
 
@@ -226,13 +226,29 @@ def predict_tags(
     return answers
 
 
+def tag_spaces(answers: list[list[int]], sentences: Sequence[Sequence[str]], encoded: EncodedWords) -> list[list[int]]:
+    """The answers, with the tags of words that are spaces and have no token: within a span where both neighbours are.
+
+    The indices are those of O, B-X, I-X, B-Y, I-Y, ..., as adapt/data/kinds/tagging.py makes them.
+    """
+    for tags, words, seen in zip(answers, sentences, encoded.words, strict=True):
+        for place in sorted(set(range(1, len(words) - 1)) - set(seen)):
+            after = next((n for n in range(place + 1, len(words)) if not words[n].isspace()), None)
+            if words[place].isspace() and after is not None:
+                inside = tags[after]
+                continues = inside and inside % 2 == 0 and tags[place - 1] in (inside - 1, inside)
+                tags[place] = inside if continues else 0
+    return answers
+
+
 class TaggedSentences:
     """Sentences of words, each word with a tag."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, task: tasks.Task, name: str, max_length: int) -> None:
         self.tokenizer, self.task, self.name = tokenizer, task, name
-        sentences = [example.tokens for example in task.splits[name]]
+        self.sentences = sentences = [example.tokens for example in task.splits[name]]
         self.encoded: EncodedWords = encode_words(tokenizer, sentences, max_length)
+        self.seen = [set(words) for words in self.encoded.words]
         self.gold = [torch.tensor(example.tags) for example in task.splits[name]]
         for number, words in enumerate(self.encoded.words):
             if not words:
@@ -252,10 +268,11 @@ class TaggedSentences:
 
     def predict(self, model: TokenClassifier, batch_size: int, device: torch.device) -> list[list[int]]:
         """The index of the likeliest tag of each word of each sentence."""
-        return predict_tags(
+        answers = predict_tags(
             model, self.tokenizer, self.encoded, [len(tags) for tags in self.gold],
             batch_size=batch_size, device=device,
         )  # fmt: skip
+        return tag_spaces(answers, self.sentences, self.encoded)
 
     def score(self, answers: list[list[int]]) -> float:
         """The task's metric for the spans."""
@@ -266,7 +283,8 @@ class TaggedSentences:
 
         n is the number of sentences for the first three, of the type's spans for its F1, of words for the accuracy.
         ``truncated_words`` counts the words without a token, because of the cut at max_length or, rarely, because the
-        tokenizer drops their characters; they are answered O. Clean sentences without any span give no rows.
+        tokenizer drops their characters; they are answered O. Words that are spaces do not count (see tag_spaces).
+        Clean sentences without any span give no rows.
         """
         rows = self._rows(self.name, answers, range(len(self.gold)))
         if clean is not None and any(self.gold[index].any() for index in clean):  # O has the index 0
@@ -286,7 +304,12 @@ class TaggedSentences:
             rows.append(measurement(name, f"f1_{kind}", of_kind.f1, n=of_kind.gold))
         words = sum(len(self.gold[index]) for index in chosen)
         right = sum(int((self.gold[index] == torch.tensor(answers[index])).sum()) for index in chosen)
-        unseen = words - sum(len(self.encoded.words[index]) for index in chosen)
+        unseen = sum(
+            not word.isspace()
+            for index in chosen
+            for place, word in enumerate(self.sentences[index])
+            if place not in self.seen[index]
+        )
         rows.append(measurement(name, "token_accuracy", right / words if words else 0.0, n=words))
         return [*rows, measurement(name, "truncated_words", unseen, n=words)]
 
@@ -325,8 +348,10 @@ def answer(
     batch_size: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield each sentence's tokens and tags, and its spans with their type and their first and last token."""
-    answered = predict_tags(
-        model, tokenizer, encoded, list(map(len, given)), batch_size=batch_size, device=model.device
+    answered = tag_spaces(
+        predict_tags(model, tokenizer, encoded, list(map(len, given)), batch_size=batch_size, device=model.device),
+        given,
+        encoded,
     )
     for tokens, indices in zip(given, answered, strict=True):
         tags = [labels[index] for index in indices]

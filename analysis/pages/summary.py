@@ -18,7 +18,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Costs are those of fine-tuning; 'pretrain_train_seconds' is the time of the pretraining stages, which runs may
     share. Scores: 'clean' and 'clean_sd' (the task's metric on test), 'robust@<epsilon>' and its sd, and, if some test
-    examples also occur in a run's training text, 'unleaked' (on the others). sd is NaN for one seed.
+    examples also occur in a run's training text, 'unleaked' (on the others). If those lack a class, a mean over classes
+    of the one does not compare with that of the other: 'same classes' is the clean score over the classes of the
+    unleaked examples. sd is NaN for one seed.
     """
     if table.empty:
         raise cells.NotInTable("the table has no rows")
@@ -30,6 +32,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     parts += [groups["metric"].first(), *_moments(clean, columns, "clean")]
     if len(unleaked := _unleaked(table)):
         parts += _moments(unleaked, columns, "unleaked")
+        if len(same := _on_equal_classes(table, clean)):
+            parts += _moments(same, columns, "same classes")
     for epsilon in cells.epsilons(table):
         parts += _moments(cells.scores(table, epsilon), columns, f"robust@{epsilon:g}")
     adapting = table["split"] != "train"  # a pretraining stage's costs stand under its own name
@@ -79,10 +83,20 @@ def _unleaked(table: pd.DataFrame) -> pd.DataFrame:
     return part[:0] if (part["n"] == part["run_id"].map(whole.set_index("run_id")["n"])).all() else part
 
 
+def _on_equal_classes(table: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
+    """The clean scores over the classes of the unleaked examples; empty if these have all classes in every run."""
+    rows = table[(table["split"] == "test_clean") & (table["attack"] == "none")]
+    named = "whole_" + rows["run_id"].map(clean.set_index("run_id")["metric"])
+    values = rows[rows["metric"] == named].set_index("run_id")["value"]
+    return clean[:0] if values.empty else clean.assign(value=clean["run_id"].map(values).fillna(clean["value"]))
+
+
 def _unleaked_in_words(table: pd.DataFrame) -> str:
     part = _unleaked(table)
     examples = " or ".join(str(n) for n in sorted(part["n"].dropna().unique()))
-    return f"; unleaked: on the {examples} examples that no training text holds" if examples else ""
+    same = _on_equal_classes(table, cells.scores(table)) if examples else part
+    lacking = "; same classes: on all examples, over the classes that those have" * bool(len(same))
+    return f"; unleaked: on the {examples} examples that no training text holds{lacking}" if examples else ""
 
 
 def _aligned(table: pd.DataFrame) -> str:

@@ -85,12 +85,13 @@ def f1_features(gold: ArrayLike, predicted: ArrayLike, classes: int) -> Floats:
 
 
 def macro_f1(sums: Floats) -> Floats:
-    """Mean over the classes of 2 hits / (predictions + gold), 0 if there are neither: [..., 3 classes] -> [...].
+    """Mean of 2 hits / (predictions + gold) over the classes that have either: [..., 3 classes] -> [...].
 
-    Like adapt's own score, it averages over all labels of the training data, even if a resample lacks some.
+    Like adapt's own score, it leaves out classes that the examples, here of a resample, lack.
     """
     hits, predictions, gold = np.split(sums, 3, axis=-1)
-    return np.mean(2 * hits / np.maximum(predictions + gold, 1), axis=-1)
+    both = predictions + gold
+    return np.sum(2 * hits / np.maximum(both, 1), axis=-1) / np.sum(both > 0, axis=-1)
 
 
 def difference(of_sums: OfSums) -> OfSums:

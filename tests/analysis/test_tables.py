@@ -263,3 +263,30 @@ def test_analysis_imports_no_torch(module):
     if module == "tables":  # which prints at the end of every run
         code += "; assert not {'matplotlib', 'scipy.stats'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+def test_a_clean_part_that_lacks_a_class_stands_beside_all_examples_of_its_classes(table):
+    part = clean_part(table, 321)
+    whole = part[(part["split"] == "test_clean") & (part["metric"] == "macro_f1")]
+    one = whole["run_id"] == whole["run_id"].iloc[0]  # in one run alone the clean part lacks a class
+    added = whole[one].assign(metric="whole_macro_f1", value=whole["value"] + 0.1, n=500)
+    result = tables.summary(pd.concat([part, added], ignore_index=True))
+    moved = (result["same classes"] - result["clean"]).round(6)
+    assert (moved != 0).sum() == 1 and (moved == 0).sum() == len(result) - 1
+    assert "same classes: on all examples, over the classes that those have" in tables.format_summary(
+        pd.concat([part, added], ignore_index=True)
+    )
+    assert "same classes" not in tables.summary(part).columns
+
+
+def test_all_metrics_that_runs_have_are_a_page(table):
+    names = dict(tables.pages(table))
+    assert "metrics.md" not in names  # macro-F1 and accuracy alone
+    test = table[(table["split"] == "test") & (table["metric"] == "macro_f1")]
+    more = [test.assign(metric=metric, value=test["value"] / 2) for metric in ("mcc", "ece", "f1_stats")]
+    page = dict(tables.pages(pd.concat([table, *more], ignore_index=True)))["metrics.md"]
+    assert "| method" in page and "MCC" in page and "ECE (15 bins)" in page and "F1 of each class" in page
+    mean = test[(test["pretrain"] == "dapt") & (test["adversary"] == "fgm") & (test["model"] == "tiny")]["value"].mean()
+    lines = [line for line in page.splitlines() if " DAPT, FGM" in line]
+    assert len(lines) == 2  # of the metrics and of the classes
+    assert f"{mean / 2:.3f} (" in lines[0] and f"{mean:.3f} (" in lines[0] and f"{mean / 2:.3f} (" in lines[1]

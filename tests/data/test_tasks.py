@@ -190,5 +190,5 @@ def test_check_reads_only_the_first_row(task_config: Config, write: Write) -> No
 
 @pytest.mark.usefixtures("splits")
 def test_the_files_of_a_task(task_config: Config, tmp_path: Path) -> None:
-    assert task_files(task_config()) == {split: tmp_path / f"{split}.jsonl" for split in ("train", "dev", "test")}
+    assert task_files(task_config()) == {split: [tmp_path / f"{split}.jsonl"] for split in ("train", "dev", "test")}
     assert task_files(task_config(format="pydoc")) == {}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from world import WORDS, pipeline, sentence, write_jsonl
 
@@ -76,7 +77,7 @@ def test_scores_of_the_clean_part_by_hand(tmp_path: Path) -> None:
     Whole: F1 of 0 is 2 * 2 / (2 * 2 + 1) = .8, of 1 the same. Clean: 2 / 3 and 2 / 3, accuracy 2 / 3.
     """
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    rows = by_metric(scores("test", task, [1, 0, 0, 0, 1], clean=[2, 3, 4]))
+    rows = by_metric(scores("test", task, np.eye(2)[[1, 0, 0, 0, 1]], clean=[2, 3, 4]))
     assert rows["test", "macro_f1"] == (pytest.approx(0.8), 5) and rows["test", "accuracy"] == (0.8, 5)
     assert rows["test_clean", "macro_f1"] == (pytest.approx(2 / 3), 3)
     assert rows["test_clean", "accuracy"] == (pytest.approx(2 / 3), 3)
@@ -85,12 +86,12 @@ def test_scores_of_the_clean_part_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clean", [[], [3], [1, 3], None])
 def test_nothing_or_one_class_left_is_a_missing_row(tmp_path: Path, clean: list[int] | None) -> None:
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    assert {split for split, _ in by_metric(scores("test", task, [1, 0, 0, 0, 1], clean))} == {"test"}
+    assert {split for split, _ in by_metric(scores("test", task, np.eye(2)[[1, 0, 0, 0, 1]], clean))} == {"test"}
 
 
 def test_all_clean_gives_the_rows_too(tmp_path: Path) -> None:
     task = tasks.load_task(folder(tmp_path / "task", SPLITS))
-    rows = by_metric(scores("test", task, [1, 0, 0, 0, 1], [0, 1, 2, 3, 4]))
+    rows = by_metric(scores("test", task, np.eye(2)[[1, 0, 0, 0, 1]], [0, 1, 2, 3, 4]))
     assert rows["test_clean", "macro_f1"] == rows["test", "macro_f1"]
 
 

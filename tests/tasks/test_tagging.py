@@ -11,6 +11,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 from adapt.config import ConfigError
 from adapt.models import loading
 from adapt.tasks.tagging import (
+    EncodedWords,
     Tagging,
     TokenClassifier,
     collate_words,
@@ -19,6 +20,7 @@ from adapt.tasks.tagging import (
     load_tagger,
     new_tagger,
     predict_tags,
+    tag_spaces,
 )
 
 LABELS = ["O", "B-X", "I-X"]
@@ -172,3 +174,29 @@ def test_a_tokenizer_without_offsets_is_refused(world: Path, monkeypatch: pytest
     monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda self: False))
     with pytest.raises(ConfigError, match=r"task\.kind=tagging: .* does not tell where its tokens are"):
         encode_words(tokenizer, SENTENCES, 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "answered", "expected"),
+    [
+        ("김| |군", [1, 0, 2], [1, 2, 2]),  # within a span
+        ("김| |군", [1, 0, 1], [1, 0, 1]),  # between two spans
+        ("김| |군", [0, 0, 2], [0, 0, 2]),  # before a span
+        ("a| | |b| |c", [1, 0, 0, 2, 0, 0], [1, 2, 2, 2, 0, 0]),  # two spaces; a span that ends
+        ("a| |b", [1, 0, 4], [1, 0, 4]),  # another type
+        ("a| ", [1, 0], [1, 0]),  # at the end
+        (" |a", [0, 1], [0, 1]),  # at the start
+    ],
+)
+def test_a_space_is_tagged_by_its_neighbours(words: str, answered: list[int], expected: list[int]) -> None:
+    sentence = words.split("|")
+    seen = [[place for place, word in enumerate(sentence) if word.strip()]]
+    encoded = EncodedWords([[]], None, [[]], seen)
+    assert tag_spaces([answered], [sentence], encoded) == [expected]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "byte-level", "metaspace"])
+def test_words_around_a_space_have_tokens_of_their_own(kind: str) -> None:
+    encoded = encode_words(fast(kind), [["of", " ", "they", "say"]], 32)
+    (places,) = encoded.places
+    assert {0, 2, 3} <= set(encoded.words[0]) and len(set(places)) == len(places)

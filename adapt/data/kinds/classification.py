@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data.files import Row, check_written_back, column, format_of, read_rows, readable_text
+from adapt.data.files import Row, check_written_back, column, readable_text
 from adapt.data.kinds.kind import Answers, Places, TaskKind, named
 from adapt.data.pydoc import tasks
 from adapt.data.splits import MEASURED, TRAIN
+from adapt.data.task_files import split_rows
 from adapt.data.text import in_hash_order
 
 KEY_NAME = "data.kinds.classification"
 VERSION = 1
+
+DASH = "-"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class _Named:
     label: str
 
 
-def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]], Places]:
+def read(cfg: TaskConfig, files: Mapping[str, Sequence[Path]]) -> tuple[list[str], dict[str, list[Any]], Places]:
     """The names of the labels, the examples of each split, ordered by the hash of their text, and their places.
 
     Labels are the names that occur in the training split, in alphabetical order (in numerical order if all are
@@ -84,13 +87,12 @@ def read_unlabelled(row: Row) -> dict[str, Any]:
     return row[1]
 
 
-def check_first(cfg: TaskConfig, file: Path) -> None:
-    """Raise ConfigError for a file without examples, or if its first example cannot be read."""
-    assert format_of(file)
-    for row in read_rows(file):
+def check_first(cfg: TaskConfig, split: str, files: Sequence[Path]) -> None:
+    """Raise ConfigError for a split without examples, or if its first example cannot be read."""
+    for row in split_rows(cfg, split, files):
         _named(cfg, row)
         return
-    raise ConfigError(f"{file}: this split has no examples")
+    raise ConfigError(f"{files[0]}: this split has no examples")
 
 
 def check_columns(key: str, cfg: TaskConfig) -> None:
@@ -128,12 +130,12 @@ def _from_packages(cfg: TaskConfig) -> dict[str, list[_Named]]:
     }
 
 
-def _from_files(cfg: TaskConfig, files: Mapping[str, Path]) -> dict[str, list[_Named]]:
+def _from_files(cfg: TaskConfig, files: Mapping[str, Sequence[Path]]) -> dict[str, list[_Named]]:
     splits = {}
-    for split, file in files.items():
-        examples = [_named(cfg, row) for row in read_rows(file)]
+    for split, of_split in files.items():
+        examples = [_named(cfg, row) for row in split_rows(cfg, split, of_split)]
         if not examples:
-            raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
+            raise ConfigError(f"{of_split[0]}: the {split} split of task={cfg.name} has no examples")
         splits[split] = in_hash_order(examples, lambda e: json.dumps([e.text, e.text_pair, e.label]))
     return splits
 
@@ -145,13 +147,31 @@ def _named(cfg: TaskConfig, row: Row) -> _Named:
             f"{row[0]}: label {label!r} (task.label_column={cfg.label_column}); it must be a string or an integer"
         )
     pair = cfg.text_pair_column and readable_text(row, cfg.text_pair_column, "task.text_pair_column")
-    return _Named(row[0], readable_text(row, cfg.text_column, "task.text_column"), pair, str(label))
+    return _Named(row[0], readable_text(row, cfg.text_column, "task.text_column"), pair, label_name(cfg, row[0], label))
+
+
+def label_name(cfg: TaskConfig, where: str, label: str | int) -> str:
+    """A label's name: of an integer by ``cfg.label_names``. Raises ConfigError for one that is not among them."""
+    names = cfg.label_names
+    if not str(label).strip():
+        raise ConfigError(f"{where}: its label is empty; label it, or leave such examples out: task.no_label={label!r}")
+    if names is None or label in names:
+        return str(label)
+    if re.fullmatch(r"\d+", str(label)) and int(label) < len(names):
+        return names[int(label)]
+    raise ConfigError(
+        f"{where}: label {label!r}; task.label_names={names} has names for 0 to {len(names) - 1}; "
+        f"task.no_label={label} leaves out examples that have no label"
+    )
 
 
 def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
     """The training split's labels, sorted. Raises ConfigError for one, a wrong count, or a new one elsewhere."""
     labels = sorted_names(example.label for example in splits[TRAIN])
     listed = ", ".join(map(repr, labels))
+    _refuse_dash(cfg, splits)
+    if cfg.negative_class is not None and cfg.negative_class not in labels:
+        raise ConfigError(f"task.negative_class={cfg.negative_class}: the training split has {listed}")
     if len(labels) < 2:
         raise ConfigError(f"task={cfg.name}: the training split has one label only, {listed}; a task needs two or more")
     if cfg.num_classes not in (None, len(labels)):
@@ -165,10 +185,22 @@ def _labels(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> list[str]:
     return labels
 
 
+def _refuse_dash(cfg: TaskConfig, splits: dict[str, list[_Named]]) -> None:
+    """Refuse - beside labels in words: in SNLI and its like it says that the annotators did not agree on a label."""
+    found = {example.label for examples in splits.values() for example in examples}
+    if DASH in found and cfg.label_names is None and any(any(c.isalpha() for c in label) for label in found):
+        first = next(e for examples in splits.values() for e in examples if e.label == DASH)
+        others = ",".join(sorted_names(found))
+        raise ConfigError(
+            f"{first.where}: the label '-' says in SNLI and its like that an example has none; task.no_label=- leaves "
+            f"such examples out; if it is a class, name all of them: task.label_names=[{others}]"
+        )
+
+
 KIND = TaskKind(
     does="labels texts",
     classifies=True,
-    formats=("pydoc", "jsonl", "csv", "parquet"),
+    formats=("pydoc", "jsonl", "csv", "parquet", "datasets"),
     reading=("adapt.data.kinds.classification",),
     reading_packages=(),
     answering=("adapt.tasks.classification", "adapt.tasks.prediction", "adapt.tasks.scores"),

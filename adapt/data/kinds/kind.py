@@ -67,18 +67,20 @@ class TaskKind:
     """The modules that encode, answer and score it; they are part of the keys of fine-tuning and evaluation."""
     example: Callable[..., Example]
     """Makes an example from a row of a split's file that ``write_task`` wrote."""
-    read: Callable[[TaskConfig, Mapping[str, Path]], Read]
+    read: Callable[[TaskConfig, Mapping[str, Sequence[Path]]], Read]
     """Reads the files of the splits, of which pydoc has none. Raises ConfigError for every fault of the data."""
     read_unlabelled: Callable[[Row], Any]
     """Reads a row that ``adapt.predict`` is to answer. Raises ConfigError."""
-    check_first: Callable[[TaskConfig, Path], None]
-    """Raises ConfigError for a file without examples, or if its first example cannot be read."""
+    check_first: Callable[[TaskConfig, str, Sequence[Path]], None]
+    """Raises ConfigError for a split without examples, or if the first in its files cannot be read."""
     check_question: Callable[[str | None], None]
     """Raises ConfigError for a pydoc question that does not exist."""
     check_columns: Callable[[str, TaskConfig], None]
     """Raises ConfigError for column settings that the kind does not have; the string is the task's config key."""
     read_answers: Callable[[Path, str, list[str], list[Any]], Answers]
     """The answers of a split in an evaluation's folder, given the names of the labels and the split's examples."""
+    class_of: Callable[[str], str | None] = str
+    """The class that a label stands for; None for one that stands for no class."""
 
 
 def named(codes: Any, labels: Sequence[str]) -> Any:

@@ -1,33 +1,32 @@
 """Token classification: sentences of words with one tag per word, and the spans that the tags encode.
 
-Tags are IOB2 inside the project: B-X begins a span of type X, I-X continues it, O is outside. Files may also hold IOB1
-(B-X only between neighbouring spans of one type), BIOES and BILOU. All are read by the rule of conlleval, the
-evaluation script of CoNLL-2000 and 2003: I-X continues a span of type X, and begins one anywhere else, also after O.
+Tags are IOB2 inside the project (adapt/data/tags.py, which also reads the other schemes).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
 from adapt.data.conll import read_conll
-from adapt.data.files import Row, column, read_rows, text_column
+from adapt.data.files import Row, column, text_column
 from adapt.data.kinds.kind import Answers, Places, TaskKind, named
 from adapt.data.pydoc import entities
 from adapt.data.splits import MEASURED, TRAIN
+from adapt.data.tags import OUTSIDE, POSSIBLE, Span, form_of, iob2, likeliest_form, plain, spans
+from adapt.data.task_files import split_rows
 from adapt.data.text import in_hash_order
 from adapt.data.visible import is_blank
 
-KEY_NAME = "data.tagging"
-VERSION = 1
+__all__ = ["Span", "iob2", "spans"]  # as the other rooms know them
 
-OUTSIDE = "O"
-PREFIXES = {"B": "B", "I": "I", "E": "I", "S": "B", "L": "I", "U": "B"}  # of BIOES and BILOU -> IOB2
-Span = tuple[int, int, str]  # first token, the one after its last, type
+KEY_NAME = "data.tagging"
+VERSION = 2
+NUMBERED = "it must be a string, or an integer whose name task.label_names=[O,B-X,...] says"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,12 @@ class TaggedExample:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The sentence as pretraining and the leak report read it: its tokens joined by spaces."""
-        return (" ".join(self.tokens),)
+        """The sentence as pretraining and the leak report read it: its tokens joined by spaces.
+
+        Where all tokens are characters, and spaces among them (KLUE), nothing is put between them.
+        """
+        running = any(map(str.isspace, self.tokens)) and all(len(token) == 1 for token in self.tokens)
+        return (("" if running else " ").join(self.tokens),)
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -55,7 +58,7 @@ class TaggedExample:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Tokens whose tags are still names (IOB2), not indices; ``where`` is the file and line of the first token."""
+    """Tokens whose tags are still names, not indices; ``where`` is the file and line of the first token."""
 
     where: str
     tokens: tuple[str, ...]
@@ -67,30 +70,7 @@ def tagged(id: int, tokens: list[str], tags: list[int]) -> TaggedExample:
     return TaggedExample(id, tuple(tokens), tuple(tags))
 
 
-def spans(tags: Sequence[str]) -> list[Span]:
-    """The spans of a sentence with IOB1 or IOB2 tags, by conlleval's rule (see the module's docstring)."""
-    result: list[Span] = []
-    start, name = 0, ""
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        prefix, _, kind = tag.partition("-")
-        if name and not (prefix == "I" and kind == name):
-            result.append((start, place, name))
-            name = ""
-        if prefix != OUTSIDE and not name:
-            start, name = place, kind
-    return result
-
-
-def iob2(tags: Sequence[str]) -> list[str]:
-    """Tags of any scheme in the module's docstring, converted to IOB2."""
-    plain = [OUTSIDE if tag == OUTSIDE else PREFIXES[tag[0]] + tag[1:] for tag in tags]
-    converted = [OUTSIDE] * len(tags)
-    for start, end, name in spans(plain):
-        converted[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
-    return converted
-
-
-def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[str, list[Any]], Places]:
+def read(cfg: TaskConfig, files: Mapping[str, Sequence[Path]]) -> tuple[list[str], dict[str, list[Any]], Places]:
     """The names of the tags (O, then B-X and I-X of each type in train), the examples by the hash of their text, their
     places.
 
@@ -104,7 +84,7 @@ def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[st
             for split, examples in entities.task().items()
         }
     else:
-        splits = {split: _ordered(cfg, split, file) for split, file in files.items()}
+        splits = _from_files(cfg, files)
     labels = [OUTSIDE, *(f"{prefix}-{name}" for name in _types(cfg, splits) for prefix in "BI")]
     index = {name: number for number, name in enumerate(labels)}
     examples: dict[str, list[Any]] = {
@@ -117,14 +97,19 @@ def read(cfg: TaskConfig, files: Mapping[str, Path]) -> tuple[list[str], dict[st
     return labels, examples, {split: [sentence.where for sentence in found] for split, found in splits.items()}
 
 
-def check_first(cfg: TaskConfig, file: Path) -> None:
-    """Raise ConfigError for a file without sentences, or if its first sentence cannot be read."""
-    if next(iter(_READERS[cfg.format](cfg, file)), None) is None:
-        raise ConfigError(f"{file}: this split has no examples")
+def check_first(cfg: TaskConfig, split: str, files: Sequence[Path]) -> None:
+    """Raise ConfigError for a split without sentences, or if its first sentence cannot be read."""
+    if next(_sentences(cfg, split, files), None) is None:
+        raise ConfigError(f"{files[0]}: this split has no examples")
 
 
 def check_columns(key: str, cfg: TaskConfig) -> None:
-    """Raise ConfigError for a pair of sentences, which this kind does not have."""
+    """Raise ConfigError for a pair of sentences, and for settings of labels that tags do not have."""
+    for name in ("no_label", "negative_class"):
+        if getattr(cfg, name) is not None:
+            raise ConfigError(f"{key}.{name}={getattr(cfg, name)}: is of tasks that label whole texts; must be null")
+    if cfg.split_column is not None and cfg.format == "conll":
+        raise ConfigError(f"{key}.split_column={cfg.split_column}: a .conll file has no such column; must be null")
     if cfg.text_pair_column is not None:
         raise ConfigError(f"{key}.text_pair_column={cfg.text_pair_column}: a tagged sentence has no pair; must be null")
 
@@ -152,11 +137,72 @@ def read_tokens(row: Row) -> list[str]:
     return tokens
 
 
-def _ordered(cfg: TaskConfig, split: str, file: Path) -> list[Sentence]:
-    sentences = list(_READERS[cfg.format](cfg, file))
-    if not sentences:
-        raise ConfigError(f"{file}: the {split} split of task={cfg.name} has no examples")
-    return in_hash_order(sentences, lambda sentence: "\n".join((*sentence.tokens, *sentence.tags)))
+def _from_files(cfg: TaskConfig, files: Mapping[str, Sequence[Path]]) -> dict[str, list[Sentence]]:
+    """The sentences of each split with IOB2 tags, by the hash of their text. Raises ConfigError, see read."""
+    read = {split: list(_sentences(cfg, split, of_split)) for split, of_split in files.items()}
+    for split, sentences in read.items():
+        if not sentences:
+            raise ConfigError(f"{files[split][0]}: the {split} split of task={cfg.name} has no examples")
+    form = _form(cfg, [sentence for sentences in read.values() for sentence in sentences])
+    return {
+        split: in_hash_order(
+            (_converted(sentence, form) for sentence in sentences),
+            lambda sentence: "\n".join((*sentence.tokens, *sentence.tags)),
+        )
+        for split, sentences in read.items()
+    }
+
+
+def _sentences(cfg: TaskConfig, split: str, files: Sequence[Path]) -> Iterator[Sentence]:
+    """The sentences of a split, with the tags as its files write them."""
+    if cfg.format == "conll":
+        numbers = cfg.label_names is not None
+        read = (one for f in files for one in read_conll(f, cfg.text_column, cfg.label_column, integers=numbers))
+    else:
+        read = (
+            (row[0], _strings(row, cfg.text_column, "task.text_column"), _tags(cfg, row))
+            for row in split_rows(cfg, split, files)
+        )
+    for where, tokens, tags in read:
+        if len(tokens) != len(tags):
+            raise ConfigError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; each token has one")
+        _check_seen(where, tokens)
+        yield Sentence(where, tuple(tokens), tuple(_tag_name(cfg, where, tag) for tag in tags))
+
+
+def _tag_name(cfg: TaskConfig, where: str, tag: str) -> str:
+    names = cfg.label_names
+    if names is None or not tag.isdigit():
+        return tag
+    if int(tag) >= len(names):
+        raise ConfigError(f"{where}: tag {tag}; task.label_names={names} has names for 0 to {len(names) - 1}")
+    return names[int(tag)]
+
+
+def _form(cfg: TaskConfig, sentences: list[Sentence]) -> str:
+    """The form of all tags of a task. Raises ConfigError, which names the first tag of another form."""
+    tags = [tag for sentence in sentences for tag in sentence.tags]
+    try:
+        form = form_of(tags)
+    except ConfigError as error:
+        raise ConfigError(f"task={cfg.name}: {error}") from error
+    if form is not None:
+        return form
+    likeliest = likeliest_form(tags)
+    for sentence in sentences:
+        for place, (token, tag) in enumerate(zip(sentence.tokens, sentence.tags, strict=True), start=1):
+            if plain(likeliest, tag) is None:
+                numbered = "; of integers task.label_names says the names" if tag.isdigit() else ""
+                raise ConfigError(
+                    f"{sentence.where}: token {place} ({token[:40]}) has the tag {tag!r}; {POSSIBLE}{numbered}"
+                )
+    raise AssertionError("a tag has no form, and none was found")
+
+
+def _converted(sentence: Sentence, form: str) -> Sentence:
+    return Sentence(
+        sentence.where, sentence.tokens, tuple(iob2([plain(form, tag) or OUTSIDE for tag in sentence.tags]))
+    )
 
 
 def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
@@ -180,22 +226,16 @@ def _types(cfg: TaskConfig, splits: dict[str, list[Sentence]]) -> list[str]:
     return types
 
 
-def _from_rows(cfg: TaskConfig, file: Path) -> Iterator[Sentence]:
-    for row in read_rows(file):
-        tokens = _strings(row, cfg.text_column, "task.text_column")
-        yield _sentence(row[0], tokens, _strings(row, cfg.label_column, "task.label_column"))
-
-
-def _from_conll(cfg: TaskConfig, file: Path) -> Iterator[Sentence]:
-    for where, tokens, tags in read_conll(file):
-        yield _sentence(where, tokens, tags)
-
-
-_READERS: dict[str, Callable[[TaskConfig, Path], Iterator[Sentence]]] = {
-    "jsonl": _from_rows,
-    "parquet": _from_rows,
-    "conll": _from_conll,
-}
+def _tags(cfg: TaskConfig, row: Row) -> list[str]:
+    """The tags of a row, integers as digits where they have names."""
+    value = column(row, cfg.label_column, "task.label_column")
+    if isinstance(value, list):
+        for tag in value:
+            if isinstance(tag, bool) or not isinstance(tag, str if cfg.label_names is None else (str, int)):
+                where = f"{row[0]}: column {cfg.label_column!r} (task.label_column={cfg.label_column})"
+                raise ConfigError(f"{where} holds {tag!r}; {NUMBERED}")
+        value = list(map(str, value))
+    return _strings((row[0], {**row[1], cfg.label_column: value}), cfg.label_column, "task.label_column")
 
 
 def _strings(row: Row, name: str, key: str) -> list[str]:
@@ -207,8 +247,10 @@ def _strings(row: Row, name: str, key: str) -> list[str]:
 
 
 def _check_seen(where: str, tokens: list[str]) -> None:
+    """Refuse an empty token, and a sentence of spaces. A token may be a space where the others are characters."""
+    blank = not any(token.strip() for token in tokens)
     for place, token in enumerate(tokens, start=1):
-        if not token.strip():
+        if not token or (blank and not token.strip()):
             raise ConfigError(f"{where}: token {place} is {token!r}; a token needs a visible character")
     if is_blank("".join(tokens)):
         raise ConfigError(
@@ -216,27 +258,18 @@ def _check_seen(where: str, tokens: list[str]) -> None:
         )
 
 
-def _sentence(where: str, tokens: list[str], tags: list[str]) -> Sentence:
-    if len(tokens) != len(tags):
-        raise ConfigError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; each token has one")
-    _check_seen(where, tokens)
-    for place, (token, tag) in enumerate(zip(tokens, tags, strict=True), start=1):
-        prefix, dash, name = tag.partition("-")
-        if tag != OUTSIDE and not (prefix in PREFIXES and dash and name):
-            raise ConfigError(
-                f"{where}: token {place} ({token[:40]}) has the tag {tag!r}; possible are O and, with a type X, "
-                "B-X and I-X (IOB), or B-X, I-X, E-X and S-X (BIOES)"
-            )
-    return Sentence(where, tuple(tokens), tuple(iob2(tags)))
+def class_of(label: str) -> str | None:
+    """The type of a tag's span; None for O."""
+    return label.partition("-")[2] or None
 
 
 KIND = TaskKind(
     does="labels words",
     classifies=False,
-    formats=("pydoc", "jsonl", "parquet", "conll"),
-    reading=("adapt.data.kinds.tagging", "adapt.data.conll"),
+    formats=("pydoc", "jsonl", "parquet", "conll", "datasets"),
+    reading=("adapt.data.kinds.tagging", "adapt.data.conll", "adapt.data.tags"),
     reading_packages=("adapt.data.pydoc.entities",),
-    answering=("adapt.tasks.tagging", "adapt.data.kinds.tagging"),
+    answering=("adapt.tasks.tagging", "adapt.data.kinds.tagging", "adapt.data.tags"),
     example=tagged,
     read=read,
     read_unlabelled=read_tokens,
@@ -244,4 +277,5 @@ KIND = TaskKind(
     check_question=entities.check,
     check_columns=check_columns,
     read_answers=read_answers,
+    class_of=class_of,
 )
