@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adapt.store import code as code_states
 from adapt.store.files import replace
 from adapt.table import metrics as metrics  # "as" marks a name that others import from here
 from adapt.table import reading as reading
@@ -88,15 +87,23 @@ def write(
 def commit_of(root: Path | str, run_id: str) -> str | None:
     """The commit that holds the sources of a dirty run as they were when it ran; None if there is none so far."""
     states = _read(Path(root, "runs", f"{run_id}.json")).get("code")
-    return code_states.committed(Path(root), states) if states else None
+    if not states:
+        return None
+    from adapt.store import code  # only here, because it needs OmegaConf, which reading a table does not
+
+    return code.committed(Path(root), states)
 
 
 def uncommitted(root: Path | str, run_id: str) -> list[str]:
     """The sources of a dirty run that no commit holds as they were when it ran, as far as they are known."""
-    states = _read(Path(root, "runs", f"{run_id}.json")).get("code") or []
-    known = (code_states.read(Path(root), name) for name in states if name is not None)
-    open_ones = [sources for sources in known if sources is not None and code_states.commit_of(sources) is None]
-    return sorted({name for sources in open_ones for name in code_states.differing(sources)})
+    states = _read(Path(root, "runs", f"{run_id}.json")).get("code")
+    if not states:
+        return []
+    from adapt.store import code
+
+    known = (code.read(Path(root), name) for name in states if name is not None)
+    open_ones = [sources for sources in known if sources is not None and code.commit_of(sources) is None]
+    return sorted({name for sources in open_ones for name in code.differing(sources)})
 
 
 def evaluation(root: Path | str, run_id: str) -> Path:

@@ -59,6 +59,8 @@ def test_an_interrupted_sweep_ends_with_the_summary_of_what_finished(
     monkeypatch.setattr(Pipeline, "run", interrupted)
     summary.forget()
     words = ("-m", *overrides(world, tmp_path), "evaluate=clean", "seed=0,1,2")
-    with as_fresh_process(words), pytest.raises(KeyboardInterrupt):
+    with as_fresh_process(words), pytest.raises(SystemExit) as ended:
         __main__.main()
-    assert "\n1 runs, " in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert ended.value.code == 130 and "\n1 runs, " in said.out
+    assert said.err.rstrip().endswith("interrupted: 1 of 3 runs are done, 1 cut; the same command goes on")

@@ -202,7 +202,8 @@ def test_the_second_text_of_a_pair_is_what_varies(world: Path) -> None:
     probabilities = classifier(model, tokenizer, pair, **more)(["iron and gold", "cat and dog"])
     with torch.no_grad():
         for row, second in zip(probabilities, ("iron and gold", "cat and dog"), strict=True):
-            expected = model(**tokenizer("the cat", second, return_tensors="pt")).softmax(-1)[0]
+            pair_of = tokenizer("the cat", second, return_tensors="pt", return_token_type_ids=True)
+            expected = model(**pair_of).softmax(-1)[0]
             assert row == pytest.approx(expected.numpy(), abs=1e-6)
     assert probabilities[0] != pytest.approx(probabilities[1], abs=1e-6)
 
