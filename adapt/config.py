@@ -19,6 +19,7 @@ CONF = next((folder for folder in _SHIPPED if folder.is_dir()), _SHIPPED[-1])
 TEXTS = ("corpus", "general", "task", "pool", "other_task")
 DELIMITERS = (None, "comma", "semicolon", "tab", "bar")
 PUBLISHED = ("delimiter", "quotes", "split_column", "label_names", "no_label", "negative_class")
+MOST_SEED = 9_000_000_000_000  # a step is seeded by 1,000,003 times it, which must fit in 63 bits
 MEASURED_TEXTS = ("corpus", "general", "task", "other_task")  # a pool has the held-out text of its task
 
 
@@ -205,7 +206,7 @@ class SelectionConfig:
     documents: int | None = key(at_least=1)  # in total, for dsir; null for the other methods
     encoder: str | None = MISSING  # folder or hub name of a sentence-transformers model; sentences only
     control: bool = MISSING  # draw as many documents as the method would choose, at random
-    seed: int = key(at_least=0)  # of the random draw, and of dsir
+    seed: int = key(at_least=0, at_most=MOST_SEED)  # of the random draw, and of dsir
 
 
 @dataclass
@@ -237,7 +238,7 @@ class PretrainConfig:
     selection: SelectionConfig | None = MISSING
     mix: dict[str, float] = key(above=0, below=1, default_factory=dict)  # other texts -> their shares of the sequences
     leaks: str = key(choices=("drop", "keep"))  # what to do with text that holds dev or test text
-    seed: int = key(at_least=0)
+    seed: int = key(at_least=0, at_most=MOST_SEED)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     max_length: int = key(at_least=1)  # tokens per sequence
     packing: bool = MISSING  # several texts in one sequence, which do not attend to each other
@@ -343,7 +344,7 @@ class AttackConfig:
     gradient_free_queries: int | None = key(at_least=1)  # null where gradient_free is no member
     cascade: bool = MISSING  # a member attacks only what no earlier one fooled: cheaper, no accuracy per member
     checks: bool = MISSING  # add rows that tell whether gradient masking deceived the attacks
-    seed: int = key(at_least=0)  # of all their random numbers
+    seed: int = key(at_least=0, at_most=MOST_SEED)  # of all their random numbers
     max_examples: int | None = key(at_least=1)
     ball: BallConfig = field(default_factory=BallConfig)
 
@@ -357,7 +358,7 @@ class TextAttackConfig:
     max_words: float = key(above=0, at_most=1)  # share of a text's words that may be changed; at least one word
     candidates: int = key(at_least=1)  # replacements tried per word
     queries: int = key(at_least=1)  # texts that the classifier reads per example, including those that rank its words
-    seed: int = key(at_least=0)  # of the misspellings
+    seed: int = key(at_least=0, at_most=MOST_SEED)  # of the misspellings
     stop_words: list[str] = MISSING  # neither replaced nor proposed by bert_attack
 
 
@@ -381,7 +382,7 @@ class SamplesConfig:
     max_new_tokens: int = key(at_least=1)
     temperature: float = key(above=0, because="a greedy answer is always given")  # of the sampled answer
     top_p: float = key(above=0, at_most=1)  # sample from the likeliest tokens that together have this probability
-    seed: int = key(at_least=0)  # of the sampling
+    seed: int = key(at_least=0, at_most=MOST_SEED)  # of the sampling
 
 
 @dataclass
@@ -461,5 +462,5 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     experiment: str | None = MISSING
     allow_unknown: bool = False  # go on where the tokenizer does not know more than 30% of a text's tokens
-    seed: int = key(at_least=0)
-    adaptation_seed: int = key(at_least=0)  # of all pretraining stages and selections
+    seed: int = key(at_least=0, at_most=MOST_SEED)
+    adaptation_seed: int = key(at_least=0, at_most=MOST_SEED)  # of all pretraining stages and selections

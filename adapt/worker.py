@@ -26,11 +26,13 @@ from typing import Any
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import distributed
+from yaml import YAMLError
 
 from adapt.chain.stage import Stage
 from adapt.checks.run import check_parts, check_values
-from adapt.config import Config, ConfigError, RuntimeConfig
+from adapt.config import Config, ConfigError, RuntimeConfig, first_line
 from adapt.project import options
 from adapt.runs import job
 from adapt.runs.pipeline import Pipeline, prepare_process
@@ -66,8 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
 def read_config(path: Path) -> Config:
     """The config of a file. Raises ConfigError for what the command ``adapt`` would refuse."""
     ConfigStore.instance().store(name="schema", node=Config)
-    given = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
-    assert isinstance(given, DictConfig)
+    try:
+        given = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: cannot be read as the resolved config of a run: {first_line(error)}") from error
+    if not isinstance(given, DictConfig) or OmegaConf.is_missing(given.runtime, "root"):
+        raise ConfigError(f"{path}: is not the resolved config of a run, a mapping with runtime, task and the others")
     cfg = check_values(given)
     check_parts(cfg)
     return cfg
@@ -114,10 +120,13 @@ def follow() -> None:
 
 
 def note(outcome: Path | None, content: dict[str, Any]) -> None:
-    """Write the outcome, unless another process has written one: the first error counts."""
+    """Write the outcome whole, unless another process has written one: the first error counts."""
     if outcome is not None:
-        with contextlib.suppress(FileExistsError), outcome.open("x", encoding="utf-8") as stream:
-            json.dump(content, stream)
+        own = outcome.with_name(f"{outcome.name}.{os.getpid()}")
+        own.write_text(json.dumps(content), encoding="utf-8")
+        with contextlib.suppress(FileExistsError):
+            os.link(own, outcome)  # fails if it exists; a rename would replace it
+        own.unlink()
 
 
 def die_with_the_parent() -> None:

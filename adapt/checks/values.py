@@ -61,10 +61,21 @@ def check_single_values(cfg: DictConfig) -> None:
         for name in [str(name) for name in node]:
             if OmegaConf.is_interpolation(node, name):
                 referring.add(f"{path}.{name}" if path else name)
-    values = leaves(OmegaConf.to_container(cfg, resolve=True))
+    whole = OmegaConf.to_container(cfg, resolve=True)
+    refuse_nested(whole)
+    values = leaves(whole)
     for key, value in sorted(values, key=lambda leaf: (leaf[0] in referring, not leaf[0].startswith("budget."))):
         check_any(key, value)
         check_value(key, value, may_be.get(key) or may_be.get(key.rpartition(".")[0]))
+
+
+def refuse_nested(tree: Any, path: str = "") -> None:
+    """Raise ConfigError for a list in a list, which no key has."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            refuse_nested(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list) and any(isinstance(value, list) for value in tree):
+        raise ConfigError(f"{path}={tree}: a list in a list; give its values in one list")
 
 
 def check_any(key: str, value: Any) -> None:

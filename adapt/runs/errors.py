@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -16,6 +17,10 @@ from adapt.config import ConfigError, first_line, suggestion
 from adapt.project.options import names as option_names
 from adapt.store.entries import disk_is_full
 
+QUOTING = (
+    "A value with a quotation mark, a comma, =, ~, a bracket or a space is quoted for Hydra, and once more for the "
+    'shell: \'task.path="it is = here"\'; a quotation mark of the same kind inside is written \\"'
+)
 EXTRAS = {
     "joblib": "joblib",
     "submitit_slurm": "slurm",
@@ -33,6 +38,12 @@ def readable(error: BaseException) -> str:
         return f"{getattr(error, 'filename', None) or 'runtime.root'}: the disk is full; nothing finished is lost"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and error.filename:
         return f"{error.filename}: {error.strerror}; runtime.root must be a folder that can be written to"
+    if isinstance(error, OSError) and error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) and error.filename:
+        return f"{error.filename}: {error.strerror}; runtime.root must be a folder, or a path at which there is nothing"
+    if isinstance(error, OverrideParseException):
+        return f"{str(error).strip()}\n{QUOTING}"
+    if isinstance(error, TypeError) and (nested := [word for word in sys.argv[1:] if "=[[" in word]):
+        return f"{nested[0]}: a list in a list; names stand in one list, such as pretrain=[dapt,tapt]"
     override = override_at_fault(error)
     if override is None and isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {first_line(error)}"

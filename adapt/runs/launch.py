@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -19,6 +20,7 @@ from adapt.config import Config, ConfigError
 from adapt.runs.pipeline import Pipeline
 from adapt.store import provenance
 
+log = logging.getLogger(__name__)
 STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")  # signals that are passed on to the processes
 
 GRACE = 300  # seconds for a stopped process to finish its step and write a checkpoint; torch gives 30
@@ -68,17 +70,49 @@ def shared(cfg: Config) -> str:
         try:
             elastic_launch(launch, sys.executable)("-m", "adapt.worker", str(config), "--outcome", str(outcome))
         except ChildFailedError as error:
-            failure = json.loads(outcome.read_text()) if outcome.exists() else {}
-            if failure.get("refusal"):
-                raise ConfigError(failure["error"]) from error
-            said = (
-                f"{failure['error']}\n{failure['traceback']}"
-                if failure
-                else f"it was killed ({error.get_first_failure()[1]})"
+            exit_code = error.get_first_failure()[1].exitcode
+            return after_failure(read_outcome(outcome), exit_code, processes, error)
+        return after_failure(read_outcome(outcome), 0, processes, None)
+
+
+def read_outcome(file: Path) -> dict[str, Any]:
+    """What the processes left in the file of their outcome; {} if there is none, or none that can be read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def after_failure(outcome: dict[str, Any], exit_code: int, processes: int, error: Exception | None) -> str:
+    """The run's id, if its rows were written, whatever became of a process afterwards; else the error is raised.
+
+    exit_code: of the first process that failed, negative for a signal; 0 if none did. A process may abort at the
+    interpreter's end, when libraries take down their threads; the run was finished then.
+    """
+    if run_ids := outcome.get("run_ids"):
+        if exit_code:
+            log.warning(
+                "the run is finished; a process ended with %s after that, which changes nothing", ended_by(exit_code)
             )
-            raise WorkerFailed(f"one of {processes} processes failed: {said}") from error
-        (run_id,) = json.loads(outcome.read_text())["run_ids"]
-        return str(run_id)
+        return str(run_ids[0])
+    if outcome.get("refusal"):
+        raise ConfigError(outcome["error"]) from error
+    if "error" in outcome:
+        said = f"{outcome['error']}\n{outcome.get('traceback', '')}"
+    elif exit_code:
+        said = f"it ended with {ended_by(exit_code)} before it could say why"
+    else:
+        said = "all of them ended without a result"
+    raise WorkerFailed(f"one of {processes} processes failed: {said}") from error
+
+
+def ended_by(exit_code: int) -> str:
+    """An exit code in words: 'exit code 3', 'SIGKILL (out of memory is the usual reason)'."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+    return f"{name} (out of memory is the usual reason)" if name == "SIGKILL" else name
 
 
 @contextmanager

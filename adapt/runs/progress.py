@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapt.config import ConfigError
 from adapt.runs import grid, journal
 from adapt.runs.grid import Sweep, without_seeds
 from adapt.runs.journal import CUT, DONE, FAILED, RUNNING, Overrides
@@ -96,8 +97,14 @@ def begin(words: list[str]) -> None:
     words = [word for word in words if word not in ("-m", "--multirun")]
     if any(word.startswith("-") for word in words):
         return
+    sweep = None
     with suppress(Exception):  # a command that cannot be composed is refused where it runs
         sweep = grid.sweep(words)
+    if sweep is not None and not sweep.points:
+        raise ConfigError(f"{' '.join(words)}: an axis without a value, so there is no run at all")
+    with suppress(Exception):
+        if sweep is None:
+            return
         if len(sweep.points) > 1 and not any(word.lstrip("+").startswith("runtime.dry_run=") for word in words):
             before = status(sweep.root, sweep.study, sweep.points)
             _running.append(Running(sweep, {overrides for overrides, _ in before.of(DONE)}, before.taken()))
