@@ -34,6 +34,7 @@ from adapt.models import language, loading
 from adapt.models.decoders import is_causal, is_decoder, last_token_head
 from adapt.models.loading import most_tokens
 from adapt.models.packing import PACKABLE
+from adapt.models.padding import SOUND, dependence, pads_inside
 from adapt.models.weights import check_weights
 from adapt.tasks.generation import check_room
 from adapt.tasks.kinds import KINDS
@@ -85,6 +86,7 @@ def check_model(cfg: Config, folder: Path) -> None:
         check_method("pretrain_peft", cfg.pretrain_peft, skeleton(config))
         check_head(cfg, config)
     check_loading(cfg, folder, config)
+    check_states(cfg, folder, config)
 
 
 def check_loading(cfg: Config, folder: Path, config: PretrainedConfig) -> None:
@@ -95,6 +97,30 @@ def check_loading(cfg: Config, folder: Path, config: PretrainedConfig) -> None:
         kind = AutoModelForCausalLM if is_decoder(config) else AutoModelForMaskedLM
         check_weights(kind, folder)
         check_extension(cfg, folder, skeleton(config, kind))
+
+
+def check_states(cfg: Config, folder: Path, config: PretrainedConfig) -> None:
+    """Refuse a network whose answers depend on more than the text, and perturbations where it pads inside."""
+    if config.model_type in SOUND:
+        return
+    encoder = loading.load_encoder(folder, adapted=False).eval()
+
+    def states(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return encoder(input_ids=ids, attention_mask=mask)[0]
+
+    if on := dependence(encoder, states):
+        raise ConfigError(
+            f"{folder}: what a {config.model_type} says of a text depends on {on}; its scores would be those of "
+            "an order of batches. Take another architecture"
+        )
+    perturbs = cfg.adversary.ball is not None or (bool(cfg.pretrain) and cfg.pretrain_adversary.ball is not None)
+    if (perturbs or cfg.evaluate.attack is not None) and pads_inside(encoder, states):
+        need = "adversary" if perturbs else "evaluate.attack"
+        raise ConfigError(
+            f"{need}: a {config.model_type} ({folder}) pads its input to its attention window before the word "
+            "embedding, so that a perturbation of the input has no place; set adversary=none and evaluate=clean, or "
+            "take another model"
+        )
 
 
 def check_own_heads(cfg: Config, folder: Path, config: PretrainedConfig, guessing: list[str]) -> None:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from adapt.data.kinds.classification import Example
 from adapt.data.tokens import batching
 from adapt.models import heads
+from adapt.models.padding import SOUND, dependence
 from adapt.tasks.kind import NotFinite
 from adapt.training.objectives import model_inputs
 
@@ -22,6 +23,20 @@ def encode_examples(tokenizer: PreTrainedTokenizerBase, examples: list[Example],
     return batching.encode(tokenizer, [example.text for example in examples], max_length, pairs)
 
 
+def reads_padding(model: heads.Classifier) -> bool:
+    """Whether a model's states depend on padding; looked up once. Its batches then hold texts of one length.
+
+    A run refuses such a network before training (adapt/checks/models.py).
+    """
+    if model.encoder.config.model_type in SOUND:
+        return False
+    known = vars(model).get("_reads_padding")
+    if known is None:
+        known = dependence(model.encoder, lambda ids, mask: model.encoder(input_ids=ids, attention_mask=mask)[0])
+        vars(model)["_reads_padding"] = known = known is not None
+    return bool(known)
+
+
 @torch.no_grad()
 def predict(
     model: heads.Classifier,
@@ -32,7 +47,7 @@ def predict(
 ) -> Tensor:
     """Logits [N, C] in the order of ``data``, on the CPU; the model is in eval mode. Raises NotFinite."""
     logits: dict[int, Tensor] = {}
-    for indices in batching.sorted_batches(data.lengths, batch_size):
+    for indices in batching.sorted_batches(data.lengths, batch_size, alike=reads_padding(model)):
         batch = model_inputs(batching.collate(tokenizer, data, indices))
         read = {name: value.to(device) for name, value in batch.items()}
         logits.update(zip(indices, model(**read).cpu(), strict=True))

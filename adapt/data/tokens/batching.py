@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,10 +35,14 @@ def shuffled_batches(lengths: Lengths, batch_size: int, *, seed: int, epoch: int
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def sorted_batches(lengths: Lengths, batch_size: int) -> list[list[int]]:
-    """All examples by length, longest first, for evaluation: least padding, and memory runs out early if at all."""
+def sorted_batches(lengths: Lengths, batch_size: int, *, alike: bool = False) -> list[list[int]]:
+    """All examples by length, longest first, for evaluation: least padding, and memory runs out early if at all.
+
+    alike: only examples of the same length share a batch, so that none is padded.
+    """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
-    return [order[cut : cut + batch_size] for cut in range(0, len(order), batch_size)]
+    groups = [list(group) for _, group in groupby(order, key=lambda index: lengths[index])] if alike else [order]
+    return [group[cut : cut + batch_size] for group in groups for cut in range(0, len(group), batch_size)]
 
 
 @dataclass
