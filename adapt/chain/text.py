@@ -27,22 +27,23 @@ from adapt.store import sources
 # The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
 TASK = (
     *("adapt.stages.data", "adapt.data.tasks", "adapt.data.splits", "adapt.data.files", "adapt.data.text"),
-    "adapt.data.visible",
+    *("adapt.data.visible", "adapt.data.characters"),
 )
 TASK_TEXT = (
     *("adapt.stages.data", "adapt.data.files", "adapt.data.text", "adapt.data.task_text"),
     *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
+    "adapt.data.characters",
 )
 CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates", "adapt.data.visible")
 PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
 PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
 SELECTION = (
     *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.selection.dsir"),
-    *("adapt.data.text", "adapt.data.corpora", "adapt.data.arrow"),
+    *("adapt.data.text", "adapt.data.characters", "adapt.data.corpora", "adapt.data.arrow"),
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
-    *("adapt.data.text", "adapt.data.splits", "adapt.table.reading"),
+    *("adapt.data.text", "adapt.data.characters", "adapt.data.splits", "adapt.table.reading"),
 )
 TOKENS = (
     *("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words"),
