@@ -44,6 +44,7 @@ _POINTS += [
     range(0x08D3, 0x08E2),
     range(0x08E3, 0x0900),
 ]
+SIGMA = 0x03A3  # the capital, whose small letter depends on what follows
 _LAST = 0x1F000  # no mark and no format character lies between here and the tags at 0xE0001
 
 
@@ -55,30 +56,42 @@ def comparable(text: str) -> str:
     of Arabic, Hebrew and Syriac; tatweel. Turkish dotless i counts as i, since both have the capital I. Signs, spaces
     and the order of characters stay.
     """
-    if text.isascii():
+    if is_plain(text):
         return text.lower()
+    return _folded(text)
+
+
+def _folded(text: str) -> str:
     text = unicodedata.normalize("NFD", _invisible().sub("", text)).casefold()
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = _decoration().sub("", text).replace("i\u0307", "i").replace("\u0131", "i")
     return unicodedata.normalize("NFKC", text)
 
 
+def is_plain(text: str) -> bool:
+    """Whether to be compared the text needs nothing but lower case: no mark, nothing invisible, nothing to compose."""
+    return text.isascii() or not _special().search(text)
+
+
+def has_spaceless(text: str) -> bool:
+    """Whether a text has a character of a script without spaces."""
+    return not text.isascii() and _beyond.search(text) is not None and _spaceless().search(text) is not None
+
+
 def normalised(text: str) -> str:
     """Letters, marks and digits of a comparable text, with single spaces; none beside a script without spaces."""
-    if text.isascii():
-        return _NOT_ALPHANUMERIC.sub(" ", text).strip()
     text = _gap().sub(" ", text).strip()
     return _needless_space().sub("", text)
 
 
 def units(form: str) -> list[str]:
     """The words of a normalised text; of runs without spaces, each character with its marks."""
-    return form.split() if form.isascii() or not _spaceless().search(form) else _unit().findall(form)
+    return _unit().findall(form) if has_spaceless(form) else form.split()
 
 
 def words(form: str) -> list[str]:
     """The words of a normalised text; of a run without spaces, its pairs of adjacent characters, as they overlap."""
-    if form.isascii() or not _spaceless().search(form):
+    if not has_spaceless(form):
         return form.split()
     return [word for run in _run().findall(form) for word in _pairs(run)]
 
@@ -88,8 +101,8 @@ def terms(text: str) -> list[str]:
 
     Of a run without spaces, its pairs of adjacent characters.
     """
-    if text.isascii():
-        return _ASCII_TERM.findall(text)
+    if not has_spaceless(text) and is_plain(text):
+        return _TERM.findall(text)
     return [word for run in _term().findall(text) for word in _pairs(run) if len(word) > 1]
 
 
@@ -103,18 +116,18 @@ def _pairs(run: str) -> list[str]:
 
 def spans(text: str) -> list[tuple[int, int]]:
     """The characters [begin, end) of each word of any text, or of each character of a script without spaces."""
-    pattern = _ASCII_WORD if text.isascii() else _span()
+    pattern = _WORD if is_plain(text) and not has_spaceless(text) else _span()
     return [match.span() for match in pattern.finditer(text)]
 
 
 def tokens(text: str) -> list[str]:
     """Units and runs of other signs of a comparable text, in order."""
-    return (_ASCII_TOKEN if text.isascii() else _token()).findall(text)
+    return (_TOKEN if not has_spaceless(text) and is_plain(text) else _token()).findall(text)
 
 
 def length(text: str) -> int:
     """How many words a text has: what stands between spaces, and characters without spaces by what they are worth."""
-    if text.isascii() or not _spaceless().search(text):
+    if not has_spaceless(text):
         return len(text.split())
     parts = sum(map(worth, _spaceless_unit().findall(text)))
     return len(_spaceless_run().sub(" ", text).split()) + parts // PARTS
@@ -125,10 +138,13 @@ def grams(form: str, n: int) -> Iterator[tuple[str, ...]]:
 
     A text that is worth less than n words has none.
     """
-    parts = units(form)
-    if form.isascii() or not _spaceless().search(form):
-        return zip(*(parts[start:] for start in range(n)), strict=False)
-    return _by_worth(parts, n * PARTS)
+    spaceless = has_spaceless(form)
+    return grams_of(_unit().findall(form) if spaceless else form.split(), n, spaceless)
+
+
+def grams_of(parts: list[str], n: int, spaceless: bool) -> Iterator[tuple[str, ...]]:
+    """The same of a text's units; spaceless: whether some of them are of a script without spaces."""
+    return _by_worth(parts, n * PARTS) if spaceless else zip(*(parts[start:] for start in range(n)), strict=False)
 
 
 def has_letters_of(form: str, n: int) -> bool:
@@ -176,11 +192,11 @@ def _by_worth(parts: Sequence[str], enough: int) -> Iterator[tuple[str, ...]]:
 
 # Patterns for text that is not plain ASCII: built when the first such text comes, because that takes some 40 ms
 
-_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _SYLLABLE = re.compile("[\uac00-\ud7a3]")  # of Hangul
-_ASCII_WORD = re.compile(r"[^\W_]+", re.ASCII)
-_ASCII_TERM = re.compile(r"\w\w+", re.ASCII)
-_ASCII_TOKEN = re.compile(r"\w+|[^\w\s]+", re.ASCII)
+_WORD = re.compile(r"[^\W_]+")
+_TERM = re.compile(r"\w\w+")
+_TOKEN = re.compile(r"\w+|[^\w\s]+")
+_beyond = re.compile("[^\0-\u0dff\u1e00-\u206f]")  # what a script without spaces may have
 
 
 def _inside(places: Iterable[int]) -> str:
@@ -213,6 +229,20 @@ def _worths() -> list[tuple[int, int, int]]:
 def _without() -> str:
     places = (range(first, last + 1) for first, last, _ in _worths())
     return _inside(place for block in places for place in block)
+
+
+@cache
+def _special() -> re.Pattern[str]:
+    """Everything but the letters and signs of Europe that stay as they are, or have one small letter."""
+    europe = (
+        *range(0x250),
+        *range(0x370, 0x530),
+        *range(0x1E00, 0x1F00),
+        *range(0x2000, 0x2070),
+        *range(0x20A0, 0x20C0),
+    )
+    plain = [place for place in europe if _folded(chr(place)) == chr(place).lower() and place != SIGMA]
+    return re.compile(f"[^{_inside(plain)}]")
 
 
 @cache

@@ -47,6 +47,7 @@ class ContainmentIndex:
         for form in short:
             rarest_anchor = min(anchors(form), key=lambda anchor: (common[anchor], anchor))
             self._short.setdefault(rarest_anchor, []).append(spaced(form))
+        self._anchors = frozenset(self._short)
 
     def grams(self, form: str) -> Iterator[Gram]:
         """The n-grams of a normalised text in order, repetitions included."""
@@ -54,18 +55,22 @@ class ContainmentIndex:
 
     def sought(self, form: str) -> set[Gram]:
         """The n-grams by which a text is found: all of its units as one, if it is worth less than one n-gram."""
-        return {tuple(characters.units(form))} if self._is_short(form) else set(self.grams(form))
+        grams = set(self.grams(form))
+        if not grams and characters.has_letters_of(form, self.words):
+            return {tuple(characters.units(form))}
+        return grams
 
-    def short_in(self, form: str) -> Iterator[Gram]:
-        """The texts of one n-gram that stand in a normalised text in one piece, each as that n-gram."""
-        if not self._short:
-            return
-        places = characters.words(form)
-        if self._short.keys().isdisjoint(places):
-            return
-        whole = f" {spaced(form)} "
-        for anchor in self._short.keys() & set(places):
-            yield from (tuple(short.split()) for short in self._short[anchor] if f" {short} " in whole)
+    def read(self, form: str) -> tuple[Iterator[Gram], set[Gram]]:
+        """The n-grams of a normalised text, in order, and the texts of one n-gram that stand in it in one piece."""
+        spaceless = characters.has_spaceless(form)
+        units = characters.units(form) if spaceless else form.split()
+        grams = characters.grams_of(units, self.words, spaceless)
+        places = characters.words(form) if spaceless else units
+        if self._anchors.isdisjoint(places):
+            return grams, set()
+        whole = f" {' '.join(units)} "
+        candidates = (short for anchor in self._anchors.intersection(places) for short in self._short[anchor])
+        return grams, {tuple(short.split()) for short in candidates if f" {short} " in whole}
 
     def _is_short(self, form: str) -> bool:
         return next(self.grams(form), None) is None and characters.has_letters_of(form, self.words)

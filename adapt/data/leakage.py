@@ -37,6 +37,6 @@ class BannedTexts:
         form = normalise(text)
         if form in self._whole:
             return True
-        held = set(self._index.grams(form)).union(self._index.short_in(form))
-        contained = self._index.contained_in(held)
+        grams, short = self._index.read(form)
+        contained = self._index.contained_in(short.union(grams) if short else set(grams))
         return any(not self._in_one_piece or f" {spaced(banned)} " in f" {spaced(form)} " for banned in contained)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from adapt.data.characters import comparable, normalised
+from adapt.data import characters
 
 KEY_NAME = "data.text"
 VERSION = 2
 
 Item = TypeVar("Item")
 
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z0-9])")
 
 
@@ -23,7 +24,9 @@ def normalise(text: str) -> str:
     What is equal as it is compared: ``adapt.data.characters.comparable``. Beside a character of a script without spaces
     no space is left, because there it says nothing.
     """
-    return normalised(comparable(text))
+    if characters.is_plain(text):
+        return _NOT_ALPHANUMERIC.sub(" ", text.lower()).strip()
+    return characters.normalised(characters.comparable(text))
 
 
 def sentences(text: str) -> list[str]:

@@ -107,8 +107,9 @@ class OverlapSearch:
             self._note("exact", text, text, label)
         if form in self._whole:
             self._note("normalised", form, text, label)
-        grams = list(self._index.grams(form))
-        shared = self._known.intersection(grams).union(self._index.short_in(form))
+        held, short = self._index.read(form)
+        grams = list(held)
+        shared = short | self._known.intersection(grams)
         self._seen.update(shared)
         for sought in self._index.contained_in(shared):
             mine = shared.intersection(self._index.sought(sought))
