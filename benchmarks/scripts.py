@@ -44,11 +44,12 @@ PLACEHOLDER = re.compile(r"%\(?\w*\)?[-\d.l]*[a-z]|\{\w*\}|<[^>]*>|&\w+;|[_~&]|\
 HEAD = """# Scripts
 
 What each measurement counts as a unit, script by script, and what it finds. Made by
-`python -m benchmarks.scripts ONE OTHER` from translated messages of software: ONE, {one}; OTHER, {other}. adapt does not
-need them.
+`python -m benchmarks.scripts ONE OTHER` from translated messages of software: ONE, {one}; OTHER, {other}.
+adapt does not need them.
 
 A word is a run of letters, marks and digits. In scripts without spaces between words each character with its marks is a
-unit, and so many of them are worth a word: {worths}. In a mixed text each run has the unit of its script.
+unit, and so many of them are worth a word: {worths}.
+In a mixed text each run has the unit of its script.
 
 | measurement | unit |
 |---|---|
@@ -62,7 +63,7 @@ unit, and so many of them are worth a word: {worths}. In a mixed text each run h
 A text that is worth less than one n-gram counts as one if it has as many letters as {words} words ({letters} a word, or
 {syllables} syllables of Hangul; in scripts without spaces two thirds are enough).
 
-- `verbatim`: of texts that are long enough for an n-gram, the share found, each planted between {messages} other messages.
+- `verbatim`: of texts that are long enough for an n-gram, the share found, each planted between {messages} others.
 - `other form`: the same, decomposed, in capitals, with invisible characters, and with other signs.
 - `short`: of texts that are one n-gram because of their letters, the share found verbatim.
 - `false alarms`: of all these texts, the share found in documents in which they were not planted. Translations repeat
@@ -90,14 +91,15 @@ def page(one: Path, other: Path) -> list[str]:
     for script, (languages, unit) in SCRIPTS.items():
         fields = [messages(folder, languages) for folder in (one, other)]
         leak.append(f"| {script} | {unit} | {leaks([*fields[0], *fields[1]])} |")
-        more.append(f"| {script} | {near(documents(fields[0]))} | {' | '.join(map(percent, chosen(*fields)))} |")
+        copies = near(documents([*fields[0], *fields[1]], 12)[:SOUGHT])
+        more.append(f"| {script} | {copies} | {' | '.join(map(percent, chosen(*fields)))} |")
     return [head, *leak, "", *BELOW, "", *more]
 
 
 BELOW = [
-    "Near-duplicates at .8: copies in capitals with a twentieth of the text cut off, and documents that share one message",
-    "of four. DSIR and TF-IDF: the share of what they choose that is of the query's field; half of what they choose from",
-    "is. A copy of four short messages with a twentieth cut off is often below .8.",
+    "Near-duplicates at .8: copies in capitals of documents of 12 messages with a fortieth cut off, and documents that",
+    "share one message of 12. DSIR and TF-IDF: the share of what they choose that is of the query's field; half of",
+    "what they choose from is.",
 ]
 
 
@@ -154,7 +156,7 @@ def documents(texts: list[str], each: int = 4) -> list[str]:
 
 def near(texts: list[str]) -> str:
     """The share of cut copies that are near-duplicates, and of documents that share one message, as cells."""
-    copies = [(text, text[: -max(1, len(text) // 20)].upper()) for text in texts]
+    copies = [(text, text[: -max(1, len(text) // 40)].upper()) for text in texts]
     others = [(one, other.rpartition(". ")[0] + ". " + one.rpartition(". ")[2]) for one, other in pairwise(texts)]
     shares = (
         np.mean([jaccard(shingles_of(one), shingles_of(other)) >= NEAR for one, other in pairs])
