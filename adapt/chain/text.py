@@ -215,7 +215,7 @@ def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
         kind="anchors",
         label=f"{text.label} anchors",
         function="adapt.stages.anchors:anchors",
-        modules=("adapt.stages.anchors", "adapt.data.masking.anchors"),
+        modules=("adapt.stages.anchors", "adapt.data.masking.anchors", "adapt.data.characters"),
         argument=count,
         inputs={"text": text, "general": general},
         config={"anchors": count},
