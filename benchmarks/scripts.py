@@ -102,9 +102,10 @@ CHOICES = {
     "Thai": ("thai", (1, 2, 3, 4, 6)),
 }
 WHY = [
-    "How many characters are worth a word was chosen by this table. Missed: of at most 2000 messages of four characters",
-    "or more, those that are too short to be found. False: those of the first 1000 that stand in the rest. Fewer are missed",
-    "than in Latin, whose rule is older; still fewer would cost false alarms, of which a large corpus has many more.",
+    "How many characters are worth a word was chosen by this table. Missed: of at most 2000 messages of four",
+    "characters or more, those that are too short to be found. False: those of the first 1000 that stand in the rest.",
+    "Fewer are missed than in Latin, whose rule is older; still fewer would cost false alarms, of which a large corpus",
+    "has many more.",
 ]
 
 
