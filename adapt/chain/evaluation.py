@@ -27,7 +27,10 @@ SAMPLING = (
     *("adapt.data.tokens.pieces", "adapt.data.text", "adapt.models.packing", "adapt.models.language"),
 )
 PROBE = ("adapt.stages.trajectory", "adapt.stages.baseline", *PROBED, "adapt.models.heads")
-WORDS = ("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.models.loading")
+WORDS = (
+    *("adapt.stages.vocabulary_overlap", "adapt.data.vocabulary_overlap", "adapt.data.text", "adapt.data.characters"),
+    "adapt.models.loading",
+)
 # The modules whose arithmetic a stage runs: their VERSIONs are part of its key.
 _ATTACKS = (
     *(
@@ -193,7 +196,7 @@ def candidates_stage(text: TextAttackConfig, task: Stage) -> Stage:
 
 def baseline_chain(cfg: Config, task: Stage, leaks: Stage) -> list[Stage]:
     """The two stages of the TF-IDF baseline: no encoder, no adversary, no attack in embedding space."""
-    modules = ("adapt.stages.baseline", *SCORED)
+    modules = ("adapt.stages.baseline", "adapt.data.selection.tfidf", "adapt.data.characters", *SCORED)
     fit = Stage(
         kind="finetune",
         label="tfidf",

@@ -140,6 +140,7 @@ def importance_stage(
         modules=(
             *("adapt.stages.importance", "adapt.stages.finetune", "adapt.data.masking.importance"),
             *("adapt.tasks.prediction", "adapt.data.tokens.pieces", "adapt.data.text", *MARKING, *MODEL),
+            "adapt.data.characters",
             *(PLAIN, *LOOP, *adapting(model)),
         ),
         argument=finetune,

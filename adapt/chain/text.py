@@ -25,7 +25,7 @@ from adapt.data.masking.strategies import OF_WORDS
 from adapt.store import sources
 
 # The modules whose code decides what a stage computes: their VERSIONs are part of its key (docs/rooms.md, Keys).
-FILES = ("adapt.data.files", "adapt.data.delimited", "adapt.data.columnar")
+FILES = ("adapt.data.files", "adapt.data.formats.delimited", "adapt.data.formats.columnar")
 TASK = (
     "adapt.stages.data",
     "adapt.data.tasks",
@@ -34,21 +34,23 @@ TASK = (
     *FILES,
     "adapt.data.text",
     "adapt.data.visible",
+    "adapt.data.characters",
 )
 TASK_TEXT = (
     *("adapt.stages.data", *FILES, "adapt.data.text", "adapt.data.task_text"),
     *("adapt.data.corpora", "adapt.data.arrow", "adapt.data.leakage", "adapt.data.containment"),
+    "adapt.data.characters",
 )
 CORPUS = (*TASK_TEXT, "adapt.data.hub", "adapt.data.spool", "adapt.data.near_duplicates", "adapt.data.visible")
 PYDOC = ("adapt.data.pydoc.corpus", "adapt.data.pydoc.docstrings", "adapt.data.pydoc.sections")
 PYDOC_TASK = (*PYDOC, "adapt.data.pydoc.tasks", "adapt.data.leakage", "adapt.data.containment")
 SELECTION = (
     *("adapt.stages.selection", "adapt.data.selection.choose", "adapt.data.selection.dsir"),
-    *("adapt.data.text", "adapt.data.corpora", "adapt.data.arrow"),
+    *("adapt.data.text", "adapt.data.characters", "adapt.data.corpora", "adapt.data.arrow"),
 )
 LEAKS = (
     *("adapt.stages.leaks", "adapt.data.leaks.comparison", "adapt.data.leaks.overlap", "adapt.data.containment"),
-    *("adapt.data.text", "adapt.data.splits", "adapt.table.reading"),
+    *("adapt.data.text", "adapt.data.characters", "adapt.data.splits", "adapt.table.reading"),
 )
 TOKENS = (
     *("adapt.stages.tokens", "adapt.data.tokens.tokens", "adapt.data.tokens.pieces", "adapt.data.tokens.words"),
@@ -232,7 +234,7 @@ def anchors_stage(count: int, text: Stage, general: Stage) -> Stage:
         kind="anchors",
         label=f"{text.label} anchors",
         function="adapt.stages.anchors:anchors",
-        modules=("adapt.stages.anchors", "adapt.data.masking.anchors"),
+        modules=("adapt.stages.anchors", "adapt.data.masking.anchors", "adapt.data.characters"),
         argument=count,
         inputs={"text": text, "general": general},
         config={"anchors": count},

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
+from adapt.data import characters
+
 KEY_NAME = "data.arrow"
-VERSION = 1
+VERSION = 2
 
 BATCH_TEXTS, BATCH_CHARACTERS = 1000, 4_000_000  # the size of a batch of the file, and of what waits in memory
 _SCHEMA = pyarrow.schema([("text", pyarrow.large_string())])  # 64-bit offsets: a batch may hold one enormous text
@@ -33,7 +35,7 @@ class TextWriter:
         self._waiting.append(text)
         self._characters += len(text)
         self.counts["documents"] += 1
-        self.counts["words"] += len(text.split())
+        self.counts["words"] += characters.length(text)
         self.counts["characters"] += len(text)
         if len(self._waiting) >= BATCH_TEXTS or self._characters >= BATCH_CHARACTERS:
             self._flush()

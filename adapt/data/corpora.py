@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from adapt.config import ConfigError, CorpusConfig
-from adapt.data import hub
+from adapt.data import characters, hub
 from adapt.data.arrow import Texts, write_texts
 from adapt.data.files import find_files, read_rows, text_column
 from adapt.data.leakage import BannedTexts
@@ -26,7 +26,7 @@ from adapt.data.text import hash_share
 from adapt.data.visible import is_blank
 
 KEY_NAME = "data.corpora"
-VERSION = 3
+VERSION = 4
 _checked: set[tuple[str, str]] = set()  # (hub dataset, text column) whose first row this process has already read
 
 
@@ -63,7 +63,7 @@ def read_corpus(cfg: CorpusConfig, banned: Iterable[str], key: str = "corpus", *
     read = short = 0
     for text in tqdm(raw_texts(cfg, key), desc=key, disable=not progress, leave=False, unit=" documents"):
         read += 1
-        if not is_blank(text) and len(text.split()) >= cfg.min_words:  # a blank text is not a document
+        if not is_blank(text) and characters.length(text) >= cfg.min_words:  # a blank text is not a document
             spool.add(text)
         else:
             short += 1

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow
 
 from adapt.config import ConfigError
-from adapt.data import delimited
-from adapt.data.columnar import arrow_rows, parquet_rows
+from adapt.data.formats import delimited
+from adapt.data.formats.columnar import arrow_rows, parquet_rows
 from adapt.data.visible import is_blank
 
 KEY_NAME = "data.files"

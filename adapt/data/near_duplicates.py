@@ -1,13 +1,14 @@
-"""Near duplicates: documents that share most of their word 5-grams with an earlier one (MinHash, Broder, 1997)."""
+"""Near duplicates: documents that share most of their 5-grams with an earlier one (MinHash, Broder, 1997)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adapt.data import characters
 from adapt.data.text import normalise
 
 KEY_NAME = "data.near_duplicates"
-VERSION = 1
+VERSION = 2
 
 SHINGLE_WORDS = 5
 PERMUTATIONS = 128
@@ -17,10 +18,11 @@ MISSED, FALSE = 0.9, 0.1  # weights of the bands: a missed pair is never looked 
 class NearDuplicates:
     """An index of documents that are not near duplicates of each other.
 
-    Two documents are near duplicates if the Jaccard index of their sets of normalised word 5-grams, |A and B| /
+    Two documents are near duplicates if the Jaccard index of their sets of normalised 5-grams, |A and B| /
     |A or B|, reaches the threshold. Candidates come from locality-sensitive hashing of 128 MinHash values (Leskovec et
     al., 2020, Mining of Massive Datasets, section 3.4), which misses few pairs above the threshold; each candidate is
-    then compared exactly, so no pair below the threshold counts.
+    then compared exactly, so no pair below the threshold counts. The n-grams are of words, and of characters that are
+    worth as much in scripts without spaces (adapt/data/characters.py).
     """
 
     def __init__(self, threshold: float, texts: Sequence[str]) -> None:
@@ -45,9 +47,9 @@ class NearDuplicates:
 
 
 def shingles_of(text: str) -> set[str]:
-    """The word 5-grams of the normalised text; of a text of fewer than 5 words, the whole text."""
-    words = normalise(text).split()
-    return {" ".join(words[at : at + SHINGLE_WORDS]) for at in range(max(1, len(words) - SHINGLE_WORDS + 1))}
+    """The 5-grams of the normalised text; of a text that is worth fewer than 5 words, the whole text."""
+    form = normalise(text)
+    return {" ".join(gram) for gram in characters.grams(form, SHINGLE_WORDS)} or {form}
 
 
 def jaccard(one: set[str], other: set[str]) -> float:

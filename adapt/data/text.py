@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from adapt.data import characters
+
 KEY_NAME = "data.text"
-VERSION = 1
+VERSION = 2
 
 Item = TypeVar("Item")
 
@@ -17,8 +19,14 @@ _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z0-9])")
 
 
 def normalise(text: str) -> str:
-    """The text in lower case, with only letters and digits and single spaces; texts equal in this form are the same."""
-    return _NOT_ALPHANUMERIC.sub(" ", text.lower()).strip()
+    """Letters, marks and digits of the text as it is compared, with single spaces; equal forms are the same text.
+
+    What is equal as it is compared: ``adapt.data.characters.comparable``. Beside a character of a script without spaces
+    no space is left, because there it says nothing.
+    """
+    if characters.is_plain(text):
+        return _NOT_ALPHANUMERIC.sub(" ", text.lower()).strip()
+    return characters.normalised(characters.comparable(text))
 
 
 def sentences(text: str) -> list[str]:

@@ -4,14 +4,14 @@
   left out, that are among those of the other. If one domain has fewer words, both lists are cut to its length, so that
   the share is the same from either side and can reach 1.
 - Fertility (Rust et al., 2021, "How Good is Your Tokenizer?", section 3.2): tokens per word, and the share of words
-  that stay whole (1 - their "proportion of continued words"). A word here is a run of letters and digits.
+  that stay whole (1 - their "proportion of continued words"). A word here is a run of letters, marks and digits.
 
-Stop words are scikit-learn's English list. Languages written without spaces have no words here.
+Stop words are scikit-learn's English list. Of scripts without spaces, the vocabulary is of pairs of adjacent
+characters, and the fertility is tokens per character (adapt/data/characters.py).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,17 +20,16 @@ import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from transformers import PreTrainedTokenizerBase
 
+from adapt.data import characters
 from adapt.data.text import normalise
 
 KEY_NAME = "data.vocabulary_overlap"
-VERSION = 1
+VERSION = 2
 TOP_WORDS = 10_000
 DOCUMENTS = 50_000  # sampled from a domain (Gururangan et al., 2020, section 3.1)
 FERTILITY_DOCUMENTS = 2_000  # of the sample: a mean over some hundred thousand words needs no more
 BATCH = 256  # documents that are tokenised together
 SEED = 0
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def sample(texts: Sequence[str], count: int = DOCUMENTS) -> list[str]:
 
 def content_words(text: str) -> list[str]:
     """The text's words in lower case: two or more characters, at least one of them a letter, and no stop words."""
-    words = normalise(text).split()
+    words = characters.words(normalise(text))
     return [word for word in words if len(word) > 1 and not word.isdigit() and word not in ENGLISH_STOP_WORDS]
 
 
@@ -105,7 +104,7 @@ def tokens_of_words(
     offsets: the characters [begin, end) of each token, ascending, as fast tokenizers return them. Returns two arrays
     [W].
     """
-    spans = np.array([match.span() for match in _WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
+    spans = np.array([span for span in characters.spans(text)], dtype=np.int64).reshape(-1, 2)
     covering = np.array(offsets, dtype=np.int64).reshape(-1, 2)
     covers_something = covering[:, 1] > covering[:, 0]
     covering, known = covering[covers_something], np.array(ids, dtype=np.int64)[covers_something] != unknown_id

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from adapt.config import FinetuneConfig, RuntimeConfig
 from adapt.data import tasks
 from adapt.data.kinds.classification import Example, answers_file
+from adapt.data.selection.tfidf import ANALYSIS
 from adapt.data.splits import DEV, REPORTED, TRAIN
 from adapt.data.tokens import batching
 from adapt.models import heads, loading
@@ -39,7 +40,7 @@ def tfidf(cfg: None, inputs: dict[str, Path], out: Path, runtime: RuntimeConfig)
     """Fit a logistic regression on sublinear TF-IDF of words and word pairs; save it, without pickle, into ``out``."""
     started = time.monotonic()
     task = tasks.load_task(inputs["task"])
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer = TfidfVectorizer(**ANALYSIS, ngram_range=(1, 2), sublinear_tf=True)
     train = vectorizer.fit_transform(joined(task.splits[TRAIN]))
     dev = vectorizer.transform(joined(task.splits[DEV]))
     best = best_regression(train, dev, task)
@@ -58,7 +59,10 @@ def tfidf_scores(folder: Path, texts: list[str]) -> np.ndarray:
     """Logits [N, C] of a saved TF-IDF baseline."""
     weights = load_file(folder / "tfidf.safetensors")
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, vocabulary=json.loads((folder / "tfidf.json").read_text())["vocabulary"]
+        **ANALYSIS,
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        vocabulary=json.loads((folder / "tfidf.json").read_text())["vocabulary"],
     )
     vectorizer.idf_ = weights["idf"]
     return vectorizer.transform(texts) @ weights["coef"].T + weights["intercept"]

@@ -28,11 +28,12 @@ def reads_padding(model: heads.Classifier) -> bool:
 
     A run refuses such a network before training (adapt/checks/models.py).
     """
-    if model.encoder.config.model_type in SOUND:
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or encoder.config.model_type in SOUND:
         return False
     known = vars(model).get("_reads_padding")
     if known is None:
-        known = dependence(model.encoder, lambda ids, mask: model.encoder(input_ids=ids, attention_mask=mask)[0])
+        known = dependence(encoder, lambda ids, mask: encoder(input_ids=ids, attention_mask=mask)[0])
         vars(model)["_reads_padding"] = known = known is not None
     return bool(known)
 

@@ -27,7 +27,6 @@ from adapt.store.sources import FileHashes
 # Modules, or names in them, that never change what a stage computes.
 NOT_COUNTING = {
     "adapt.models.padding": "in which batches a network answers that no run accepts",
-    "adapt.models.packing.PACKABLE": "names of architectures",
     "adapt.models.weights": "opens what models.loading asks for, or refuses it; what it opens is whole",
     "adapt.models.segments": "leaves out an input that the network has no weights for; with it there is an error",
     "adapt.config": "types; a stage's settings are in its key by their values",

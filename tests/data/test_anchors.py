@@ -22,6 +22,11 @@ def test_equal_scores_are_in_the_order_of_the_alphabet() -> None:
     assert anchors.highest({"b": 1.0, "a": 1.0, "c": 2.0}, 2) == [("c", 2.0), ("a", 1.0)]
 
 
+@pytest.mark.parametrize("text", ["हिन्दी कीमत", "বাংলা ভাষা", "schön café", "e\u0301te\u0301 cafe\u0301"])
+def test_marks_belong_to_the_words(text: str) -> None:
+    assert list(anchors.count_words([text])) == text.split()
+
+
 def test_words_are_runs_of_letters_in_lower_case() -> None:
     assert anchors.count_words(["An enzyme, Enzyme's x2 a_b"]) == Counter({"an": 1, "enzyme": 2})
 

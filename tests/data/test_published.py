@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from adapt.config import ConfigError, SplitSizes, TaskConfig
-from adapt.data.conll import read_conll
 from adapt.data.files import find_files, read_rows
+from adapt.data.formats.conll import read_conll
 from adapt.data.kinds.tagging import TaggedExample
 from adapt.data.tags import iob2, spans
 from adapt.data.tasks import check_task, load_task, read_task, write_task

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from adapt.config import ConfigError, TaskConfig
-from adapt.data.conll import read_conll
 from adapt.data.files import Row, column, text_column
+from adapt.data.formats.conll import read_conll
 from adapt.data.kinds.kind import Answers, Places, TaskKind, named
 from adapt.data.pydoc import entities
 from adapt.data.splits import MEASURED, TRAIN
@@ -267,7 +267,7 @@ KIND = TaskKind(
     does="labels words",
     classifies=False,
     formats=("pydoc", "jsonl", "parquet", "conll", "datasets"),
-    reading=("adapt.data.kinds.tagging", "adapt.data.conll", "adapt.data.tags"),
+    reading=("adapt.data.kinds.tagging", "adapt.data.formats.conll", "adapt.data.tags"),
     reading_packages=("adapt.data.pydoc.entities",),
     answering=("adapt.tasks.tagging", "adapt.data.kinds.tagging", "adapt.data.tags"),
     example=tagged,

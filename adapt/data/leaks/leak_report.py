@@ -26,7 +26,8 @@ def page(
     lines = [
         f"# {title}",
         "",
-        f"Contained: at least {100 * threshold:g}% of a text's {words}-grams of words stand in the source. "
+        f"Contained: at least {100 * threshold:g}% of a text's {words}-grams of words stand in the source "
+        f"(in scripts without spaces: as many characters as are worth {words} words). "
         "Each level includes the ones above it. Distinct texts differ in letters or digits; a hit's label is that of "
         "all texts that match it (same), of none of them (other), or of some (both).",
         "",

@@ -3,13 +3,14 @@
 - ``exact``: the same string.
 - ``normalised``: the same letters and digits (``adapt.data.text.normalise``). A text of punctuation only ("...")
   normalises to nothing; it can only match exactly.
-- ``contained``: at least ``threshold`` of the text's distinct word n-grams occur in the other texts, no matter in how
-  many of them. A text of fewer than n words has no n-gram: it counts as contained where it matches as normalised.
+- ``contained``: at least ``threshold`` of the text's distinct n-grams occur in the other texts, no matter in how many
+  of them. A text that is too short for an n-gram counts as contained where it matches as normalised, or where another
+  text holds it in one piece, if it has as many letters as n words (ContainmentIndex).
 
 The defaults are those of PaLM (Chowdhery et al., 2022, on dataset contamination): an example is contaminated if at
-least 70% of its 8-grams were seen in training; our n-grams are words of the normalised text. GPT-3 (Brown et al., 2020,
-appendix C) counts a single shared n-gram of 8 to 13 words as a leak, which flags every stock phrase. Languages written
-without spaces have no words here, so for them only the first two levels are meaningful.
+least 70% of its 8-grams were seen in training; our n-grams are words of the normalised text, and characters worth as
+much in scripts without spaces (adapt/data/characters.py). GPT-3 (Brown et al., 2020, appendix C) counts a single shared
+n-gram of 8 to 13 words as a leak, which flags every stock phrase.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adapt.config import ConfigError
+from adapt.data import characters
 from adapt.data.containment import THRESHOLD, WORDS, ContainmentIndex, Gram
 from adapt.data.text import normalise
 
 KEY_NAME = "data.leaks.overlap"
-VERSION = 1
+VERSION = 2
 
 LEVELS = ("exact", "normalised", "contained")
 
@@ -95,7 +97,7 @@ class OverlapSearch:
         self._matches: dict[str, dict[str, Match]] = {level: {} for level in LEVELS}  # exact by text, others by form
         self._exact, self._whole = set(self._texts), set(self._forms) - {""}
         self._index = ContainmentIndex(self._whole, words, threshold)
-        self._known = {gram for form in self._whole for gram in self._index.grams(form)}
+        self._known = {gram for form in self._whole for gram in self._index.sought(form)}
         self._seen = set[Gram]()
 
     def add(self, text: str, label: str | None = None) -> None:
@@ -105,14 +107,16 @@ class OverlapSearch:
             self._note("exact", text, text, label)
         if form in self._whole:
             self._note("normalised", form, text, label)
-        grams = list(self._index.grams(form))
-        shared = self._known.intersection(grams)
+        held, short = self._index.read(form)
+        grams = list(held)
+        shared = short | self._known.intersection(grams)
         self._seen.update(shared)
         for sought in self._index.contained_in(shared):
-            mine = shared.intersection(self._index.grams(sought))
-            start = next(place for place, gram in enumerate(grams) if gram in mine)
-            size = sought.count(" ") + 1
-            self._note("contained", sought, " ".join(form.split()[start : start + size]), label)
+            mine = shared.intersection(self._index.sought(sought))
+            start = next((place for place, gram in enumerate(grams) if gram in mine), None)
+            units = characters.units(sought)
+            passage = units if start is None else characters.units(form)[start : start + len(units)]
+            self._note("contained", sought, characters.joined(passage), label)
         self.added += 1
 
     def hits(self) -> list[Hit]:
@@ -124,7 +128,7 @@ class OverlapSearch:
             contained = self._matches["contained"].get(form) or normalised
             matches = dict(zip(LEVELS, (exact, normalised, contained), strict=True))
             single = {level: match for level, match in matches.items() if match is not None}
-            grams = set(self._index.grams(form))
+            grams = self._index.sought(form)
             held = len(grams & self._seen)
             if single or (grams and held >= self._index.needed(len(grams))):
                 share = held / len(grams) if grams else 1.0

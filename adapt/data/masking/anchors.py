@@ -6,24 +6,34 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapt.data.characters import marks
+
 KEY_NAME = "data.masking.anchors"
-VERSION = 1
+VERSION = 2
 FILE = "anchors.json"
 FARTHEST = 1e-3  # the smallest weight of a word, so that a word far from every anchor can still be masked
-_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+_ASCII_WORD = re.compile("[a-z]{2,}")
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    return re.compile(rf"(?:[^\W\d_][{marks()}]*){{2,}}")
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """How often each word occurs; words are runs of two or more letters, in lower case."""
+    """How often each word occurs; words are runs of two or more letters with their marks, in lower case."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_WORD.findall(text.lower()))
+        counts.update((_ASCII_WORD if text.isascii() else _word()).findall(text.lower()))
     return counts
 
 

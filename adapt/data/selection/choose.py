@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapt.config import ConfigError
+from adapt.data import characters
 from adapt.data.selection import dsir, tfidf
 from adapt.data.selection.neighbours import nearest
 from adapt.data.text import normalise
 
 KEY_NAME = "data.selection.choose"
-VERSION = 1
+VERSION = 2
 BLOCK = 4096  # documents whose feature rows and similarities are in memory at once
 RECORD = "chosen.parquet"
 
@@ -97,11 +98,11 @@ def measures(query: Sequence[str], corpus: Sequence[str], among: np.ndarray, sel
     kl_reduction: of hashed n-grams, in nats (Xie et al., 2023), compared with all eligible documents (``among``).
     query_vocabulary_covered: the share of the query's distinct words that occur in the chosen documents.
     """
-    wanted = {word for text in query for word in normalise(text).split()}
+    wanted = {word for text in query for word in characters.words(normalise(text))}
     words, covered = 0, set()
     for _, texts in blocks(corpus, selection.documents):
-        words += sum(len(text.split()) for text in texts)
-        covered |= wanted & {word for text in texts for word in normalise(text).split()}
+        words += sum(characters.length(text) for text in texts)
+        covered |= wanted & {word for text in texts for word in characters.words(normalise(text))}
     target = _distribution([list(query)])
     raw, selected = (
         _distribution(texts for _, texts in blocks(corpus, numbers)) for numbers in (among, selection.documents)

@@ -13,15 +13,23 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from adapt.data import characters
+
 KEY_NAME = "data.selection.dsir"
-VERSION = 1
+VERSION = 2
 BUCKETS = 10_000
 SMOOTHING = 1e-8  # added to each probability before the logarithm, as in the authors' release
 
-# Unigrams and bigrams of lower-cased words and runs of punctuation, as in the release. The release hashes with SHA-256,
-# this with MurmurHash3: the hash function is not part of the method.
+# Unigrams and bigrams of lower-cased words and runs of punctuation, as in the release; characters of scripts without
+# spaces are their words. The release hashes with SHA-256, this with MurmurHash3: that is not part of the method.
 _FEATURES = HashingVectorizer(
-    n_features=BUCKETS, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", alternate_sign=False, norm=None
+    n_features=BUCKETS,
+    ngram_range=(1, 2),
+    preprocessor=characters.comparable,
+    tokenizer=characters.tokens,
+    token_pattern=None,
+    alternate_sign=False,
+    norm=None,
 )
 
 
