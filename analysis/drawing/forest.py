@@ -77,6 +77,6 @@ def _beside(panel: Axes, y: float, n: str, p: str, style: str) -> None:
 
 
 def _p(comparison: Comparison) -> str:
-    if comparison.n < 2:
+    if math.isnan(comparison.p):
         return "no test"
     return f"{comparison.p:.3f}".lstrip("0") + ("*" if comparison.p_holm <= LEVEL else "")
