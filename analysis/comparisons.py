@@ -225,7 +225,7 @@ class Comparison:
 
     @property
     def tested(self) -> pd.Series:
-        """What mean, interval and test are over: the means of the units, or the seeds if nothing is said of a method."""
+        """What mean, interval and test are over: means of units, or seeds if nothing is said of a method."""
         if self.units.is_unique or self.conditional:
             return self.differences
         means = by_adaptation(self.differences, self.units).means

@@ -1,7 +1,7 @@
 """Which runs share an adapted model, and so what can be tested: the method, or only these adapted models.
 
 Fine-tuning seeds on one adapted model share its luck. A test over them says that this adapted model differs, which two
-adaptations by one method do too: counted as evidence on the method, it calls a method different from itself far too often.
+adaptations by one method do too. Read as evidence on the method, it calls a method different from itself far too often.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def units(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.Series:
     """The unit [seeds] of each seed that two cells share: seeds of one unit share an adaptation, seeds of two do not.
 
     ours, theirs: the runs of each cell (RUNS). A seed stands for itself if its runs are not adapted, or have an
-    adaptation of their own. Two seeds belong to one unit if they share an adaptation, or a stage of one, on either side,
-    also by way of a third seed: so the means of units are independent. What a seed has on both sides is no luck of one
-    method, and joins nothing. The units are numbered in the order of the seeds.
+    adaptation of their own. Two seeds belong to one unit if they share an adaptation or a stage of one, on either
+    side, also by way of a third seed: so the means of units are independent. What a seed has on both sides is no luck of
+    one method, and joins nothing. The units are numbered in the order of the seeds.
     """
     seeds = sorted(set(ours["seed"]) & set(theirs["seed"]))
     sides = [_adapted(runs) for runs in (ours, theirs)]
@@ -38,7 +38,7 @@ def units(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.Series:
 
 
 def shared_adaptations(runs: pd.DataFrame) -> int:
-    """How many adaptations the runs (RUNS) come from if seeds share adaptations; 0 if each seed has its own, or none."""
+    """How many adaptations the runs (RUNS) come from if seeds share some; 0 if each seed has its own, or none."""
     seeds_of: dict[int, dict[Hashable, set[int]]] = {}  # place among the parts -> the part -> seeds
     for seed, adaptations in _adapted(runs).items():
         for adaptation, stage_seeds in adaptations:

@@ -38,14 +38,8 @@ def _row(method: Method) -> list[str]:
     row = [gain.label, f"{method.cost:.2f}", time, f"{gain.mean:+.3f}"]
     if compared is None:
         return [*row, "", "", "", "", "", "the curve" if method.length else "beyond the curve"]
-    row += [
-        f"{compared.mean:+.3f}",
-        "",
-        str(compared.n),
-        "",
-        "",
-        compared.reading_in_full if compared.conditional else compared.reading,
-    ]
+    reading = compared.reading_in_full if compared.conditional else compared.reading
+    row += [f"{compared.mean:+.3f}", "", str(compared.n), "", "", reading]
     if compared.n > 1:
         row[5] = "{:+.3f} to {:+.3f}".format(*compared.t_interval)
     if not math.isnan(compared.p):
