@@ -19,8 +19,8 @@ def units(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.Series:
 
     ours, theirs: the runs of each cell (RUNS). A seed stands for itself if its runs are not adapted, or have an
     adaptation of their own. Two seeds belong to one unit if they share an adaptation or a stage of one, on either
-    side, also by way of a third seed: so the means of units are independent. What a seed has on both sides is no luck of
-    one method, and joins nothing. The units are numbered in the order of the seeds.
+    side, also by way of a third seed: so the means of units are independent. What a seed has on both sides is no luck
+    of one method, and joins nothing. The units are numbered in the order of the seeds.
     """
     seeds = sorted(set(ours["seed"]) & set(theirs["seed"]))
     sides = [_adapted(runs) for runs in (ours, theirs)]
