@@ -39,7 +39,7 @@ def units(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.Series:
 
 def shared_adaptations(runs: pd.DataFrame) -> int:
     """How many adaptations the runs (RUNS) come from if seeds share some; 0 if each seed has its own, or none."""
-    seeds_of: dict[int, dict[Hashable, set[int]]] = {}  # place among the parts -> the part -> seeds
+    seeds_of: dict[int, dict[Hashable, set[Hashable]]] = {}  # place among the parts -> the part -> seeds
     for seed, adaptations in _adapted(runs).items():
         for adaptation, stage_seeds in adaptations:
             for place, part in enumerate(parts(adaptation, stage_seeds)):
@@ -57,10 +57,10 @@ def parts(adaptation: str, stage_seeds: str) -> Iterator[Hashable]:
     yield from enumerate(itertools.accumulate(stage_seeds.split("+"), "{}+{}".format))
 
 
-def _adapted(runs: pd.DataFrame) -> dict[int, frozenset[tuple[str, str]]]:
+def _adapted(runs: pd.DataFrame) -> dict[Hashable, frozenset[tuple[str, str]]]:
     """The adaptations of each seed whose runs are adapted, with the seeds of their stages."""
     adapted = runs.loc[runs["adaptation"] != "none", RUNS]
     return {
-        int(seed): frozenset(zip(of["adaptation"], of["adaptation_seed"], strict=True))
+        seed: frozenset(zip(of["adaptation"], of["adaptation_seed"], strict=True))
         for seed, of in adapted.groupby("seed")
     }

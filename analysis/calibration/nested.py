@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def measured(studies: int = STUDIES, seed: int = 0) -> pd.DataFrame:
 
     low to high: its 95% Clopper-Pearson interval. by_seeds: the share if each fine-tuning seed counted as a unit.
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for adaptations in ADAPTATIONS:
         for each in EACH:
             for spread in SPREADS:

@@ -91,7 +91,8 @@ def test_nothing_is_bold_and_has_a_p_where_one_adaptation_serves_all_seeds():
     shared = table.assign(adaptation_seed=table["adaptation_seed"].where(table["adaptation"] == "none", "0"))
     texts = paper_formats.formats(paper_tables.paper_table(shared), label="one")
     assert texts["table.csv"].splitlines()[2] == "TAPT,6,0.455,0.435,0.475,,+0.030,+0.030,+0.030,,"
-    assert "textbf" not in texts["table.tex"] and "**" not in texts["table.md"]
+    assert r"TAPT & 6 & 0.455 [0.435, 0.475] & $+0.030$ [$+0.030$, $+0.030$] &" in texts["table.tex"]
+    assert "| TAPT | 6 | 0.455 [0.435, 0.475] | +0.030 [+0.030, +0.030] |" in texts["table.md"]
     for kind in ("table.md", "table.tex"):
         assert "too few for a test of the method" in texts[kind] and "given this adaptation" in texts[kind]
 
