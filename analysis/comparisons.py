@@ -20,8 +20,8 @@ from analysis.stats.adaptation_seeds import by_adaptation
 METHOD = ["pretrain", "adversary", "peft"]  # the baseline is the cell with the most 'none' among these
 CONTEXT = ["source", "model", "task"]  # a comparison never crosses these
 NO_TEST = (
-    "Where seeds share adapted models that are too few for a test of the method, there is no p and no mark: the "
-    "difference is one between these models and holds"
+    "Where seeds share adapted models that are too few for a test of the method, there is no p, and "
+    "nothing is marked as shown: the difference is one between these models and holds"
 )
 LEVEL = 0.05  # a difference is supported where p, uncorrected, is at most this; Holm's is always given beside it
 NO_CLAIM = "no claim about the method"  # its adaptations are too few to test it, whatever the seeds on them say
