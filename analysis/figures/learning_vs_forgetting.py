@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells, nesting
+from analysis import adaptation, cells
 from analysis.adaptation import CONTEXT
 from analysis.cells import NotInTable
 from analysis.comparisons import LEVEL, supported
@@ -83,17 +83,10 @@ def _panel(panel: Axes, shown: pd.DataFrame, chains: list[str]) -> None:
     for chain, mean in _means(shown).iterrows():
         colour, seeds = colours[str(chain)], shown[shown["chain"] == chain]
         panel.plot(seeds["forgotten"], seeds["gain"], "o", color=colour, markersize=2.2, alpha=0.5, markeredgewidth=0)
-        shown_to_differ = _supported(seeds)
+        unit = "seed" if seeds["seed"].notna().all() else "adaptation"
+        shown_to_differ = supported(seeds.groupby(unit)["gain"].mean())
         face, edge = (colour, style.edge(str(chain), colour)) if shown_to_differ else ("white", colour)
         panel.plot(*mean, "o", mfc=face, mec=edge, markersize=4.2, markeredgewidth=0.7, zorder=3)
-
-
-def _supported(runs: pd.DataFrame) -> bool:
-    """Whether the test supports the gain of a chain's runs: over seeds, or over adaptations where seeds share them."""
-    if runs["seed"].isna().any():
-        return supported(runs.groupby("adaptation")["gain"].mean())
-    units = nesting.units(runs, runs.assign(adaptation="none"))
-    return supported(runs.groupby("seed")["gain"].mean(), units)
 
 
 def _gain_label(name: str, shown: pd.DataFrame) -> str:
