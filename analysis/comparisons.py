@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, nesting
 from analysis.cells import NotInTable
 from analysis.stats import paired
+from analysis.stats.adaptation_seeds import by_adaptation
 
 METHOD = ["pretrain", "adversary", "peft"]  # the baseline is the cell with the most 'none' among these
 CONTEXT = ["source", "model", "task"]  # a comparison never crosses these
+NO_TEST = (
+    "Where seeds share adapted models that are too few for a test of the method, there is no p, and "
+    "nothing is marked as shown: the difference is one between these models and holds"
+)
 LEVEL = 0.05  # a difference is supported where p, uncorrected, is at most this; Holm's is always given beside it
+NO_CLAIM = "no claim about the method"  # its adaptations are too few to test it, whatever the seeds on them say
 SAME = "the same in every pair"  # both sides are the same model, which is not the same as 'no difference shown'
 
 
@@ -27,7 +32,7 @@ def compare(table: pd.DataFrame, epsilon: float | None = None, metric: str | Non
     """Every method cell against the baseline of its context, clean or under attack, as one Holm family.
 
     If there are several baselines, a cell's is the one that shares most of its other settings. If a seed was fine-tuned
-    on several adaptations, its score is their mean: seeds stay the unit, and the scope says how many adaptations.
+    on several adaptations, its score is their mean. Seeds that share an adaptation are one unit of the test (nesting).
     Raises NotInTable if there is nothing to compare.
     """
     table = table[~cells.is_baseline_model(table)]
@@ -75,9 +80,21 @@ def by_context(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
 
 
 def scopes_in_words(comparisons: Iterable[Comparison]) -> str:
-    """A sentence on what the comparisons are conditional on; empty if on nothing."""
-    scopes = sorted({c.scope for c in comparisons if c.scope})
-    return f"Findings on adapted models hold {' or '.join(scopes)}." if scopes else ""
+    """A sentence or two on what the comparisons are conditional on, and why some have no test; empty if on nothing."""
+    every = list(comparisons)
+    said = []
+    for conditional, start in ((False, "Findings on adapted models hold"), (True, NO_TEST)):
+        scopes = sorted({c.scope for c in every if c.scope and c.conditional == conditional})
+        said += [f"{start} {' or '.join(scopes)}."] if scopes else []
+    return " ".join(said)
+
+
+def cannot_pass(comparisons: Sequence[Comparison]) -> str:
+    """What is tested in a family whose tests cannot pass Holm's correction, as in '6 pairs'; empty if one can."""
+    tested = [len(c.tested) for c in comparisons if not math.isnan(c.p)]
+    if not tested or paired.smallest_p(max(tested)) * max(c.family for c in comparisons) <= LEVEL:
+        return ""
+    return f"{max(tested)} pairs"
 
 
 def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> list[_Group]:
@@ -108,7 +125,8 @@ class _Group:
         self.settings = np.stack(settings, axis=1)  # [cells, columns] of numbers; equal where both are missing
         places = self.cells.assign(cell=self.cells.index).merge(rows, on=columns)  # each row with its cell's index
         self.by_seed = places.groupby(["cell", "seed"])["value"].mean().unstack()
-        self.shared = {cell: _shared_adaptations(group) for cell, group in places.groupby("cell")}
+        self.runs = {cell: group[nesting.RUNS] for cell, group in places.groupby("cell")}
+        self.shared = {cell: nesting.shared_adaptations(runs) for cell, runs in self.runs.items()}
 
     def against_baseline(self) -> Iterator[Comparison]:
         """Each method against the baseline that shares most of its other settings."""
@@ -132,38 +150,45 @@ class _Group:
         ours, theirs = self.by_seed.loc[place], self.by_seed.loc[base]
         differences = (ours - theirs).dropna().astype(float)
         if not differences.empty:
+            units = nesting.units(self.runs[place], self.runs[base]).loc[differences.index]
             yield Comparison(
                 cell=self.cells.loc[place],
                 baseline=self.cells.loc[base],
                 columns=self.varying,
                 metric=self.metric,
                 differences=differences,
+                units=units,
                 baseline_mean=float(theirs.mean()),
                 unpaired=int((ours.notna() ^ theirs.notna()).sum()),
                 adaptations=max(self.shared[place], self.shared[base]),
-                p=paired.sign_flip_p(differences) if len(differences) > 1 else math.nan,
+                p=p_of_method(differences, units),
             )
 
 
-def _shared_adaptations(rows: pd.DataFrame) -> int:
-    """How many adaptations the rows come from if seeds share adaptations; 0 if each seed has its own, or none.
+def p_of_method(differences: pd.Series, units: pd.Series) -> float:
+    """The exact sign-flip test over units, which alone says something of a method; NaN for one pair of seeds.
 
-    In a chain of stages any stage may be the shared one: 'adaptation_seed' gives a seed for each, as in '0+3'.
+    NaN too if seeds share adaptations that are too few for the test to reach LEVEL.
     """
-    adapted = rows.loc[rows["adaptation"] != "none", ["seed", "adaptation", "adaptation_seed"]].itertuples(index=False)
-    seeds_of: dict[int, dict[str, set[int]]] = {}  # length of the chain's head (0: the whole) -> its name -> seeds
-    for seed, adaptation, stage_seeds in adapted:
-        heads = list(itertools.accumulate(stage_seeds.split("+"), "{}+{}".format))
-        for length, head in enumerate([adaptation, *heads]):
-            seeds_of.setdefault(length, {}).setdefault(head, set()).add(seed)
-    shared = [len(heads) for heads in seeds_of.values() if any(len(seeds) > 1 for seeds in heads.values())]
-    return min(shared, default=0)
+    if len(differences) < 2 or not _claims(units):
+        return math.nan
+    return by_adaptation(differences, units).p
 
 
-def supported(differences: pd.Series) -> bool:
-    """Whether the exact sign-flip test supports a mean difference, uncorrected; missing values are left out."""
+def supported(differences: pd.Series, units: pd.Series | None = None) -> bool:
+    """Whether the exact sign-flip test supports a mean difference, uncorrected; missing values are left out.
+
+    units: of each difference, if several may belong to one adaptation.
+    """
     known = differences.dropna()
-    return len(known) > 1 and paired.sign_flip_p(known) <= LEVEL
+    if len(known) < 2:
+        return False
+    return p_of_method(known, known.index.to_series() if units is None else units[known.index]) <= LEVEL
+
+
+def _claims(units: pd.Series) -> bool:
+    """Whether the test can say something of the method: each seed is a unit, or there are enough units."""
+    return units.is_unique or paired.smallest_p(units.nunique()) <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -175,10 +200,11 @@ class Comparison:
     columns: list[str]  # those of the cell's columns that vary in the study: what a label must say
     metric: str
     differences: pd.Series
+    units: pd.Series  # by seed: seeds that share an adaptation are one unit (nesting.units)
     baseline_mean: float  # over all the baseline's seeds
     unpaired: int  # seeds that only one of the two has
     adaptations: int  # distinct adaptations where several seeds share one, else 0
-    p: float  # exact sign-flip test, two-sided; NaN for one pair
+    p: float  # exact sign-flip test of the method, two-sided, over the units (p_of_method)
     family: int = 1
     p_holm: float = math.nan
 
@@ -189,18 +215,31 @@ class Comparison:
 
     @property
     def mean(self) -> float:
-        """Mean difference, in the metric's units."""
-        return float(self.differences.mean())
+        """Mean difference, in the metric's units; each adaptation counts once where the test is over adaptations."""
+        return float(self.tested.mean())
+
+    @property
+    def conditional(self) -> bool:
+        """Whether nothing can be said of the method, only of these adapted models."""
+        return not _claims(self.units)
+
+    @property
+    def tested(self) -> pd.Series:
+        """What mean, interval and test are over: means of units, or seeds if nothing is said of a method."""
+        if self.units.is_unique or self.conditional:
+            return self.differences
+        means = by_adaptation(self.differences, self.units).means
+        return pd.Series(means)
 
     @property
     def t_interval(self) -> tuple[float, float]:
-        """95% t interval over the paired seeds."""
-        return paired.t_interval(self.differences)
+        """95% t interval over what is tested: the paired seeds, or the adaptations."""
+        return paired.t_interval(self.tested)
 
     @property
     def sign_flip_interval(self) -> tuple[float, float]:
         """95% interval by inverting the sign-flip test; unbounded with fewer than 6 pairs."""
-        return paired.sign_flip_interval(self.differences)
+        return paired.sign_flip_interval(self.tested)
 
     @property
     def supported(self) -> bool:
@@ -245,18 +284,29 @@ class Comparison:
     @property
     def scope(self) -> str:
         """What a finding is conditional on: 'given this adaptation' if all seeds share one."""
+        if not self.units.is_unique and not self.conditional:
+            return ""
         return {0: "", 1: "given this adaptation"}.get(self.adaptations, f"given these {self.adaptations} adaptations")
 
     @property
     def reading(self) -> str:
-        """What can be said, in two or three words."""
-        if math.isnan(self.p):
+        """What can be said of the method, in a few words."""
+        if self.n < 2:
             return "no test"
         if (self.differences == 0).all():
             return SAME
+        if self.conditional:
+            return NO_CLAIM
         if not self.supported:
             return "not shown"
-        return ("better" if self.mean > 0 else "worse") + (" (taken alone)" if self.p_holm > LEVEL else "")
+        return self._direction + (" (taken alone)" if self.p_holm > LEVEL else "")
+
+    @property
+    def reading_in_full(self) -> str:
+        """The reading, and what it is conditional on."""
+        if self.reading == NO_CLAIM:
+            return f"{NO_CLAIM}; {self._given}, {self.scope}"
+        return self.reading + (f", {self.scope}" if self.scope and self.n > 1 else "")
 
     def verdict(self) -> str:
         """The comparison in one sentence that claims no more than the test supports."""
@@ -266,16 +316,36 @@ class Comparison:
         if self.n < 2:
             return f"{who}: {difference} from one pair of seeds: no test{scope}."
         low, high = self.t_interval
-        least = paired.smallest_p(self.n)
+        size = len(self.tested)
+        what = "pairs" if self.units.is_unique or self.conditional else "adaptations"
+        numbers = f"{difference} (95% t interval {low:+.3f} to {high:+.3f}, {size} {what})"
+        if self.reading == NO_CLAIM:
+            given = f"sign-flip p = {paired.sign_flip_p(self.differences):.2g} over their seeds"
+            return f"{who}: {numbers}: {self._given}{scope} ({given}): a claim about these adapted models only."
+        if self.conditional:
+            return f"{who}: {numbers}: {self.reading}{scope}."
+        finding = "difference not shown" if self.reading == "not shown" else self.reading
+        return f"{who}: {numbers}: {finding}{scope} ({self._test(size, what)})."
+
+    def _test(self, size: int, what: str) -> str:
+        """The test of the method in words; size, what: how many of which units it is over."""
+        least = paired.smallest_p(size)
         test = f"sign-flip p = {self.p:.2g}"
         if not self.supported and least > LEVEL and self.reading != SAME:
-            test += f"; {self.n} pairs cannot give less than {least:.2g}"
+            test += f"; {size} {what} cannot give less than {least:.2g}"
         if self.supported and self.family > 1:
-            cannot = f", which {self.n} pairs cannot pass" if least * self.family > LEVEL else ""
+            cannot = f", which {size} {what} cannot pass" if least * self.family > LEVEL else ""
             test += f"; {self.p_holm:.2g} by Holm over {self.family} comparisons{cannot}"
-        numbers = f"{difference} (95% t interval {low:+.3f} to {high:+.3f}, {self.n} pairs)"
-        finding = "difference not shown" if self.reading == "not shown" else self.reading
-        return f"{who}: {numbers}: {finding}{scope} ({test})."
+        return test
+
+    @property
+    def _direction(self) -> str:
+        return "better" if self.mean > 0 else "worse"
+
+    @property
+    def _given(self) -> str:
+        """What the seeds show of these adapted models."""
+        return self._direction if paired.sign_flip_p(self.differences) <= LEVEL else "difference not shown"
 
     @property
     def _within(self) -> list[str]:

@@ -148,8 +148,9 @@ def _against_curve(method: Method, costs: pd.DataFrame, gains: pd.DataFrame) -> 
     compared = dataclasses.replace(
         method.gain,
         differences=differences,
+        units=method.gain.units[seeds],
         baseline_mean=method.gain.baseline_mean + float(plain.mean()),
         unpaired=method.gain.unpaired + method.gain.n - len(seeds),
-        p=paired.sign_flip_p(differences) if len(differences) > 1 else math.nan,
+        p=comparisons.p_of_method(differences, method.gain.units[seeds]),
     )
     return dataclasses.replace(method, at_equal_cost=compared)

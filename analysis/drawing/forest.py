@@ -27,7 +27,7 @@ def draw(panel: Axes, comparisons: list[Comparison], places: dict[str, float]) -
             _beyond(panel, comparison, y, shown)
         else:
             _marks(panel, comparison, y, shown)
-        _beside(panel, y, str(comparison.n), _p(comparison), style="normal")
+        _beside(panel, y, str(len(comparison.tested)), _p(comparison), style="normal")
     _beside(panel, -0.95, "n", "p", style="italic")
     metric = cells.display(comparisons[0].metric)
     panel.set_xlabel(f"difference in {metric}, test")
@@ -77,6 +77,6 @@ def _beside(panel: Axes, y: float, n: str, p: str, style: str) -> None:
 
 
 def _p(comparison: Comparison) -> str:
-    if comparison.n < 2:
+    if math.isnan(comparison.p):
         return "no test"
     return f"{comparison.p:.3f}".lstrip("0") + ("*" if comparison.p_holm <= LEVEL else "")

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import cells
-from analysis.comparisons import CONTEXT, LEVEL, Comparison, by_context, compare, scopes_in_words
+from analysis.comparisons import CONTEXT, LEVEL, Comparison, by_context, cannot_pass, compare, scopes_in_words
 from analysis.drawing import forest, style
-from analysis.stats.paired import smallest_p
 
 LINE = 0.17  # inches per row
 COLUMNS = 3  # at most so many panels side by side
@@ -150,8 +149,7 @@ def _how_to_read(compared: dict[float | None, list[Comparison]], several: bool) 
     if any(c.p_holm <= LEVEL for c in every):
         text += f" *: also after Holm's correction over {over}."
     elif family > 1:
-        pairs = max(c.n for c in every)
-        cannot = f" ({pairs} pairs cannot pass it)" if smallest_p(pairs) * family > LEVEL else ""
+        cannot = f" ({named} cannot pass it)" if (named := cannot_pass(every)) else ""
         text += f" After Holm's correction over {over} no difference is shown{cannot}."
     groups = [group for comparisons in compared.values() for group in by_context(comparisons)]
     if any(style.far_out([c.mean for c in group]).any() for group in groups):

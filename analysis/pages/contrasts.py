@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from analysis import cells, comparisons, markdown
@@ -46,7 +48,7 @@ def _row(one: Comparison) -> dict[str, str]:
         "difference": f"{one.mean:+.3f}",
         "95% t interval": "" if one.n < 2 else "{:+.3f} to {:+.3f}".format(*one.t_interval),
         "pairs": str(one.n),
-        "p": "" if one.n < 2 else f"{one.p:.2g}",
-        "Holm": "" if one.n < 2 else f"{one.p_holm:.2g}",
-        "reading": one.reading + (f", {one.scope}" if one.scope and one.n > 1 else ""),
+        "p": "" if math.isnan(one.p) else f"{one.p:.2g}",
+        "Holm": "" if math.isnan(one.p) else f"{one.p_holm:.2g}",
+        "reading": one.reading_in_full,
     }

@@ -7,9 +7,7 @@ import math
 import pandas as pd
 
 from analysis import cells, comparisons, equal_cost, markdown
-from analysis.comparisons import LEVEL
 from analysis.equal_cost import Method
-from analysis.stats.paired import smallest_p
 
 COLUMNS = ["method", "cost in passes", "measured time", "gain over plain", "at equal cost", "95% t interval"]
 COLUMNS += ["pairs", "p", "Holm", "reading"]
@@ -40,9 +38,11 @@ def _row(method: Method) -> list[str]:
     row = [gain.label, f"{method.cost:.2f}", time, f"{gain.mean:+.3f}"]
     if compared is None:
         return [*row, "", "", "", "", "", "the curve" if method.length else "beyond the curve"]
-    row += [f"{compared.mean:+.3f}", "", str(compared.n), "", "", compared.reading]
+    reading = compared.reading_in_full if compared.conditional else compared.reading
+    row += [f"{compared.mean:+.3f}", "", str(compared.n), "", "", reading]
     if compared.n > 1:
         row[5] = "{:+.3f} to {:+.3f}".format(*compared.t_interval)
+    if not math.isnan(compared.p):
         row[7:9] = [f"{compared.p:.2g}", f"{compared.p_holm:.2g}"]
     return row
 
@@ -61,7 +61,7 @@ def _how_to_read(families: list[list[Method]]) -> str:
     if every:
         family = max(c.family for c in every)
         text += f" p: exact sign-flip test over the pairs; Holm: over all {family} comparisons of this page"
-        pairs = max(c.n for c in every)
-        text += f", which {pairs} pairs cannot pass." if smallest_p(pairs) * family > LEVEL else "."
+        cannot = comparisons.cannot_pass(every)
+        text += f", which {cannot} cannot pass." if cannot else "."
         text += f" {comparisons.scopes_in_words(every)}"
     return text.strip()

@@ -58,7 +58,7 @@ def differences(compared: dict[str, list[Comparison]]) -> Html:
         factors(one.cell, names)
         | {"score": what, "against": one.against, "metric": cells.display(one.metric)}
         | _numbers(one)
-        | {"reading": one.reading, "scope": one.scope}
+        | {"reading": one.reading_in_full if one.conditional else one.reading, "scope": one.scope}
         for what, family in compared.items()
         for one in family
     ]

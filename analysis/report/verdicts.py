@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import cells
-from analysis.comparisons import LEVEL, SAME, Comparison, scopes_in_words
+from analysis.comparisons import LEVEL, NO_CLAIM, SAME, Comparison, cannot_pass, scopes_in_words
 from analysis.report import html
 from analysis.report.html import Html, element
-from analysis.stats import paired
 
 FEW = 12  # sentences: a longer list of comparisons that show nothing is folded
 READINGS = {
@@ -18,6 +17,7 @@ READINGS = {
     "worse (taken alone)": "Worse if taken alone, not after Holm's correction",
     "not shown": "Difference not shown",
     SAME: "The same in every pair of seeds",
+    NO_CLAIM: "A difference between these adapted models only: too few to test the method",
     "no test": "One pair of seeds: no test",
 }
 
@@ -41,10 +41,10 @@ def in_short(what: str, family: Sequence[Comparison]) -> str:
     said += [f"{alone} would be shown if taken alone"] if alone else []
     said += [f"{counts['not shown']} not shown"] if counts["not shown"] else []
     said += [f"{counts[SAME]} {SAME}"] if counts[SAME] else []
+    said += [f"{counts[NO_CLAIM]} without a test of the method"] if counts[NO_CLAIM] else []
     said += [f"{counts['no test']} of one pair of seeds, without a test"] if counts["no test"] else []
-    pairs = max(one.n for one in family)
-    if paired.smallest_p(pairs) * family[0].family > LEVEL:
-        said.append(f"{pairs} pairs of seeds cannot pass over so many")
+    if cannot := cannot_pass(family):
+        said.append(f"{cannot} of seeds cannot pass over so many")
     metrics = " or ".join(dict.fromkeys(cells.display(one.metric) for one in family))
     return f"{metrics}, {what}: {'; '.join(said)}."
 

@@ -37,8 +37,8 @@ def test_differences_are_paired_by_seed_not_by_order():
     assert comparison.t_interval == pytest.approx((0.0153666, 0.0546334), abs=1e-6)
     assert comparison.sign_flip_interval == pytest.approx((0.01, 0.06))
     assert comparison.verdict() == (
-        "DAPT against not adapted: +0.035 macro-F1 (95% t interval +0.015 to +0.055, 6 pairs): better, "
-        "given this adaptation (sign-flip p = 0.031)."
+        "DAPT against not adapted: +0.035 macro-F1 (95% t interval +0.015 to +0.055, 6 pairs): better "
+        "(sign-flip p = 0.031)."
     )
 
 
@@ -51,7 +51,7 @@ def test_seeds_of_one_side_only_are_left_out_and_counted():
 def test_three_pairs_cannot_show_a_difference_and_the_verdict_says_so():
     (comparison,) = comparisons.compare(paired([0.9, 0.91, 0.92], [0.1, 0.1, 0.1]))
     assert not comparison.supported and comparison.reading == "not shown"
-    assert "difference not shown, given this adaptation (" in comparison.verdict()
+    assert "difference not shown (" in comparison.verdict()
     assert comparison.verdict().endswith("(sign-flip p = 0.25; 3 pairs cannot give less than 0.25).")
 
 
@@ -80,6 +80,7 @@ def test_the_family_is_corrected_by_holm():
     "adaptations, scope",
     [
         (["a"] * 6, "given this adaptation"),
+        (list("aaabbb"), "given these 2 adaptations"),
         (list("aabbcc"), "given these 3 adaptations"),
         (list("abcdef"), ""),
     ],
@@ -90,7 +91,12 @@ def test_the_verdict_is_given_the_adaptations_that_seeds_share(adaptations, scop
 
     (comparison,) = comparisons.compare(paired([0.6] * 6, [0.5] * 6, changes=adaptation))
     assert comparison.scope == scope and (scope in comparison.verdict())
-    assert ("given" in comparison.verdict()) == bool(scope)
+    assert ("given" in comparison.verdict()) == bool(scope) == comparison.conditional
+    assert np.isnan(comparison.p) == bool(scope) == ("about these adapted models only" in comparison.verdict())
+    assert comparison.supported == (not scope)
+    assert comparison.reading == (comparisons.NO_CLAIM if scope else "better")
+    assert comparison.reading_in_full == (f"{comparisons.NO_CLAIM}; better, {scope}" if scope else "better")
+    assert comparisons.scopes_in_words([comparison]) == (f"{comparisons.NO_TEST} {scope}." if scope else "")
 
 
 def test_one_shared_stage_of_a_chain_is_enough_to_be_conditional():
@@ -111,6 +117,7 @@ def test_a_seed_on_several_adaptations_counts_once_with_its_mean():
     (comparison,) = comparisons.compare(table)
     assert comparison.differences.tolist() == pytest.approx([0.25, 0.3])
     assert comparison.scope == "given these 2 adaptations"
+    assert comparison.units.nunique() == 1  # both seeds have both adaptations: nothing is independent
 
 
 def test_any_setting_that_varies_makes_cells_and_seeds_do_not():
@@ -235,3 +242,49 @@ def test_a_shift_of_both_sides_and_the_order_of_rows_change_nothing(order, shift
     (after,) = comparisons.compare(table.assign(value=table["value"] + shift))
     assert after.differences.tolist() == pytest.approx(before.differences.tolist(), abs=1e-12)
     assert after.p == before.p
+
+
+def nested(adaptations, each, effect=lambda adaptation, seed: 0.1):
+    """Fine-tuning seeds nested in adaptations of one method, each beside a baseline run of its own."""
+    places = [(a, a * each + s) for a in range(adaptations) for s in range(each)]
+    name = {"pretrain": "dapt", "adversary": "none"}
+    return runs(
+        *[("none", "none", seed, 0.5) for _, seed in places],
+        *[
+            (*name.values(), seed, 0.5 + effect(a, seed), {"adaptation": f"k{a}", "adaptation_seed": str(a)})
+            for a, seed in places
+        ],
+    )
+
+
+def test_nested_seeds_are_one_unit_and_six_adaptations_carry_a_verdict():
+    (comparison,) = comparisons.compare(nested(6, 3, lambda a, seed: 0.01 * (a + 1) + 0.001 * (seed % 3)))
+    assert comparison.n == 18 and comparison.p == 2 / 64 and comparison.reading == "better" and not comparison.scope
+    assert comparison.tested.tolist() == pytest.approx([0.01 * (a + 1) + 0.001 for a in range(6)])
+    # means .011 ... .061: mean .036, sd .0187083, half-width 2.570582 * .0187083 / sqrt(6) = .0196334
+    assert comparison.t_interval == pytest.approx((0.0163666, 0.0556334), abs=1e-6)
+    assert comparison.verdict() == (
+        "DAPT against not adapted: +0.036 macro-F1 (95% t interval +0.016 to +0.056, 6 adaptations): better "
+        "(sign-flip p = 0.031)."
+    )
+
+
+@pytest.mark.parametrize("adaptations", [1, 2, 3, 5])
+def test_too_few_adaptations_carry_none_however_many_seeds(adaptations):
+    (comparison,) = comparisons.compare(nested(adaptations, 6))
+    assert comparison.conditional and np.isnan(comparison.p) and np.isnan(comparison.p_holm)
+    assert not comparison.supported and comparison.verdict().endswith("a claim about these adapted models only.")
+
+
+def test_one_conditional_comparison_leaves_the_family_of_the_others():
+    fgm = runs(*[("none", "fgm", seed, 0.6) for seed in range(6)])
+    compared = {c.label: c for c in comparisons.compare(pd.concat([nested(1, 6), fgm]))}
+    assert compared["not adapted, FGM"].family == 1 and compared["not adapted, FGM"].reading == "better"
+    assert compared["DAPT, plain"].reading == comparisons.NO_CLAIM
+
+
+def test_an_adversary_on_the_same_adapted_models_is_tested_over_their_seeds():
+    shared = {"adaptation": "k", "adaptation_seed": "0"}
+    table = runs(*[("dapt", m, s, v, shared) for m, v in (("none", 0.5), ("fgm", 0.6)) for s in range(6)])
+    (comparison,) = comparisons.compare(table)
+    assert comparison.p == 2 / 64 and comparison.reading_in_full == "better, given this adaptation"

@@ -11,12 +11,12 @@ from analysis.pages import contrasts
 SCORES = {"none": 0.50, "tapt": 0.52, "rand_tapt": 0.53, "knn_tapt_50": 0.56, "dapt": 0.55, "dapt+tapt": 0.6}
 
 
-def table(chains, seeds=6, shared=True):
+def table(chains, seeds=6, shared=False):
     """Six seeds a chain; ``shared``: over one adaptation, else each seed over an adaptation of its own."""
     rows = []
     for chain in chains:
         for seed in range(seeds):
-            own = {} if shared else {"adaptation": f"{chain} of seed {seed}", "adaptation_seed": str(seed)}
+            own = {"adaptation": f"{chain} of seed 0", "adaptation_seed": "0"} if shared else {}
             rows.append((chain, "none", seed, SCORES[chain] + 0.001 * seed * (chain == "knn_tapt_50"), own))
     return runs(*rows)
 
@@ -44,9 +44,10 @@ def test_pairs_differ_in_nothing_but_the_chain():
 
 
 def test_the_page_says_what_a_difference_isolates_and_what_it_is_conditional_on():
-    page = contrasts.report(table(["dapt", "dapt+tapt"]))
+    page = contrasts.report(table(["dapt", "dapt+tapt"], shared=True))
     assert "task text after domain text" in page and "given this adaptation" in page and "+0.050" in page
-    assert "given" not in contrasts.report(table(["dapt", "dapt+tapt"], shared=False))
+    assert "| 6 |  |  | no claim about the method; better, given this adaptation |" in page
+    assert "given" not in contrasts.report(table(["dapt", "dapt+tapt"]))
 
 
 def test_a_table_without_such_a_pair_is_refused():
@@ -63,7 +64,7 @@ def test_two_chains_that_are_one_model_are_said_to_be_the_same_not_to_show_no_di
     readings = [line.split(" | ")[-1] for line in contrasts.report(same).splitlines() if line.startswith("| ")][2:]
     assert [reading.partition(",")[0].removesuffix(" |") for reading in readings] == ["not shown", SAME]
     (one,) = comparisons.contrast(same, [("knn_tapt_500", "rand_tapt_500")])
-    assert f"6 pairs): {SAME}, given this adaptation (sign-flip p = 1)." in one.verdict()
+    assert f"6 pairs): {SAME} (sign-flip p = 1)." in one.verdict()
     (alone,) = comparisons.contrast(same[same["seed"] == 0], [("knn_tapt_500", "rand_tapt_500")])
     assert alone.reading == "no test"
 

@@ -82,8 +82,19 @@ def test_golden():
         in latex.splitlines()
     )
     notes = "\n".join(texts["table.md"].splitlines()[7:])
-    assert "10 test examples" in notes and "given this adaptation" in notes and "Holm over 1 comparison)" in notes
+    assert "10 test examples" in notes and "given this adaptation" not in notes and "Holm over 1 comparison)" in notes
     assert "Bold: the best score of its task" in notes and "†: after Holm's correction too" in notes
+
+
+def test_nothing_is_bold_and_has_a_p_where_one_adaptation_serves_all_seeds():
+    table = study({"none": [0.0] * 6, "tapt": [0.03] * 6})
+    shared = table.assign(adaptation_seed=table["adaptation_seed"].where(table["adaptation"] == "none", "0"))
+    texts = paper_formats.formats(paper_tables.paper_table(shared), label="one")
+    assert texts["table.csv"].splitlines()[2] == "TAPT,6,0.455,0.435,0.475,,+0.030,+0.030,+0.030,,"
+    assert r"TAPT & 6 & 0.455 [0.435, 0.475] & $+0.030$ [$+0.030$, $+0.030$] &" in texts["table.tex"]
+    assert "| TAPT | 6 | 0.455 [0.435, 0.475] | +0.030 [+0.030, +0.030] |" in texts["table.md"]
+    for kind in ("table.md", "table.tex"):
+        assert "too few for a test of the method" in texts[kind] and "given this adaptation" in texts[kind]
 
 
 def test_scores_and_radii_are_those_of_the_summary(table):
