@@ -88,6 +88,8 @@ def write_base(folder: Path, kind: str = "bert") -> Path:
 class NoTokenizer:
     """Saves nothing: only the weights of these folders are read."""
 
+    is_fast, model_max_length = False, 512
+
     def save_pretrained(self, folder: Path) -> None:
         pass
 

@@ -196,7 +196,7 @@ def test_dlr_is_left_out_with_two_classes_and_that_is_said(setting, tmp_path, ca
         ("gradient_free_queries=0", r"evaluate.attack.gradient_free_queries=0: must be 1 or more"),
         ("minimal_norm_steps=null", r"minimal_norm_steps=null: minimal_norm is among the members and needs a number"),
         ("gradient_free_queries=null", r"gradient_free_queries=null: gradient_free is among the members"),
-        ("seed=-1", r"evaluate.attack.seed=-1: must be 0 or more"),
+        ("seed=-1", r"evaluate.attack.seed=-1: must be at least 0 and at most 9000000000000"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(override, message):

@@ -68,7 +68,10 @@ def test_a_sweep_ends_as_under_the_basic_launcher(
     assert answer.code == expected.code == 1
     runs = 1 if name in PREEMPTED else 2
     assert f"\n{runs} runs, " in answer.out and f"\n{runs} runs, " in expected.out
-    assert answer.err.startswith("error: seed=-1: must be 0 or more") and answer.err.count("in the run ") == 1
+    assert (
+        answer.err.startswith("error: seed=-1: must be at least 0 and at most 9000000000000")
+        and answer.err.count("in the run ") == 1
+    )
     assert results.same_rows(results.load(basic), results.load(root))
     logs = "".join(path.read_text() for path in root.glob("hydra/[0-9]/*.log"))
     built = re.findall(r"^(?!finetune)\w+: [0-9a-f]{8}$", logs, re.MULTILINE)

@@ -219,7 +219,7 @@ REFUSED = {
     "evaluate.text.candidates=0": ["evaluate.text.candidates=0: must be 1 or more"],
     "evaluate.text.queries=0": ["evaluate.text.queries=0: must be 1 or more"],
     "budget.text_attack_queries=0": ["budget.text_attack_queries=0: must be 1 or more"],
-    "evaluate.text.seed=-1": ["evaluate.text.seed=-1: must be 0 or more"],
+    "evaluate.text.seed=-1": ["evaluate.text.seed=-1: must be at least 0 and at most 9000000000000"],
     "evaluate.text.candidate=5": ["evaluate.text.candidate=5: no such key", "did you mean candidates?"],
 }
 
