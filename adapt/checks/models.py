@@ -34,7 +34,7 @@ from adapt.models import language, loading
 from adapt.models.decoders import is_causal, is_decoder, last_token_head
 from adapt.models.loading import most_tokens
 from adapt.models.packing import PACKABLE
-from adapt.models.padding import SOUND, dependence, pads_inside
+from adapt.models.padding import SOUND, dependence, embedded_otherwise, reads_context
 from adapt.models.weights import check_weights
 from adapt.tasks.generation import check_room
 from adapt.tasks.kinds import KINDS
@@ -103,23 +103,37 @@ def check_states(cfg: Config, folder: Path, config: PretrainedConfig) -> None:
     """Refuse a network whose answers depend on more than the text, and perturbations where it pads inside."""
     if config.model_type in SOUND:
         return
-    encoder = loading.load_encoder(folder, adapted=False).eval()
+    perturbs = cfg.adversary.ball is not None or (bool(cfg.pretrain) and cfg.pretrain_adversary.ball is not None)
+    try:
+        encoder = loading.load_encoder(folder, adapted=False).eval()
 
-    def states(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return encoder(input_ids=ids, attention_mask=mask)[0]
+        def states(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return encoder(input_ids=ids, attention_mask=mask)[0]
 
-    if on := dependence(encoder, states):
+        on, in_context = dependence(encoder, states), reads_context(encoder, states)
+        otherwise = embedded_otherwise(encoder, states)
+    except ConfigError:
+        raise
+    except Exception as error:  # each architecture fails in its own way
+        raise ConfigError(
+            f"{folder}: a {config.model_type} cannot be used: its network does not run on token ids and a mask only "
+            f"({type(error).__name__}: {first_line(error)}); take another architecture"
+        ) from error
+    if on:
         raise ConfigError(
             f"{folder}: what a {config.model_type} says of a text depends on {on}; its scores would be those of "
             "an order of batches. Take another architecture"
         )
-    perturbs = cfg.adversary.ball is not None or (bool(cfg.pretrain) and cfg.pretrain_adversary.ball is not None)
-    if (perturbs or cfg.evaluate.attack is not None) and pads_inside(encoder, states):
+    if not in_context:
+        raise ConfigError(
+            f"{folder}: in a {config.model_type} on this machine no token sees another: its attention computes "
+            "nothing, as where the kernel that it needs is missing. Take another architecture"
+        )
+    if (perturbs or cfg.evaluate.attack is not None) and otherwise:
         need = "adversary" if perturbs else "evaluate.attack"
         raise ConfigError(
-            f"{need}: a {config.model_type} ({folder}) pads its input to its attention window before the word "
-            "embedding, so that a perturbation of the input has no place; set adversary=none and evaluate=clean, or "
-            "take another model"
+            f"{need}: a {config.model_type} ({folder}) {otherwise}, so that a perturbation of the input has no place; "
+            "set adversary=none and evaluate=clean, or take another model"
         )
 
 

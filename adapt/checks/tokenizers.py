@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 def check_ids(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise ConfigError for a token whose id is beyond the network's last embedding."""
-    rows = config.vocab_size
+    rows = getattr(config, "vocab_size", None)
+    if rows is None:
+        raise ConfigError(f"{folder}: a {config.model_type} has no embedding for each token; take another architecture")
     last, token = max((number, token) for token, number in tokenizer.get_vocab().items())
     if last >= rows:
         raise ConfigError(
