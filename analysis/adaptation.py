@@ -50,16 +50,17 @@ def changes(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per adapted run: MODEL, pretrain, peft, seed, metric, gain.
+    """One row per adapted run: MODEL, pretrain, peft, seed, adaptation_seed, metric, gain.
 
     gain: its clean test score minus the unadapted model's, for the same seed, under plain fine-tuning with the same
     settings and method. Empty if there is no such pair.
     """
+    of_run = ["pretrain", "peft", "seed", "adaptation_seed", "metric", "gain"]
     table = table[~cells.is_baseline_model(table) & (table["adversary"] == "none")]
     try:
         scores = cells.scores(table)
     except NotInTable:
-        return pd.DataFrame(columns=[*MODEL, "pretrain", "peft", "seed", "metric", "gain"])
+        return pd.DataFrame(columns=[*MODEL, *of_run])
     of_fine_tuning = ("finetune", "peft")
     settings = [c for c in cells.cell_columns(table) if c in _OF_RUNS or c.startswith(of_fine_tuning)]
     keys = [*settings, "seed", "metric"]
@@ -67,7 +68,7 @@ def score_gains(table: pd.DataFrame) -> pd.DataFrame:
     adapted = scores[scores["pretrain"] != "none"].merge(base.reset_index(), on=keys)
     adapted = adapted.assign(gain=adapted["value"] - adapted["base"]).merge(_chains(table), on="run_id")
     methods = table.drop_duplicates("run_id").set_index("run_id")["peft"]
-    return adapted.assign(peft=adapted["run_id"].map(methods))[[*MODEL, "pretrain", "peft", "seed", "metric", "gain"]]
+    return adapted.assign(peft=adapted["run_id"].map(methods))[[*MODEL, *of_run]]
 
 
 def trajectories(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import adaptation, cells
+from analysis import adaptation, cells, nesting
 from analysis.adaptation import CONTEXT
 from analysis.cells import NotInTable
 from analysis.comparisons import LEVEL, supported
@@ -50,7 +50,10 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
-    """CONTEXT, pretrain, chain, what, forgotten, gain, adaptation, seed, metric: one row per adapted model or run."""
+    """CONTEXT, pretrain, chain, what, forgotten, gain, adaptation, seed, adaptation_seed, metric.
+
+    One row per adapted model or run.
+    """
     losses = adaptation.changes(adaptation.losses(table))
     losses = losses[losses["pretrain"] != "none"]
     model = [*CONTEXT, "chain", "adaptation"]
@@ -64,7 +67,7 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
         scored = points["what"] == SCORE
         named = points["chain"].map(cells.series_label) + ", " + points["peft"].astype("str").map(cells.method_label)
         points["chain"] = points["chain"].mask(scored, named)
-    columns = [*model, "pretrain", "what", "forgotten", "gain", "seed", "metric"]
+    columns = [*model, "pretrain", "what", "forgotten", "gain", "seed", "adaptation_seed", "metric"]
     return points[columns].reset_index(drop=True)
 
 
@@ -83,10 +86,16 @@ def _panel(panel: Axes, shown: pd.DataFrame, chains: list[str]) -> None:
     for chain, mean in _means(shown).iterrows():
         colour, seeds = colours[str(chain)], shown[shown["chain"] == chain]
         panel.plot(seeds["forgotten"], seeds["gain"], "o", color=colour, markersize=2.2, alpha=0.5, markeredgewidth=0)
-        unit = "seed" if seeds["seed"].notna().all() else "adaptation"
-        shown_to_differ = supported(seeds.groupby(unit)["gain"].mean())
-        face, edge = (colour, style.edge(str(chain), colour)) if shown_to_differ else ("white", colour)
+        face, edge = (colour, style.edge(str(chain), colour)) if _differs(seeds) else ("white", colour)
         panel.plot(*mean, "o", mfc=face, mec=edge, markersize=4.2, markeredgewidth=0.7, zorder=3)
+
+
+def _differs(points: pd.DataFrame) -> bool:
+    """Whether a chain's gain is shown: over adaptations for a loss, for scores over seeds that share no adaptation."""
+    if points["seed"].isna().any():
+        return supported(points.groupby("adaptation")["gain"].mean())
+    unadapted = points.assign(adaptation="none", adaptation_seed="none")  # what each run is paired with
+    return supported(points.groupby("seed")["gain"].mean(), nesting.units(points, unadapted))
 
 
 def _gain_label(name: str, shown: pd.DataFrame) -> str:
@@ -126,7 +135,7 @@ def _how_to_read(points: pd.DataFrame) -> str:
     text = (
         "Against the model that is not adapted, which is where the lines cross: right is forgotten, up is gained. "
         f"Large marks: means over {pretraining} of pretraining, hollow where the sign-flip test shows no change on the "
-        f"vertical axis (p > {LEVEL:g}, taken alone); small marks: seeds."
+        f"vertical axis (p > {LEVEL:g}, taken alone), or too few adaptations for a test; small marks: seeds."
     )
     if tuned:
         text += f" Scores: {tuned} of fine-tuning, each paired with the same seed on the model that is not adapted."

@@ -15,6 +15,7 @@ from tidy import is_tidy
 from analysis import adaptation, cells
 from analysis.cells import NotInTable
 from analysis.drawing import heat_maps, style
+from analysis.figures import learning_vs_forgetting
 from analysis.figures.loss_matrix import NOT_SHOWN
 from analysis.study import frozen
 
@@ -244,6 +245,15 @@ def test_a_change_that_the_test_does_not_show_is_hollow_and_marked() -> None:
     faces = [next(line for line in panel.get_lines() if _is(line, 4.2)).get_markerfacecolor() for panel in
              (domain, task, score)]  # fmt: skip
     assert faces == ["white", style.USUAL["dapt"], style.USUAL["dapt"]]
+
+
+@pytest.mark.parametrize(("adaptations", "shown"), [(6, True), (1, False), (3, False)])
+def test_a_gain_in_score_is_shown_only_over_adaptations(adaptations: int, shown: bool) -> None:
+    """Six seeds that all gain: seeds on one adapted model share its luck, and three adaptations are too few."""
+    of = [str(seed % adaptations) for seed in range(6)]
+    gains = {"seed": range(6), "gain": [0.01 * (seed + 1) for seed in range(6)]}
+    points = pd.DataFrame(gains | {"adaptation": [f"dapt-{one}" for one in of], "adaptation_seed": of})
+    assert learning_vs_forgetting._differs(points) == shown
 
 
 def test_without_scores_learning_is_of_losses_alone(table) -> None:
