@@ -57,10 +57,9 @@ def unwrap(folder: Path, new: Path, prefix: str | None = None) -> str:
     for file in folder.iterdir():
         if file.is_file() and not any(file.match(pattern) for pattern in (*WEIGHTS, "*.index.json")):
             shutil.copyfile(file, new / file.name)
-    distinct = {}
-    for name, value in kept.items():  # tied matrices share memory, which safetensors refuses
-        distinct[name] = value.contiguous().clone()
-    save_file(distinct, new / "model.safetensors", metadata={"format": "pt"})
+    # cloned, because tied matrices share memory, which safetensors refuses
+    apart = {name: value.contiguous().clone() for name, value in kept.items()}
+    save_file(apart, new / "model.safetensors", metadata={"format": "pt"})
     try:
         check_weights(AutoModel, new)
     except ConfigError:
@@ -85,6 +84,8 @@ def read(folder: Path) -> dict[str, Any]:
                 )
             except Exception as error:  # pickle, zip and safetensors raise many types
                 raise ConfigError(f"{file}: cannot be read: {first_line(error)}") from error
+            if not isinstance(content, dict):
+                raise ConfigError(f"{file}: holds a {type(content).__name__}, not tensors by their names")
             content = dict(content.get("state_dict", content))  # Lightning's checkpoints hold more
             tensors |= {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
         if tensors:

@@ -16,7 +16,7 @@ from adapt.data.tokens.reading import Read, read
 from adapt.data.tokens.unknown import Gauge
 from adapt.models import loading
 from adapt.runs.texts import report
-from adapt.table.reading import REFUSE, WARN
+from adapt.table.reading import FEW, REFUSE, WARN
 
 MOST = 1000  # texts of a source that are looked at
 
@@ -74,9 +74,10 @@ def looked_at(
     if tokenizer is None or gauge is None:
         return ""
     one: Read = read(tokenizer, texts[:MOST], length or 1, gauge)
-    share = max(one.known.unknown / max(1, one.known.tokens), one.known.lost / max(1, one.known.characters))
+    share = one.known.share
     said = f"; of the first {one.examples:,}: {share:.1%} unknown to the tokenizer"
     said += f", {one.truncated:,} cut at {length} tokens (finetune.max_length)" if length and one.truncated else ""
     said += f", {len(one.unread):,} with nothing that it knows" if one.unread else ""
-    verdict = f" (above {REFUSE:.0%}: refused unless allow_unknown=true)" if share > REFUSE else ""
-    return said + (verdict or (f" (above {WARN:.0%})" if share > WARN else ""))
+    if share > REFUSE and one.known.tokens >= FEW:
+        return f"{said} (above {REFUSE:.0%}: refused unless allow_unknown=true)"
+    return said + f" (above {WARN:.0%})" * (share > WARN)

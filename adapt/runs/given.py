@@ -26,8 +26,7 @@ def report(
     given: the examples that ``TaskKind.read_unlabelled`` returned; places: where each was read.
     """
     one = read(tokenizer, [texts_of(row) for row in given], max_length)
-    known = one.known
-    share = max(known.unknown / max(1, known.tokens), known.lost / max(1, known.characters))
+    share = one.known.share
     first = f", the first at {places[one.unread[0]]}" if one.unread else ""
     said = (
         f"{one.examples:,} texts, {one.truncated:,} cut at {max_length} tokens; {share:.1%} is unknown to the "

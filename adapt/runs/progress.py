@@ -94,8 +94,10 @@ def begin(words: list[str]) -> None:
     _running.clear()
     if {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"} & set(words):
         return
-    words = [word for word in words if word not in ("-m", "--multirun")]
-    if any(word.startswith("-") for word in words):
+    plain = [word for word in words if word not in ("-m", "--multirun")]
+    may_sweep = plain != words or any(word.lstrip("+").startswith(("experiment=", "hydra.mode=")) for word in plain)
+    words = plain
+    if not may_sweep or any(word.startswith("-") for word in words):  # a single run is not composed twice
         return
     sweep = None
     with suppress(Exception):  # a command that cannot be composed is refused where it runs

@@ -44,6 +44,11 @@ class Known:
     characters: int = 0
     lost: int = 0
 
+    @property
+    def share(self) -> float:
+        """The larger share of what is unknown: of the tokens, or of the characters."""
+        return max(self.unknown / max(1, self.tokens), self.lost / max(1, self.characters))
+
     def __add__(self, other: Known) -> Known:
         return Known(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
