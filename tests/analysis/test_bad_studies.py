@@ -110,7 +110,10 @@ def test_one_seed_carries_no_test(table):
 
 
 @pytest.mark.parametrize("bad, pairs", [("unequal seeds", 4), ("two units", 5), ("a run without its score", 5)])
-def test_the_pairs_that_are_left_carry_the_test(bad, pairs, table):
+def test_the_pairs_that_are_left_carry_the_test(bad, pairs, table, make_study):
+    shared = of_dapt_fgm(BAD[bad][0](table))
+    assert shared.n == pairs and math.isnan(shared.p) and not shared.supported  # one adapted model, of any seeds
+    table = make_study(shared_adaptation=False)
     comparison, whole = of_dapt_fgm(BAD[bad][0](table)), of_dapt_fgm(table)
     assert (comparison.n, comparison.unpaired) == (pairs, 6 - pairs)
     assert comparison.p >= 2 / 2**pairs > 0.05 and not comparison.supported and whole.supported
