@@ -156,7 +156,8 @@ def _measured(table: pd.DataFrame, split: str, metrics: tuple[str, ...]) -> pd.D
 def _chains(table: pd.DataFrame) -> pd.DataFrame:
     """Each run's run_id and chain: what tells its adapted model from others, except for seeds, in words."""
     fine_tuning = [c for c in table.columns if c.startswith(_FINE_TUNING) and c not in cells.MAIN_COLUMNS]
-    runs = table.drop(columns=fine_tuning).assign(adversary="none", peft="none").drop_duplicates("run_id")
+    runs = table.drop(columns=fine_tuning).copy()  # in one block: pandas warns of a frame in pieces
+    runs = runs.assign(adversary="none", peft="none").drop_duplicates("run_id")
     return pd.DataFrame({"run_id": runs["run_id"], "chain": cells.series(runs)})
 
 

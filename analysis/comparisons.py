@@ -91,10 +91,11 @@ def scopes_in_words(comparisons: Iterable[Comparison]) -> str:
 
 def cannot_pass(comparisons: Sequence[Comparison]) -> str:
     """What is tested in a family whose tests cannot pass Holm's correction, as in '6 pairs'; empty if one can."""
-    tested = [len(c.tested) for c in comparisons if not math.isnan(c.p)]
-    if not tested or paired.smallest_p(max(tested)) * max(c.family for c in comparisons) <= LEVEL:
+    tested = [c for c in comparisons if not math.isnan(c.p)]
+    largest = max(tested, key=lambda c: len(c.tested), default=None)
+    if largest is None or paired.smallest_p(len(largest.tested)) * max(c.family for c in comparisons) <= LEVEL:
         return ""
-    return f"{max(tested)} pairs"
+    return largest.over
 
 
 def _groups(table: pd.DataFrame, epsilon: float | None, metric: str | None) -> list[_Group]:
@@ -226,10 +227,25 @@ class Comparison:
     @property
     def tested(self) -> pd.Series:
         """What mean, interval and test are over: means of units, or seeds if nothing is said of a method."""
-        if self.units.is_unique or self.conditional:
+        if self.unit == "pairs":
             return self.differences
         means = by_adaptation(self.differences, self.units).means
         return pd.Series(means)
+
+    @property
+    def unit(self) -> str:
+        """What mean, interval and test are over, in one word."""
+        return "pairs" if self.units.is_unique or self.conditional else "adaptations"
+
+    @property
+    def over(self) -> str:
+        """How many of what mean, interval and test are over: '6 pairs' of seeds, or '6 adaptations'."""
+        return f"{len(self.tested)} {self.unit}"
+
+    @property
+    def pairs(self) -> str:
+        """The same for a column of pairs: the bare number, unless it is of adaptations."""
+        return self.over.removesuffix(" pairs")
 
     @property
     def t_interval(self) -> tuple[float, float]:
@@ -284,7 +300,7 @@ class Comparison:
     @property
     def scope(self) -> str:
         """What a finding is conditional on: 'given this adaptation' if all seeds share one."""
-        if not self.units.is_unique and not self.conditional:
+        if self.unit == "adaptations":
             return ""
         return {0: "", 1: "given this adaptation"}.get(self.adaptations, f"given these {self.adaptations} adaptations")
 
@@ -316,25 +332,23 @@ class Comparison:
         if self.n < 2:
             return f"{who}: {difference} from one pair of seeds: no test{scope}."
         low, high = self.t_interval
-        size = len(self.tested)
-        what = "pairs" if self.units.is_unique or self.conditional else "adaptations"
-        numbers = f"{difference} (95% t interval {low:+.3f} to {high:+.3f}, {size} {what})"
+        numbers = f"{difference} (95% t interval {low:+.3f} to {high:+.3f}, {self.over})"
         if self.reading == NO_CLAIM:
             given = f"sign-flip p = {paired.sign_flip_p(self.differences):.2g} over their seeds"
             return f"{who}: {numbers}: {self._given}{scope} ({given}): a claim about these adapted models only."
         if self.conditional:
             return f"{who}: {numbers}: {self.reading}{scope}."
         finding = "difference not shown" if self.reading == "not shown" else self.reading
-        return f"{who}: {numbers}: {finding}{scope} ({self._test(size, what)})."
+        return f"{who}: {numbers}: {finding}{scope} ({self._test()})."
 
-    def _test(self, size: int, what: str) -> str:
-        """The test of the method in words; size, what: how many of which units it is over."""
-        least = paired.smallest_p(size)
+    def _test(self) -> str:
+        """The test of the method in words."""
+        least = paired.smallest_p(len(self.tested))
         test = f"sign-flip p = {self.p:.2g}"
         if not self.supported and least > LEVEL and self.reading != SAME:
-            test += f"; {size} {what} cannot give less than {least:.2g}"
+            test += f"; {self.over} cannot give less than {least:.2g}"
         if self.supported and self.family > 1:
-            cannot = f", which {size} {what} cannot pass" if least * self.family > LEVEL else ""
+            cannot = f", which {self.over} cannot pass" if least * self.family > LEVEL else ""
             test += f"; {self.p_holm:.2g} by Holm over {self.family} comparisons{cannot}"
         return test
 

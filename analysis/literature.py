@@ -114,7 +114,7 @@ def _lines(chain: str, theirs: pd.DataFrame, mine: list[Comparison]) -> list[dic
             "published for": f"{row['model']} ({row['source']}, {row['where']})",
             "difference": f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})",
             "ours": f"{one.mean:+.3f}" + ("" if one.n < 2 else " ({:+.3f} to {:+.3f})".format(*one.t_interval)),
-            "pairs": str(one.n),
+            "pairs": one.pairs,
         }
         for one in mine
         if one.cell["pretrain"] == chain

@@ -47,7 +47,7 @@ def _row(one: Comparison) -> dict[str, str]:
         "isolates": CONTRASTS[str(one.cell["pretrain"]), str(one.baseline["pretrain"])],
         "difference": f"{one.mean:+.3f}",
         "95% t interval": "" if one.n < 2 else "{:+.3f} to {:+.3f}".format(*one.t_interval),
-        "pairs": str(one.n),
+        "pairs": one.pairs,
         "p": "" if math.isnan(one.p) else f"{one.p:.2g}",
         "Holm": "" if math.isnan(one.p) else f"{one.p_holm:.2g}",
         "reading": one.reading_in_full,

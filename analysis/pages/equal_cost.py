@@ -39,7 +39,7 @@ def _row(method: Method) -> list[str]:
     if compared is None:
         return [*row, "", "", "", "", "", "the curve" if method.length else "beyond the curve"]
     reading = compared.reading_in_full if compared.conditional else compared.reading
-    row += [f"{compared.mean:+.3f}", "", str(compared.n), "", "", reading]
+    row += [f"{compared.mean:+.3f}", "", compared.pairs, "", "", reading]
     if compared.n > 1:
         row[5] = "{:+.3f} to {:+.3f}".format(*compared.t_interval)
     if not math.isnan(compared.p):

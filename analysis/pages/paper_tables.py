@@ -212,16 +212,22 @@ def _differences(outcomes: Sequence[Outcome], spread: str) -> str:
     for outcome in outcomes:
         if outcome.compared:
             against = " / ".join(dict.fromkeys(one.against for one in outcome.compared))
-            pairs = sorted({one.n for one in outcome.compared})
+            over = _over(outcome.compared)
             family = outcome.compared[0].family
             where = "clean" if outcome.epsilon is None else f"epsilon {outcome.epsilon:g}"
-            parts.append(
-                f"{where}: to '{against}', {_span(pairs)} pairs, Holm over {family} comparison{'s' * (family > 1)}"
-            )
+            parts.append(f"{where}: to '{against}', {over}, Holm over {family} comparison{'s' * (family > 1)}")
     return (
         f"Difference: method minus baseline, paired by seed, with its {spread}; p: exact two-sided sign-flip test, in "
         f"parentheses after Holm's correction ({'; '.join(parts)})."
     )
+
+
+def _over(compared: Sequence[Comparison]) -> str:
+    """How many of what the differences are over: '4 to 6 pairs'."""
+    counts: dict[str, set[int]] = {}
+    for one in compared:
+        counts.setdefault(one.unit, set()).add(len(one.tested))
+    return " or ".join(f"{_span(sorted(found))} {unit}" for unit, found in counts.items())
 
 
 def _bold(rows: Sequence[Row]) -> str:

@@ -143,7 +143,7 @@ def _block(compared: list[Comparison], epsilon: float | None, blocks: int) -> st
             "method": c.method,
             "difference": f"{c.mean:+.3f}",
             "95% t interval": "" if c.n < 2 else "{:+.3f} to {:+.3f}".format(*c.t_interval),
-            "pairs": c.n,
+            "pairs": c.pairs,
             "p": "" if math.isnan(c.p) else f"{c.p:.2g}",
             "Holm": "" if math.isnan(c.p) else f"{c.p_holm:.2g}",
             "reading": c.reading_in_full,

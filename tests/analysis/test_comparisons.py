@@ -261,6 +261,7 @@ def test_nested_seeds_are_one_unit_and_six_adaptations_carry_a_verdict():
     (comparison,) = comparisons.compare(nested(6, 3, lambda a, seed: 0.01 * (a + 1) + 0.001 * (seed % 3)))
     assert comparison.n == 18 and comparison.p == 2 / 64 and comparison.reading == "better" and not comparison.scope
     assert comparison.tested.tolist() == pytest.approx([0.01 * (a + 1) + 0.001 for a in range(6)])
+    assert comparison.pairs == "6 adaptations"  # in tables too: what interval and p are over
     # means .011 ... .061: mean .036, sd .0187083, half-width 2.570582 * .0187083 / sqrt(6) = .0196334
     assert comparison.t_interval == pytest.approx((0.0163666, 0.0556334), abs=1e-6)
     assert comparison.verdict() == (
