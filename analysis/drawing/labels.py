@@ -15,6 +15,7 @@ from analysis.stats.paired import Floats
 STEPS = [
     (radius, turn) for radius in (7, 9, 12, 15, 19, 24, 30) for turn in range(16)
 ]  # points; sixteenths of a circle
+OVER_TEXT = 4.0  # times worse to cover another number, which then cannot be read, than a mark
 HEAP = 3.0  # points between two marks that a reader cannot tell apart
 
 
@@ -48,7 +49,7 @@ def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, 
     centres, small = (axes.transData.transform(np.asarray(of, dtype=np.float64)) * scale for of in (points, avoid))
     (left, bottom), (right, top) = axes.transAxes.transform([(0, 0), (1, 1)]) * scale
     marks = _boxes(centres, 2.5, 2.5)
-    taken = [*marks, *_boxes(small, 1.0, 1.0)]
+    taken, texts = [*marks, *_boxes(small, 1.0, 1.0)], list[tuple[float, ...]]()
     for members in _heaps(centres):
         text, own = _ranges([numbers[i] for i in members]), [marks[i] for i in members]
         x, y = centres[members].mean(axis=0)
@@ -62,10 +63,12 @@ def beside(axes: Axes, points: ArrayLike, numbers: list[int], avoid: ArrayLike, 
             line = [(x + dx * f / 6, y + dy * f / 6) for f in range(1, 6)]
             crossed = sum(a < u < c and b < v < d for (u, v), (a, b, c, d) in itertools.product(line, others))
             cost = sum(_common(box, other) for other in taken) + 2 * crossed + 1e3 * outside
+            cost += OVER_TEXT * sum(_common(box, other) for other in texts)
             cost += 0.3 * radius + (4 if turn % 4 == 0 else 0)  # intervals run straight up and across
             choices.append((cost, dx, dy, box))
         _, dx, dy, box = min(choices)
         taken.append(box)
+        texts.append(box)
         line_to = {"arrowstyle": "-", "linewidth": 0.4, "color": "#606060", "shrinkA": 0, "shrinkB": 1.5}
         left_of, above = axes.transData.inverted().transform((x / scale, y / scale))
         note = axes.annotate(text, (left_of, above), (dx, dy), textcoords="offset points", fontsize=size, ha="center",
@@ -84,8 +87,8 @@ def _heaps(centres: Floats) -> list[list[int]]:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """'3, 5-8' for 3, 5, 6, 7, 8."""
-    ordered, runs = sorted(numbers), list[list[int]]()
+    """'3, 5-8' for 3, 5, 6, 7, 8, 8; a number that stands for several marks is written once."""
+    ordered, runs = sorted(set(numbers)), list[list[int]]()
     for number in ordered:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)

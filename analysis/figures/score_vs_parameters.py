@@ -7,6 +7,7 @@ import contextlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
 from analysis import cells
 from analysis.cells import NotInTable
@@ -52,7 +53,8 @@ def figure(table: pd.DataFrame) -> Figure:
         if title:
             line[0].set_title(title)
     for panel in grid[-1]:
-        panel.set_xlabel("trained parameters, those of the head among them")
+        panel.set_xlabel("trained parameters, with the head's")
+    _label_a_narrow_axis(grid[0, 0])  # all panels share it
     keys = _legend(drawn, every, chains, methods)
     style.footnote(drawn, _how_to_read(every, [one for by_cell in compared.values() for one in by_cell.values()]))
     drawn.set_figheight(drawn.get_figheight() + KEY * keys)
@@ -119,6 +121,15 @@ def _panel(panel: Axes, marks: pd.DataFrame, chains: list[str]) -> None:
         panel.plot(mark["x"], mark["mean"], shape, markersize=4.2, mfc=face, mec=edge, markeredgewidth=0.7, zorder=3)
         if mark["peft"] == WHOLE:
             panel.axhline(mark["mean"], color=colour, linewidth=0.6, linestyle=(0, (1, 1.5)), zorder=0.5)
+
+
+def _label_a_narrow_axis(panel: Axes) -> None:
+    """Label 1, 2 and 5 times each power of ten where the axis has less than two decades, which have few powers."""
+    left, right = panel.get_xlim()
+    if right < 100 * left:
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(9, 9)))
+        panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _title(context: tuple[str, ...], every: pd.DataFrame) -> str:
